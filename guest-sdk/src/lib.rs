@@ -1,0 +1,1 @@
+//! Write a mapping component for ligature in Rust.

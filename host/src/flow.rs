@@ -1,0 +1,139 @@
+//! What an administrator configures: accounts, channels, flows and their releases, as plain data and rules.
+//!
+//! Knows HL7 paths and events; knows nothing of where messages come from, how they are kept or how they are sent.
+//! [`Flow`] is the noun everything else hangs on.
+
+pub mod account;
+pub mod channel;
+pub mod event;
+pub mod id;
+pub mod mapped;
+pub mod patient;
+pub mod release;
+pub mod search;
+
+use serde::{Deserialize, Serialize};
+
+pub use account::Account;
+pub use channel::Channel;
+pub use event::Event;
+pub use id::{AccountId, ChannelId, DeliveryId, FlowId, MessageId};
+pub use release::{Digest, Grants, Release};
+
+/// Which way a flow carries messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    EhrToLeadSquared,
+    LeadSquaredToEhr,
+}
+
+impl Direction {
+    /// The word kept in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::EhrToLeadSquared => "ehr-to-leadsquared",
+            Direction::LeadSquaredToEhr => "leadsquared-to-ehr",
+        }
+    }
+}
+
+/// What a flow writes or reads in LeadSquared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entity {
+    Lead,
+    Activity,
+}
+
+/// What happens to a record that exists, and to one that does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Behaviour {
+    /// Create what is missing, update what is there.
+    #[default]
+    Capture,
+    /// Create what is missing, leave what is there as it is.
+    CreateOnly,
+    /// Update what is there, never create.
+    UpdateOnly,
+    /// Neither.
+    Nothing,
+}
+
+/// The LeadSquared activity type of an activity flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivityType {
+    /// The numeric event code, for example 205.
+    pub code: u32,
+    /// The slot (`mx_Custom_n`) that holds the sender's own key; the host writes it.
+    /// LeadSquared neither deduplicates activities nor finds them by key, so this field is their identity.
+    pub key_field: String,
+}
+
+/// Whether a flow takes messages.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state", content = "reason")]
+pub enum Status {
+    #[default]
+    Draft,
+    Active,
+    /// Deliveries are kept and wait; the reason is shown.
+    Paused(String),
+}
+
+/// One direction, one event type, one entity: the route from a channel to LeadSquared records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    pub id: FlowId,
+    pub account: AccountId,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    pub direction: Direction,
+    pub channel: ChannelId,
+    pub event: Event,
+    pub entity: Entity,
+    #[serde(default)]
+    pub lead_behaviour: Behaviour,
+    #[serde(default)]
+    pub activity_behaviour: Behaviour,
+    /// Set for activity flows only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<ActivityType>,
+    /// The unique lead field that finds the lead, for example `mx_MRN`.
+    pub primary_search_field: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_search_field: Option<String>,
+    /// Written to `Source` when a lead is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_source: Option<String>,
+    /// Country calling code without `+`; falls back to the account's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_country_code: Option<String>,
+    /// IANA name; local times of the message are read in this zone. Falls back to the account's, then to UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// A dead delivery keeps holding its patient's lane until a person decides.
+    #[serde(default)]
+    pub hold_lane: bool,
+    /// Deliveries of one message run in this order, lowest first.
+    #[serde(default)]
+    pub position: i64,
+    #[serde(default)]
+    pub status: Status,
+    /// The release that is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Digest>,
+}
+
+impl Flow {
+    /// Whether a message of `event` that came in over `channel` is this flow's.
+    ///
+    /// A paused flow takes messages too: they wait in its queue with the reason shown.
+    pub fn takes(&self, channel: &ChannelId, event: &Event) -> bool {
+        self.status != Status::Draft && self.channel == *channel && self.event == *event
+    }
+}

@@ -1,0 +1,86 @@
+//! A release: everything that decides what a flow writes, under one digest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::FlowId;
+
+/// A SHA-256 in lower-case hexadecimal: of a component's bytes, or of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(String);
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(hex(&Sha256::digest(bytes)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Digest {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a component may read and write, as approved by a person.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    /// HL7 paths; `PID-5` covers everything below it, `PID` the whole segment.
+    pub reads: Vec<String>,
+    /// Lead targets of the manifest.
+    pub lead_targets: Vec<String>,
+    /// Activity targets of the manifest.
+    #[serde(default)]
+    pub activity_targets: Vec<String>,
+}
+
+/// Component, bindings, settings, tables and grants of one flow; activated and rolled back as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    pub flow: FlowId,
+    pub component: Digest,
+    pub grants: Grants,
+    /// Target of the manifest to LeadSquared field; a target that is not listed is the field's own name.
+    #[serde(default)]
+    pub bindings: BTreeMap<String, String>,
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// Code table name to its entries.
+    #[serde(default)]
+    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Release {
+    /// The digest of all parts; maps are sorted, so equal releases have equal digests.
+    pub fn digest(&self) -> Digest {
+        Digest::of(
+            serde_json::to_string(self)
+                .expect("maps with text keys serialize")
+                .as_bytes(),
+        )
+    }
+
+    /// The LeadSquared field that `target` is bound to.
+    pub fn field<'a>(&'a self, target: &'a str) -> &'a str {
+        self.bindings.get(target).map_or(target, String::as_str)
+    }
+}

@@ -1,0 +1,1 @@
+//! The interpreter inside every generated component.
