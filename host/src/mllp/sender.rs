@@ -1,0 +1,285 @@
+//! The sending side: one connection that stays open, payloads out, answers in.
+//!
+//! It knows no HL7: whether an answer belongs to a payload is asked of the caller, and an answer that does not
+//! is put aside and never credited. Reconnecting and trying again are the caller's, too.
+//! Start at [`Sender::send`].
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::frame::{self, Decoder, Event, Warning};
+use super::{prepare, tune};
+
+/// An acknowledgement is a few hundred bytes; this leaves room for query responses.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a peer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the moment a payload is given to the sender to its answer.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    /// Connect 10 s, answer 30 s: longer than the 20 s that our own listener takes at most.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing was sent.
+    #[error("connecting to {address} failed: {cause}")]
+    Connect { address: String, cause: io::Error },
+    /// Nothing was sent.
+    #[error("connecting to {address} took longer than {} s", timeout.as_secs_f32())]
+    ConnectTimedOut { address: String, timeout: Duration },
+    /// Nothing was sent.
+    #[error(transparent)]
+    Payload(#[from] frame::Error),
+    /// The peer may have taken the payload. The connection can be used further: a late answer is put aside.
+    #[error("no acknowledgement came within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    /// The peer may have taken the payload. The connection is over.
+    #[error("the peer closed the connection before it acknowledged")]
+    Closed,
+    /// The peer may have taken the payload. The connection is over.
+    #[error("the connection broke before the acknowledgement: {0}")]
+    Broken(io::Error),
+    /// The peer may have taken the payload. The connection is over.
+    #[error("the peer answers, but not in MLLP frames")]
+    NotMllp,
+}
+
+impl Error {
+    /// Whether another payload may be sent on this connection.
+    pub fn keeps_connection(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Payload(_))
+    }
+}
+
+/// What came back for one payload.
+pub struct Answer {
+    pub payload: Vec<u8>,
+    pub duration: Duration,
+    /// Answers that came meanwhile and belong to something else.
+    pub foreign: usize,
+}
+
+/// An open connection to a listener.
+pub struct Sender<S = TcpStream> {
+    stream: S,
+    timeouts: Timeouts,
+    decoder: Decoder,
+    input: Vec<u8>,
+    taken: usize,
+    output: Vec<u8>,
+    written: usize,
+    warnings: Vec<Warning>,
+}
+
+impl Sender {
+    /// Connects to `host:port` or a socket address.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] and [`Error::ConnectTimedOut`].
+    pub async fn connect(
+        address: impl ToSocketAddrs + ToString,
+        timeouts: Timeouts,
+    ) -> Result<Self, Error> {
+        let named = address.to_string();
+        let connect = async {
+            let stream = TcpStream::connect(address).await?;
+            tune(&stream)?;
+            Ok(stream)
+        };
+        match timeout(timeouts.connect, connect).await {
+            Ok(Ok(stream)) => Ok(Self::over(stream, timeouts)),
+            Ok(Err(cause)) => Err(Error::Connect {
+                address: named,
+                cause,
+            }),
+            Err(_) => Err(Error::ConnectTimedOut {
+                address: named,
+                timeout: timeouts.connect,
+            }),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
+    /// Speaks MLLP over a stream that is open already.
+    pub fn over(stream: S, timeouts: Timeouts) -> Self {
+        Self {
+            stream,
+            timeouts,
+            decoder: Decoder::new(MAX_ANSWER_BYTES),
+            input: Vec::new(),
+            taken: 0,
+            output: Vec::new(),
+            written: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Sends one payload and waits for the answer that `is_mine` recognises.
+    ///
+    /// # Errors
+    /// All but the two of connecting.
+    pub async fn send(
+        &mut self,
+        payload: &[u8],
+        mut is_mine: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Answer, Error> {
+        let started = Instant::now();
+        self.queue(payload)?;
+        let mut foreign = 0;
+        loop {
+            let payload = self.answer(started + self.timeouts.answer).await?;
+            if is_mine(&payload) {
+                let duration = started.elapsed();
+                return Ok(Answer {
+                    payload,
+                    duration,
+                    foreign,
+                });
+            }
+            foreign += 1;
+        }
+    }
+
+    /// Puts one payload behind those that wait to be written; [`Sender::answer`] writes.
+    ///
+    /// For more than one outstanding payload; [`Sender::send`] does all of it for one.
+    ///
+    /// # Errors
+    /// [`Error::Payload`] when the payload holds a block character.
+    pub fn queue(&mut self, payload: &[u8]) -> Result<(), Error> {
+        Ok(frame::encode(payload, &mut self.output)?)
+    }
+
+    /// Writes what is queued and returns the next answer, whatever it belongs to.
+    ///
+    /// Reads while it writes, so that two peers with full buffers cannot wait for each other.
+    ///
+    /// # Errors
+    /// All but the two of connecting.
+    pub async fn answer(&mut self, deadline: Instant) -> Result<Vec<u8>, Error> {
+        let timeout = self.timeouts.answer;
+        loop {
+            if let Some(answer) = self.decode()? {
+                return Ok(answer);
+            }
+            prepare(&mut self.input, self.decoder.open().is_none());
+            self.taken = 0;
+            timeout_at(deadline, poll_fn(|context| self.poll_turn(context)))
+                .await
+                .unwrap_or(Err(Error::TimedOut(timeout)))?;
+        }
+    }
+
+    /// Writes what is queued without waiting for an answer.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|context| self.poll_write(context)).await
+    }
+
+    /// Oddities of the peer's framing, each kind once.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Takes the next answer out of what was read.
+    fn decode(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let mut rest = &self.input[self.taken..];
+        while let Some(event) = self.decoder.next(&mut rest) {
+            let warning = match event {
+                Event::Frame(payload) => {
+                    self.taken = self.input.len() - rest.len();
+                    return Ok(Some(payload));
+                }
+                // Half an answer is none.
+                Event::Remnant { .. } => Warning::Restart,
+                Event::Warning { warning, .. } => warning,
+                Event::TooLarge | Event::Noise => return Err(Error::NotMllp),
+            };
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads once, writing meanwhile.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // A write that fails is not the end: the answer may be here already.
+        let written = self.poll_write(context);
+        let read = pin!(self.stream.read_buf(&mut self.input)).poll(context);
+        match read {
+            Poll::Ready(Ok(1..)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(Error::Closed)),
+            Poll::Ready(Err(cause)) => Poll::Ready(Err(Error::Broken(cause))),
+            Poll::Pending => match written {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Pending,
+            },
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.written < self.output.len() {
+            let rest = &self.output[self.written..];
+            match Pin::new(&mut self.stream).poll_write(context, rest) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Error::Broken(io::ErrorKind::WriteZero.into())));
+                }
+                Poll::Ready(Ok(count)) => self.written += count,
+                Poll::Ready(Err(cause)) => return Poll::Ready(Err(Error::Broken(cause))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.output.clear();
+        self.written = 0;
+        Pin::new(&mut self.stream)
+            .poll_flush(context)
+            .map_err(Error::Broken)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("size_bytes", &self.payload.len())
+            .field("duration", &self.duration)
+            .field("foreign", &self.foreign)
+            .finish()
+    }
+}
+
+impl<S> fmt::Debug for Sender<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("timeouts", &self.timeouts)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}
