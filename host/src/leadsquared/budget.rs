@@ -1,0 +1,192 @@
+//! The calls an account may still make in its rate window.
+//!
+//! LeadSquared counts calls in a sliding window when they arrive. A call's place is therefore given free one
+//! window after its *answer*: whatever the network did to it on the way, the server never sees more than the plan
+//! allows. A 429 means that somebody else uses the account too, or that the plan is smaller than configured: all
+//! calls wait out one window, and the limit sinks; it rises again by one call for every window that went well.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Queue, Notify};
+use tokio::time::{Instant, sleep_until};
+
+/// What LeadSquared counts over when the plan does not say: five seconds.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(5);
+
+/// The rate budget of one account, shared by all its callers.
+pub struct Budget {
+    /// The first in line holds this while it waits; tokio's mutex serves in the order asked.
+    line: Queue<()>,
+    state: Mutex<State>,
+    freed: Notify,
+    window: Duration,
+}
+
+struct State {
+    /// Calls in one window; none is no limit.
+    limit: Option<u32>,
+    /// What the limit may rise to.
+    ceiling: Option<u32>,
+    /// When each place is free again, with a number that makes the entry unique.
+    taken: BTreeSet<(Instant, u64)>,
+    next: u64,
+    blocked_until: Option<Instant>,
+    /// When the limit was last changed.
+    adjusted_at: Option<Instant>,
+}
+
+/// Leave to make one call; the place is given back when this is dropped after the answer.
+pub struct Permit {
+    budget: Arc<Budget>,
+    entry: Option<(Instant, u64)>,
+}
+
+impl Budget {
+    /// Makes the budget of a plan of `calls` in `window`; 0 calls means no limit of our own.
+    pub fn new(calls: u32, window: Duration) -> Self {
+        let limit = (calls > 0).then_some(calls);
+        Self {
+            line: Queue::new(()),
+            state: Mutex::new(State {
+                limit,
+                ceiling: limit,
+                taken: BTreeSet::new(),
+                next: 0,
+                blocked_until: None,
+                adjusted_at: None,
+            }),
+            freed: Notify::new(),
+            window: if window.is_zero() {
+                DEFAULT_WINDOW
+            } else {
+                window
+            },
+        }
+    }
+
+    /// Waits for a place, first come, first served.
+    pub async fn acquire(self: &Arc<Self>) -> Permit {
+        let _turn = self.line.lock().await;
+        loop {
+            // Asked for before looking, so that a place freed in between is not missed.
+            let freed = self.freed.notified();
+            let free_at = match self.state().take(Instant::now(), self.window) {
+                Ok(entry) => {
+                    return Permit {
+                        budget: Arc::clone(self),
+                        entry,
+                    };
+                }
+                Err(free_at) => free_at,
+            };
+            tokio::select! {
+                () = sleep_until(free_at) => {}
+                () = freed => {}
+            }
+        }
+    }
+
+    /// Takes note of a 429: nobody calls for one window; `stated` is the limit that the answer named.
+    pub fn exceeded(&self, stated: Option<u32>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        // Calls that were under way together are refused together; they count as one.
+        let first = state.blocked_until.is_none_or(|until| until <= now);
+        state.blocked_until = Some(now + self.window);
+        if let Some(stated) = stated {
+            let stated = stated.max(1);
+            state.ceiling = Some(state.ceiling.map_or(stated, |ceiling| ceiling.min(stated)));
+        }
+        if first {
+            state.limit = match (state.limit, state.ceiling) {
+                (Some(limit), Some(ceiling)) if ceiling < limit => Some(ceiling),
+                (Some(limit), _) => Some((limit - limit.div_ceil(4)).max(1)),
+                (None, ceiling) => ceiling,
+            };
+            state.adjusted_at = Some(now + self.window);
+        } else if let (Some(limit), Some(ceiling)) = (state.limit, state.ceiling) {
+            state.limit = Some(limit.min(ceiling));
+        }
+    }
+
+    /// The calls per window that are used at present; none is no limit.
+    pub fn limit(&self) -> Option<u32> {
+        self.state().limit
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes a place now, or says when to look again.
+    fn take(&mut self, now: Instant, window: Duration) -> Result<Option<(Instant, u64)>, Instant> {
+        if let Some(until) = self.blocked_until {
+            if now < until {
+                return Err(until);
+            }
+            self.blocked_until = None;
+        }
+        let Some(limit) = self.limit_at(now, window) else {
+            return Ok(None);
+        };
+        while let Some(first) = self.taken.first()
+            && first.0 <= now
+        {
+            self.taken.pop_first();
+        }
+        if let Some(&(free_at, _)) = self.taken.first()
+            && self.taken.len() >= limit as usize
+        {
+            return Err(free_at);
+        }
+        // A call that gets no answer does not hold its place for ever: it arrived long ago, or never will.
+        let entry = (now + window * 2, self.next);
+        self.next += 1;
+        self.taken.insert(entry);
+        Ok(Some(entry))
+    }
+
+    fn limit_at(&mut self, now: Instant, window: Duration) -> Option<u32> {
+        let limit = self.limit?;
+        if let (Some(ceiling), Some(adjusted_at)) = (self.ceiling, self.adjusted_at)
+            && limit < ceiling
+            && now >= adjusted_at + window
+        {
+            self.limit = Some(limit + 1);
+            self.adjusted_at = Some(now);
+        }
+        self.limit
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some((held_until, number)) = self.entry else {
+            return;
+        };
+        let free_at = (Instant::now() + self.budget.window).min(held_until);
+        let mut state = self.budget.state();
+        if state.taken.remove(&(held_until, number)) {
+            state.taken.insert((free_at, number));
+        }
+        drop(state);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("limit", &self.limit())
+            .field("window", &self.window)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The client against the simulator, over real HTTP.
