@@ -1,0 +1,340 @@
+//! What the simulated account holds: leads with their unique values, activities with their types, and every write.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::activity::{Activity, Types};
+use super::answer::Refusal;
+use super::field::{Fields, key_of};
+use super::{Dice, Settings};
+
+/// The user whose keys are used; owner of what they create.
+pub(super) struct User {
+    pub(super) id: Uuid,
+    pub(super) organisation: u64,
+}
+
+pub(super) struct Account {
+    pub(super) fields: Fields,
+    pub(super) types: Types,
+    pub(super) user: User,
+    pub(super) match_phone_too: bool,
+    pub(super) dice: Dice,
+    pub(super) leads: Vec<Lead>,
+    by_id: HashMap<Uuid, usize>,
+    /// Field and value of every unique field to the lead that holds it.
+    unique: HashMap<(usize, String), usize>,
+    pub(super) activities: Vec<Activity>,
+    pub(super) activity_by_id: HashMap<Uuid, usize>,
+    writes: Vec<Write>,
+    deleted: usize,
+    /// API calls that were let in.
+    pub(super) calls: u64,
+    /// API calls that the rate limit refused.
+    pub(super) limited: u64,
+    /// What the write log says of the fault that hits the present call.
+    pub(super) striking: Option<&'static str>,
+}
+
+/// One lead; what it does not hold is null.
+pub(super) struct Lead {
+    pub(super) id: Uuid,
+    pub(super) auto_id: u64,
+    pub(super) values: Vec<(usize, String)>,
+    pub(super) created_at: Timestamp,
+    pub(super) modified_at: Timestamp,
+    pub(super) is_deleted: bool,
+    /// Places in the account's activities, oldest first.
+    pub(super) activities: Vec<usize>,
+}
+
+impl Lead {
+    pub(super) fn value(&self, field: usize) -> Option<&str> {
+        let (_, value) = self.values.iter().find(|(held, _)| *held == field)?;
+        Some(value)
+    }
+}
+
+/// How much there is of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub leads: usize,
+    pub activities: usize,
+    pub writes: usize,
+    /// API calls that were let in, whatever became of them.
+    pub calls: u64,
+    /// API calls that the rate limit refused.
+    pub limited: u64,
+}
+
+/// One lead as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeadView {
+    pub id: String,
+    pub values: BTreeMap<String, String>,
+}
+
+/// One activity as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActivityView {
+    pub id: String,
+    pub lead: String,
+    pub code: u32,
+    pub note: String,
+    /// UTC, `yyyy-MM-dd HH:mm:ss`.
+    pub at: String,
+    pub values: BTreeMap<String, String>,
+}
+
+/// One write that took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Write {
+    /// From 1 upwards without gaps.
+    pub seq: usize,
+    pub at_ms: i64,
+    /// The path below `/v2/`.
+    pub route: String,
+    pub change: Change,
+    pub lead: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activity: Option<String>,
+    /// The fault that hit its answer, when one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<&'static str>,
+    /// The request's body.
+    #[serde(serialize_with = "as_text")]
+    pub body: Bytes,
+}
+
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    LeadCreated,
+    LeadUpdated,
+    ActivityCreated,
+    ActivityUpdated,
+}
+
+fn as_text<S: serde::Serializer>(body: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&String::from_utf8_lossy(body))
+}
+
+impl Account {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut dice = Dice::new(settings.seed);
+        Self {
+            fields: Fields::new(settings, &mut dice),
+            types: Types::new(&mut dice),
+            user: User {
+                id: dice.id(),
+                organisation: 10_000 + dice.roll() % 90_000,
+            },
+            match_phone_too: settings.match_phone_too,
+            dice,
+            leads: Vec::new(),
+            by_id: HashMap::new(),
+            unique: HashMap::new(),
+            activities: Vec::new(),
+            activity_by_id: HashMap::new(),
+            writes: Vec::new(),
+            deleted: 0,
+            calls: 0,
+            limited: 0,
+            striking: None,
+        }
+    }
+
+    pub(super) fn lead(&self, id: &str) -> Option<usize> {
+        self.by_id.get(&Uuid::try_parse(id.trim()).ok()?).copied()
+    }
+
+    /// The lead that holds `value` in a unique field.
+    pub(super) fn holder(&self, field: usize, value: &str) -> Option<usize> {
+        let key = key_of(self.fields.at(field).data_type, value);
+        self.unique.get(&(field, key)).copied()
+    }
+
+    pub(super) fn create_lead(
+        &mut self,
+        values: Vec<(usize, Option<String>)>,
+    ) -> Result<usize, Refusal> {
+        self.check_unique(&values, None)?;
+        for field in self.fields.all().iter().filter(|field| field.is_mandatory) {
+            let index = self.fields.index(&field.schema_name);
+            let is_sent = values
+                .iter()
+                .any(|(sent, value)| Some(*sent) == index && value.is_some());
+            if !is_sent {
+                return Err(Refusal::missing(&field.schema_name));
+            }
+        }
+        let place = self.leads.len();
+        let now = Timestamp::now();
+        let lead = Lead {
+            id: self.dice.id(),
+            auto_id: place as u64 + 1_001,
+            values: Vec::with_capacity(values.len()),
+            created_at: now,
+            modified_at: now,
+            is_deleted: false,
+            activities: Vec::new(),
+        };
+        self.by_id.insert(lead.id, place);
+        self.leads.push(lead);
+        self.set(place, values);
+        Ok(place)
+    }
+
+    pub(super) fn update_lead(
+        &mut self,
+        place: usize,
+        values: Vec<(usize, Option<String>)>,
+    ) -> Result<(), Refusal> {
+        self.check_unique(&values, Some(place))?;
+        for (field, value) in &values {
+            let field_of = self.fields.at(*field);
+            if field_of.is_locked_after_create
+                && self.leads[place].value(*field) != value.as_deref()
+            {
+                return Err(Refusal::invalid(format!(
+                    "{} can not be changed.",
+                    field_of.schema_name
+                )));
+            }
+        }
+        self.set(place, values);
+        self.leads[place].modified_at = Timestamp::now();
+        Ok(())
+    }
+
+    pub(super) fn delete_lead(&mut self, id: &str) -> bool {
+        let Some(place) = self.lead(id) else {
+            return false;
+        };
+        self.by_id.remove(&self.leads[place].id);
+        self.unique.retain(|_, holder| *holder != place);
+        self.leads[place].is_deleted = true;
+        self.deleted += 1;
+        true
+    }
+
+    /// Whether every unique value sent is free, or held by `own` already.
+    fn check_unique(
+        &self,
+        values: &[(usize, Option<String>)],
+        own: Option<usize>,
+    ) -> Result<(), Refusal> {
+        for (field, value) in values {
+            let Some(value) = value else { continue };
+            if self.fields.at(*field).is_unique
+                && let Some(holder) = self.holder(*field, value)
+                && Some(holder) != own
+            {
+                return Err(Refusal::mx(
+                    "MXDuplicateEntryException",
+                    format!(
+                        "A Lead with same {} already exists.",
+                        self.fields.at(*field).display_name
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, place: usize, values: Vec<(usize, Option<String>)>) {
+        for (field, value) in values {
+            let known = self.fields.at(field);
+            let lead = &mut self.leads[place];
+            let held = lead.values.iter().position(|(held, _)| *held == field);
+            if let Some(held) = held {
+                let (_, old) = lead.values.swap_remove(held);
+                if known.is_unique {
+                    self.unique.remove(&(field, key_of(known.data_type, &old)));
+                }
+            }
+            if let Some(value) = value {
+                if known.is_unique {
+                    self.unique
+                        .insert((field, key_of(known.data_type, &value)), place);
+                }
+                lead.values.push((field, value));
+            }
+        }
+    }
+
+    pub(super) fn note(
+        &mut self,
+        route: &str,
+        change: Change,
+        lead: usize,
+        activity: Option<Uuid>,
+        body: &Bytes,
+    ) {
+        self.writes.push(Write {
+            seq: self.writes.len() + 1,
+            at_ms: Timestamp::now().as_millisecond(),
+            route: route.to_owned(),
+            change,
+            lead: self.leads[lead].id.to_string(),
+            activity: activity.map(|id| id.to_string()),
+            fault: self.striking,
+            body: body.clone(),
+        });
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            leads: self.leads.len() - self.deleted,
+            activities: self.activities.len(),
+            writes: self.writes.len(),
+            calls: self.calls,
+            limited: self.limited,
+        }
+    }
+
+    /// The writes after the one numbered `seq`.
+    pub(super) fn writes_after(&self, seq: usize) -> &[Write] {
+        &self.writes[seq.min(self.writes.len())..]
+    }
+
+    pub(super) fn lead_views(&self) -> Vec<LeadView> {
+        let leads = self.leads.iter().filter(|lead| !lead.is_deleted);
+        leads
+            .map(|lead| LeadView {
+                id: lead.id.to_string(),
+                values: lead
+                    .values
+                    .iter()
+                    .map(|(field, value)| {
+                        (self.fields.at(*field).schema_name.clone(), value.clone())
+                    })
+                    .collect(),
+            })
+            .collect()
+    }
+
+    pub(super) fn activity_views(&self) -> Vec<ActivityView> {
+        self.activities
+            .iter()
+            .map(|activity| ActivityView {
+                id: activity.id.to_string(),
+                lead: self.leads[activity.lead].id.to_string(),
+                code: activity.code,
+                note: activity.note.clone(),
+                at: activity.at.clone(),
+                values: activity.values.iter().cloned().collect(),
+            })
+            .collect()
+    }
+}
+
+/// `yyyy-MM-dd HH:mm:ss` in UTC.
+pub(super) fn utc(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
