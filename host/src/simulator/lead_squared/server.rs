@@ -270,9 +270,11 @@ impl Server {
                 limit.answer()
             }
             Kind::DeleteLead => {
-                if let Some(lead) = addressed(&self.account(), &call) {
-                    self.account().delete_lead(&lead);
+                let mut account = self.account();
+                if let Some(lead) = addressed(&account, &call) {
+                    account.delete_lead(&lead);
                 }
+                drop(account);
                 self.run(&call, Some(name))
             }
             Kind::Drop | Kind::BadGateway | Kind::Html => {
