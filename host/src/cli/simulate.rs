@@ -32,12 +32,7 @@ pub struct LeadSquared {
     #[arg(long, value_name = "KEY", requires = "secret_key")]
     access_key: Option<String>,
     /// The secret key that calls must carry.
-    #[arg(
-        long,
-        value_name = "KEY",
-        requires = "access_key",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "KEY", requires = "access_key")]
     secret_key: Option<String>,
     /// Calls allowed in one window; 0 is no limit.
     #[arg(long, value_name = "N", default_value_t = 25)]
@@ -160,4 +155,46 @@ pub async fn run(args: Simulate, out: &mut (dyn Write + Send)) -> anyhow::Result
     tracker.close();
     tracker.wait().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(subcommand)]
+        simulate: Simulate,
+    }
+
+    fn settings(args: &str) -> Settings {
+        Command::command().debug_assert();
+        let words = ["simulate", "leadsquared"]
+            .into_iter()
+            .chain(args.split_whitespace());
+        let matches = Command::command().get_matches_from(words);
+        let Command {
+            simulate: Simulate::LeadSquared(args),
+        } = Command::from_arg_matches(&matches).expect("a command");
+        args.settings()
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let plain = settings("");
+        assert_eq!(plain.rate_limit, Some(RateLimit::default()));
+        assert_eq!(plain.unique, ["EmailAddress", "Phone", "Mobile", "mx_MRN"]);
+        assert!(plain.keys.access_key.starts_with("u$r"));
+
+        let other = settings(
+            "--access-key a --secret-key b --rate-limit 0 --unique mx_MRN,mx_Chart --latency-ms 100 --errors-as-200",
+        );
+        assert_eq!(other.keys.secret_key, "b");
+        assert_eq!(other.rate_limit, None);
+        assert_eq!(other.unique[3..], ["mx_MRN", "mx_Chart"]);
+        assert_eq!(other.latency, Duration::from_millis(100));
+        assert!(other.errors_as_200);
+    }
 }

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use account::{ActivityView, Counts, LeadView, Write};
+pub use account::{ActivityView, Change, Counts, LeadView, Write};
 pub use fault::{Fault, Kind, When};
 pub use rate::RateLimit;
 use server::Server;
