@@ -1,0 +1,157 @@
+//! A component's answer, checked and turned into the host's own types.
+//!
+//! What is checked here is what the types of the contract cannot say: dates of the calendar, decimals, one assignment
+//! for each target, and that each target is granted.
+
+use std::collections::HashSet;
+
+use jiff::civil;
+
+use super::bindings::ligature::mapping::types;
+use super::failure::{Access, BadAnswer, Failure};
+use super::grants::{Entity, Granted};
+use crate::flow::mapped::{Activity, Assignment, DateTime, Mapped, Refusal, Value, Write};
+
+/// Activities of one message: an order with a line for each day of a year is the largest that makes sense.
+const MAX_ACTIVITIES: usize = 1_000;
+
+pub(crate) fn mapped(mapped: types::Mapped, granted: &Granted) -> Result<Mapped, Failure> {
+    let write = match mapped {
+        types::Mapped::Skip(text) => return Ok(Mapped::Skip(text)),
+        types::Mapped::Write(write) => write,
+    };
+    if write.activities.len() > MAX_ACTIVITIES {
+        return Err(Failure::BadAnswer(BadAnswer::TooMany));
+    }
+    Ok(Mapped::Write(Write {
+        lead: assignments(Entity::Lead, write.lead, granted)?,
+        retired: write.retired,
+        activities: write
+            .activities
+            .into_iter()
+            .map(|activity| {
+                Ok(Activity {
+                    key: activity.key,
+                    kind: activity.kind,
+                    note: activity.note,
+                    at: activity.at.map(date_time).transpose()?,
+                    fields: assignments(Entity::Activity, activity.fields, granted)?,
+                })
+            })
+            .collect::<Result<_, Failure>>()?,
+    }))
+}
+
+pub(crate) fn refusal(refusal: types::Refusal) -> Refusal {
+    match refusal {
+        types::Refusal::Missing(path) => Refusal::Missing(path),
+        types::Refusal::Malformed(types::Malformed { path, expected }) => {
+            Refusal::Malformed { path, expected }
+        }
+        types::Refusal::UnmappedCode(types::UnmappedCode { table, code }) => {
+            Refusal::UnmappedCode { table, code }
+        }
+        types::Refusal::Other(text) => Refusal::Other(text),
+    }
+}
+
+fn assignments(
+    entity: Entity,
+    assignments: Vec<types::Assignment>,
+    granted: &Granted,
+) -> Result<Vec<Assignment>, Failure> {
+    let mut seen = HashSet::with_capacity(assignments.len());
+    for assignment in &assignments {
+        // From here on the name is one that a person approved, so it may stand in a text.
+        if !granted.target(entity, &assignment.target) {
+            return Err(Failure::NotGranted(Access::Write(entity)));
+        }
+        if !seen.insert(assignment.target.as_str()) {
+            let target = assignment.target.clone();
+            return Err(Failure::BadAnswer(BadAnswer::Twice { target }));
+        }
+    }
+    assignments
+        .into_iter()
+        .map(|assignment| {
+            Ok(Assignment {
+                value: value(&assignment.target, assignment.value)?,
+                target: assignment.target,
+            })
+        })
+        .collect()
+}
+
+fn value(target: &str, value: types::Value) -> Result<Value, Failure> {
+    Ok(match value {
+        types::Value::Clear => Value::Clear,
+        types::Value::Text(text) => Value::Text(text),
+        types::Value::Boolean(boolean) => Value::Boolean(boolean),
+        types::Value::Integer(integer) => Value::Integer(integer),
+        types::Value::Decimal(text) if is_decimal(&text) => Value::Decimal(text),
+        types::Value::Decimal(_) => {
+            let target = target.into();
+            return Err(Failure::BadAnswer(BadAnswer::Decimal { target }));
+        }
+        types::Value::Date(value) => Value::Date(date(value)?),
+        types::Value::Time(value) => Value::Time(time(value)?),
+        types::Value::DateTime(value) => Value::DateTime(date_time(value)?),
+        types::Value::Choices(choices) => Value::Choices(choices),
+    })
+}
+
+fn is_decimal(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    match unsigned.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+        None => digits(unsigned),
+    }
+}
+
+fn date(date: types::Date) -> Result<civil::Date, Failure> {
+    let numbers = (|| {
+        Some((
+            i16::try_from(date.year).ok()?,
+            small(date.month)?,
+            small(date.day)?,
+        ))
+    })();
+    numbers
+        .and_then(|(year, month, day)| civil::Date::new(year, month, day).ok())
+        .ok_or(Failure::BadAnswer(BadAnswer::Date))
+}
+
+fn time(time: types::Time) -> Result<civil::Time, Failure> {
+    let numbers = (|| {
+        Some((
+            small(time.hour)?,
+            small(time.minute)?,
+            small(time.second)?,
+            i32::try_from(time.nanosecond).ok()?,
+        ))
+    })();
+    numbers
+        .and_then(|(hour, minute, second, nanosecond)| {
+            civil::Time::new(hour, minute, second, nanosecond).ok()
+        })
+        .ok_or(Failure::BadAnswer(BadAnswer::Date))
+}
+
+fn date_time(at: types::DateTime) -> Result<DateTime, Failure> {
+    // Beyond 18 hours no zone ever was.
+    if at
+        .offset_minutes
+        .is_some_and(|minutes| minutes.unsigned_abs() > 18 * 60)
+    {
+        return Err(Failure::BadAnswer(BadAnswer::Date));
+    }
+    Ok(DateTime {
+        at: date(at.date)?.to_datetime(time(at.time)?),
+        offset_minutes: at.offset_minutes,
+    })
+}
+
+fn small(number: u8) -> Option<i8> {
+    i8::try_from(number).ok()
+}

@@ -1,0 +1,638 @@
+//! TOML text to a document, with every fault in it named by line, row and key.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    Activity, Condition, Document, FORMAT, Hits, Kind, Null, OnError, Row, Rule, Source, Step, Test,
+};
+use crate::flow::Event;
+use crate::hl7::Path;
+
+/// Largest text taken.
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
+
+/// Sources inside sources.
+const MAX_DEPTH: usize = 4;
+
+/// Something that is wrong with a document's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// From 1.
+    pub line: usize,
+    /// Which row, for example `lead row "mx_MRN"`; empty for the document itself.
+    pub row: String,
+    /// Which key of the row; empty for the row itself.
+    pub key: String,
+    pub text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        if !self.row.is_empty() {
+            write!(f, "{}: ", self.row)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+pub(super) fn document(text: &str) -> Result<Document, Vec<Fault>> {
+    let faults = Faults {
+        text,
+        found: RefCell::default(),
+    };
+    if text.len() > MAX_TEXT_BYTES {
+        faults.add(
+            0,
+            "",
+            "",
+            format!("the text is larger than {MAX_TEXT_BYTES} bytes"),
+        );
+        return Err(faults.found.into_inner());
+    }
+    let document = match DeTable::parse(text) {
+        Ok(table) => read(&faults, &table),
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            faults.add(at, "", "", error.message().into());
+            None
+        }
+    };
+    let mut found = faults.found.into_inner();
+    found.sort_by_key(|fault| fault.line);
+    match document {
+        Some(mut document) if found.is_empty() => {
+            document.sort();
+            Ok(document)
+        }
+        _ => Err(found),
+    }
+}
+
+fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
+    let mut keys = Keys::new(faults, table.get_ref(), 0, "");
+    match keys.integer("format") {
+        Some(FORMAT) => {}
+        Some(_) => keys.fault("format", format!("this release reads format {FORMAT}")),
+        None => keys.missing("format"),
+    }
+    let name = keys.text("name");
+    if name.is_none() {
+        keys.missing("name");
+    }
+    let mut document = Document {
+        name: name.unwrap_or_default(),
+        version: keys.text("version").unwrap_or_else(|| "1".into()),
+        summary: keys.text("summary").unwrap_or_default(),
+        events: Vec::new(),
+        lead: Vec::new(),
+        activities: Vec::new(),
+    };
+    for event in keys.texts("events") {
+        match event.parse::<Event>() {
+            Ok(event) => document.events.push(event),
+            Err(error) => keys.fault("events", error.to_string()),
+        }
+    }
+    for (at, table) in keys.tables("lead") {
+        document.lead.extend(row(faults, "lead row", at, table));
+    }
+    unique(faults, "lead row", &keys.tables("lead"));
+    for (at, table) in keys.tables("activity") {
+        let position = document.activities.len() + 1;
+        document
+            .activities
+            .push(activity(faults, position, at, table));
+    }
+    if document.lead.is_empty() && document.activities.is_empty() && faults.none() {
+        faults.add(0, "", "", "the document has no row".into());
+    }
+    keys.end();
+    Some(document)
+}
+
+/// Two rows for one target would be two assignments: conditions belong into one row's sources.
+fn unique(faults: &Faults<'_>, what: &str, rows: &[(usize, &DeTable<'_>)]) {
+    let mut seen = Vec::new();
+    for (at, row) in rows {
+        let Some(target) = row
+            .get("target")
+            .and_then(|target| target.get_ref().as_str())
+        else {
+            continue;
+        };
+        if seen.contains(&target) {
+            let text = "the target has a row already".into();
+            faults.add(*at, &format!("{what} {target:?}"), "target", text);
+        }
+        seen.push(target);
+    }
+}
+
+fn row(faults: &Faults<'_>, what: &str, at: usize, table: &DeTable<'_>) -> Option<Row> {
+    let named = table
+        .get("target")
+        .and_then(|target| target.get_ref().as_str());
+    let mut keys = Keys::new(
+        faults,
+        table,
+        at,
+        &format!("{what} {:?}", named.unwrap_or("")),
+    );
+    let target = keys.text("target");
+    if target.is_none() {
+        keys.missing("target");
+    }
+    let label = keys.text("label").unwrap_or_default();
+    let rule = rule(&mut keys, None);
+    keys.end();
+    Some(Row {
+        target: target?,
+        label,
+        rule: rule?,
+    })
+}
+
+fn activity(faults: &Faults<'_>, position: usize, at: usize, table: &DeTable<'_>) -> Activity {
+    let place = format!("activity {position}");
+    let mut keys = Keys::new(faults, table, at, &place);
+    let mut part = |name: &'static str, kind: Kind| {
+        let (at, table) = keys.table(name)?;
+        let mut keys = Keys::new(faults, table, at, &format!("{place} {name}"));
+        let rule = rule(&mut keys, Some(kind));
+        keys.end();
+        rule
+    };
+    let (key, note, starts) = (
+        part("key", Kind::Text),
+        part("note", Kind::Text),
+        part("at", Kind::DateTime),
+    );
+    let what = format!("{place} field");
+    let fields = keys.tables("field");
+    unique(faults, &what, &fields);
+    let activity = Activity {
+        kind: keys.text("kind"),
+        when: conditions(&mut keys),
+        key,
+        note,
+        at: starts,
+        fields: fields
+            .into_iter()
+            .filter_map(|(at, table)| row(faults, &what, at, table))
+            .collect(),
+    };
+    keys.end();
+    activity
+}
+
+/// The keys that every row has; `kind` is what the value must be, any if none.
+fn rule(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<Rule> {
+    let source = source(keys, 1);
+    let rule = Rule {
+        steps: steps(keys),
+        when: conditions(keys),
+        null: match keys.choice("null", &["keep", "clear"]) {
+            Some("clear") => Null::Clear,
+            _ => Null::Keep,
+        },
+        on_error: match keys.choice("on-error", &["leave-out", "refuse"]) {
+            Some("refuse") => OnError::Refuse,
+            _ => OnError::LeaveOut,
+        },
+        required: keys.boolean("required").unwrap_or_default(),
+        source: source?,
+    };
+    let gives = rule.kind();
+    if let Some(kind) = kind
+        && gives != kind
+    {
+        let text = format!("the steps end in {gives}, but {kind} is needed here");
+        keys.fault("steps", text);
+    }
+    Some(rule)
+}
+
+/// Exactly one of the four sources.
+fn source(keys: &mut Keys<'_, '_>, depth: usize) -> Option<Source> {
+    const SOURCES: [&str; 4] = ["path", "constant", "first", "concat"];
+    let given: Vec<_> = SOURCES.into_iter().filter(|name| keys.has(name)).collect();
+    let [name] = given[..] else {
+        let text = if given.is_empty() {
+            "one of path, constant, first and concat is needed".into()
+        } else {
+            format!("{} exclude each other", given.join(" and "))
+        };
+        keys.fault("", text);
+        SOURCES.iter().for_each(|name| keys.skip(name));
+        keys.skip("hits");
+        keys.skip("separator");
+        return None;
+    };
+    match name {
+        "path" => {
+            let path = keys.path("path");
+            let hits = match keys.choice("hits", &["first", "last", "all", "refuse"]) {
+                Some("last") => Hits::Last,
+                Some("refuse") => Hits::Refuse,
+                Some("all") => Hits::All {
+                    separator: keys.any_text("separator").unwrap_or_else(|| ", ".into()),
+                },
+                _ => Hits::First,
+            };
+            Some(Source::Path { path: path?, hits })
+        }
+        "constant" => keys.text("constant").map(Source::Constant),
+        "first" => parts(keys, "first", depth).map(Source::First),
+        _ => {
+            let parts = parts(keys, "concat", depth);
+            Some(Source::Concat {
+                separator: keys.any_text("separator").unwrap_or_default(),
+                parts: parts?,
+            })
+        }
+    }
+}
+
+/// Sources in a list: a text is a path, a table is any source.
+fn parts(keys: &mut Keys<'_, '_>, name: &'static str, depth: usize) -> Option<Vec<Source>> {
+    let (faults, row) = (keys.faults, keys.row.clone());
+    let items = keys.list(name)?;
+    if items.is_empty() || depth == MAX_DEPTH {
+        keys.fault(name, "the list is empty or too deep".into());
+        return None;
+    }
+    let mut sources = Vec::new();
+    for (at, item) in items {
+        match item {
+            DeValue::String(text) => match text.parse::<Path>() {
+                Ok(path) => sources.push(Source::Path {
+                    path,
+                    hits: Hits::First,
+                }),
+                Err(error) => faults.add(at, &row, name, format!("{text:?}: {error}")),
+            },
+            DeValue::Table(table) => {
+                let mut keys = Keys::new(faults, table, at, &row);
+                sources.extend(source(&mut keys, depth + 1));
+                keys.end();
+            }
+            other => {
+                let text = format!("expected a path or a table, found {}", other.type_str());
+                faults.add(at, &row, name, text);
+            }
+        }
+    }
+    Some(sources)
+}
+
+fn steps(keys: &mut Keys<'_, '_>) -> Vec<Step> {
+    let (faults, row) = (keys.faults, keys.row.clone());
+    let mut steps: Vec<Step> = Vec::new();
+    for (position, (at, item)) in keys.list("steps").into_iter().flatten().enumerate() {
+        let key = format!("step {}", position + 1);
+        if let Some(before) = steps.last()
+            && before.gives() != Kind::Text
+        {
+            let text = format!(
+                "the step before gives {}, no step takes that",
+                before.gives()
+            );
+            faults.add(at, &row, &key, text);
+        }
+        let step = match item {
+            DeValue::String(name) => word_step(name),
+            DeValue::Table(table) => {
+                let mut keys = Keys::new(faults, table, at, &format!("{row} {key}"));
+                let step = table_step(&mut keys);
+                keys.end();
+                match step {
+                    Some(step) => Some(step),
+                    // What is wrong has been said.
+                    None => continue,
+                }
+            }
+            _ => None,
+        };
+        match step {
+            Some(step) => steps.push(step),
+            None => faults.add(at, &row, &key, KNOWN_STEPS.into()),
+        }
+    }
+    steps
+}
+
+const KNOWN_STEPS: &str = "not a step; there are \"trim\", \"upper\", \"lower\", \"title\", \"date\", \"date-time\", \
+     { date = \"first-day\" }, { substring = 1, length = 10 }, { replace = \"a\", with = \"b\" } \
+     and { map = { A = \"B\" }, default = \"C\" }";
+
+fn word_step(name: &str) -> Option<Step> {
+    Some(match name {
+        "trim" => Step::Trim,
+        "upper" => Step::Upper,
+        "lower" => Step::Lower,
+        "title" => Step::Title,
+        "date" => Step::Date { first_day: false },
+        "date-time" => Step::DateTime,
+        _ => return None,
+    })
+}
+
+fn table_step(keys: &mut Keys<'_, '_>) -> Option<Step> {
+    if keys.has("substring") {
+        let start = keys.count("substring");
+        let length = keys.count("length");
+        if !keys.has("length") {
+            keys.missing("length");
+        }
+        Some(Step::Substring {
+            start: start?,
+            length: length?,
+        })
+    } else if keys.has("replace") {
+        let from = keys.text("replace");
+        let to = keys.any_text("with").unwrap_or_default();
+        Some(Step::Replace { from: from?, to })
+    } else if keys.has("map") {
+        let default = keys.any_text("default");
+        let (at, table) = keys.table("map")?;
+        let mut codes = Keys::new(keys.faults, table, at, &keys.row);
+        let entries = codes.all_texts();
+        Some(Step::Map { entries, default })
+    } else if keys.has("date") {
+        keys.choice("date", &["first-day"])?;
+        Some(Step::Date { first_day: true })
+    } else {
+        keys.fault("", KNOWN_STEPS.into());
+        keys.skip_all();
+        None
+    }
+}
+
+fn conditions(keys: &mut Keys<'_, '_>) -> Vec<Condition> {
+    let mut conditions = Vec::new();
+    let (faults, row) = (keys.faults, keys.row.clone());
+    for (position, (at, table)) in keys.tables("when").into_iter().enumerate() {
+        let place = format!("{row} condition {}", position + 1);
+        let mut keys = Keys::new(faults, table, at, &place);
+        if !keys.has("path") {
+            keys.missing("path");
+        }
+        let path = keys.path("path");
+        let test = if keys.has("equals") {
+            keys.text("equals").map(Test::Equals)
+        } else if keys.has("in") {
+            Some(Test::In(keys.texts("in")))
+        } else if keys.boolean("present") == Some(true) {
+            Some(Test::Present)
+        } else if keys.boolean("absent") == Some(true) {
+            Some(Test::Absent)
+        } else {
+            let text = "one of equals, in, present = true and absent = true is needed";
+            keys.fault("", text.into());
+            None
+        };
+        keys.end();
+        conditions.extend(path.zip(test).map(|(path, test)| Condition { path, test }));
+    }
+    conditions
+}
+
+/// The faults found so far; shared, because a fault stops nothing.
+struct Faults<'t> {
+    text: &'t str,
+    found: RefCell<Vec<Fault>>,
+}
+
+impl Faults<'_> {
+    fn add(&self, at: usize, row: &str, key: &str, text: String) {
+        let before = &self.text.as_bytes()[..at.min(self.text.len())];
+        self.found.borrow_mut().push(Fault {
+            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            row: row.into(),
+            key: key.into(),
+            text,
+        });
+    }
+
+    fn none(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+}
+
+/// The keys of one table, ticked off as they are read.
+struct Keys<'a, 't> {
+    faults: &'a Faults<'t>,
+    table: &'a DeTable<'a>,
+    at: usize,
+    row: String,
+    read: Vec<String>,
+}
+
+impl<'a, 't> Keys<'a, 't> {
+    fn new(faults: &'a Faults<'t>, table: &'a DeTable<'a>, at: usize, row: &str) -> Self {
+        Self {
+            faults,
+            table,
+            at,
+            row: row.into(),
+            read: Vec::new(),
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    fn skip(&mut self, key: &str) {
+        self.read.push(key.into());
+    }
+
+    fn skip_all(&mut self) {
+        self.read
+            .extend(self.table.keys().map(|key| key.get_ref().to_string()));
+    }
+
+    fn fault(&self, key: &str, text: String) {
+        let at = self
+            .table
+            .get(key)
+            .map_or(self.at, |value| value.span().start);
+        self.faults.add(at, &self.row, key, text);
+    }
+
+    fn missing(&self, key: &str) {
+        self.fault(key, "is needed".into());
+    }
+
+    /// Every key that nobody asked for is a fault.
+    fn end(self) {
+        for key in self.table.keys() {
+            if !self.read.iter().any(|read| *read == **key.get_ref()) {
+                let text = "there is no such key".into();
+                self.faults
+                    .add(key.span().start, &self.row, key.get_ref(), text);
+            }
+        }
+    }
+
+    fn value(&mut self, key: &str) -> Option<&'a DeValue<'a>> {
+        self.skip(key);
+        self.table.get(key).map(Spanned::get_ref)
+    }
+
+    /// A text, which may be empty.
+    fn any_text(&mut self, key: &str) -> Option<String> {
+        match self.value(key)? {
+            DeValue::String(text) => Some(text.to_string()),
+            other => {
+                self.fault(key, format!("expected text, found {}", other.type_str()));
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, key: &str) -> Option<String> {
+        let text = self.any_text(key)?;
+        if text.is_empty() {
+            self.fault(key, "is empty".into());
+        }
+        Some(text)
+    }
+
+    fn path(&mut self, key: &str) -> Option<Path> {
+        let text = self.text(key)?;
+        match text.parse() {
+            Ok(path) => Some(path),
+            Err(error) => {
+                self.fault(key, format!("{text:?}: {error}"));
+                None
+            }
+        }
+    }
+
+    fn choice(&mut self, key: &str, known: &[&'static str]) -> Option<&'static str> {
+        let text = self.text(key)?;
+        let choice = known.iter().copied().find(|known| *known == text);
+        if choice.is_none() {
+            let known = known.join(", ");
+            self.fault(key, format!("{text:?} is none of {known}"));
+        }
+        choice
+    }
+
+    fn boolean(&mut self, key: &str) -> Option<bool> {
+        match self.value(key)? {
+            DeValue::Boolean(boolean) => Some(*boolean),
+            other => {
+                self.fault(
+                    key,
+                    format!("expected true or false, found {}", other.type_str()),
+                );
+                None
+            }
+        }
+    }
+
+    fn integer(&mut self, key: &str) -> Option<i64> {
+        let value = self.value(key)?;
+        let number = value
+            .as_integer()
+            .and_then(|integer| i64::from_str_radix(integer.as_str(), integer.radix()).ok());
+        if number.is_none() {
+            self.fault(
+                key,
+                format!("expected a number, found {}", value.type_str()),
+            );
+        }
+        number
+    }
+
+    /// A number from 1.
+    fn count(&mut self, key: &str) -> Option<u32> {
+        let count = u32::try_from(self.integer(key)?)
+            .ok()
+            .filter(|count| *count > 0);
+        if count.is_none() {
+            self.fault(key, "is a number from 1".into());
+        }
+        count
+    }
+
+    fn list(&mut self, key: &str) -> Option<Vec<(usize, &'a DeValue<'a>)>> {
+        match self.value(key)? {
+            DeValue::Array(items) => Some(
+                items
+                    .iter()
+                    .map(|item| (item.span().start, item.get_ref()))
+                    .collect(),
+            ),
+            other => {
+                self.fault(key, format!("expected a list, found {}", other.type_str()));
+                None
+            }
+        }
+    }
+
+    fn texts(&mut self, key: &str) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (at, item) in self.list(key).into_iter().flatten() {
+            match item {
+                DeValue::String(text) => texts.push(text.to_string()),
+                other => {
+                    let text = format!("expected text, found {}", other.type_str());
+                    self.faults.add(at, &self.row, key, text);
+                }
+            }
+        }
+        texts
+    }
+
+    fn table(&mut self, key: &str) -> Option<(usize, &'a DeTable<'a>)> {
+        self.skip(key);
+        let value = self.table.get(key)?;
+        match value.get_ref() {
+            DeValue::Table(table) => Some((value.span().start, table)),
+            other => {
+                self.fault(key, format!("expected a table, found {}", other.type_str()));
+                None
+            }
+        }
+    }
+
+    fn tables(&mut self, key: &str) -> Vec<(usize, &'a DeTable<'a>)> {
+        let mut tables = Vec::new();
+        for (at, item) in self.list(key).into_iter().flatten() {
+            match item {
+                DeValue::Table(table) => tables.push((at, table)),
+                other => {
+                    let text = format!("expected a table, found {}", other.type_str());
+                    self.faults.add(at, &self.row, key, text);
+                }
+            }
+        }
+        tables
+    }
+
+    /// All keys with their texts, sorted.
+    fn all_texts(&mut self) -> Vec<(String, String)> {
+        let names: Vec<_> = self
+            .table
+            .keys()
+            .map(|key| key.get_ref().to_string())
+            .collect();
+        let mut entries: Vec<_> = names
+            .into_iter()
+            .filter_map(|name| self.any_text(&name).map(|text| (name, text)))
+            .collect();
+        entries.sort();
+        entries
+    }
+}

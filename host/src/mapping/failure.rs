@@ -1,0 +1,223 @@
+//! How a run ends that maps nothing, each with a sentence that an administrator can act on.
+//!
+//! No sentence holds patient data: texts that the guest wrote stay in the variants' fields, to be sealed with the
+//! delivery and shown only to those who may see it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::grants::Entity;
+use super::host::State;
+use super::{Config, engine};
+use crate::flow::mapped::Refusal;
+
+/// Why a run ended without a mapping.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The component says no. The texts may hold patient data.
+    Refused(Refusal),
+    /// The component broke.
+    Trapped(Trap),
+    /// The component did not answer in time; trying again may help on a busy machine.
+    TimedOut { deadline: Duration },
+    /// The component asked for more than it may have.
+    OverLimit(Limit),
+    /// The component needs something that the release does not grant.
+    NotGranted(Access),
+    /// The component answered, but with something that the contract does not allow.
+    BadAnswer(BadAnswer),
+    /// The host could not run the component; not the component's fault. The text is ours.
+    Host(String),
+}
+
+/// How a component broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trap {
+    /// `unreachable`: a panic, an abort, a failed assertion.
+    Unreachable,
+    StackOverflow,
+    MemoryFault,
+    Arithmetic,
+    /// A text that is not UTF-8, a variant that does not exist, a handle that is not one.
+    Protocol,
+    Other,
+}
+
+/// Which limit was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Memory or a table of the component.
+    Memory { max_bytes: usize },
+    /// What it handed over in one call or as its answer.
+    Answer { max_bytes: usize },
+}
+
+/// What was asked for without a grant. A path is shown without predicates, whose values the guest makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    Read(String),
+    Write(Entity),
+}
+
+/// What was wrong with an answer; `target` is a name of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadAnswer {
+    /// Not a date or time of the calendar.
+    Date,
+    /// Not `-?[0-9]+(\.[0-9]+)?`.
+    Decimal { target: String },
+    /// Two assignments for one target.
+    Twice { target: String },
+    /// More activities than any message means.
+    TooMany,
+}
+
+impl Failure {
+    /// A stable word for filters, metrics and the store.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Failure::Refused(_) => "mapping-refused",
+            Failure::Trapped(_) => "mapping-trapped",
+            Failure::TimedOut { .. } => "mapping-timed-out",
+            Failure::OverLimit(_) => "mapping-over-limit",
+            Failure::NotGranted(_) => "mapping-not-granted",
+            Failure::BadAnswer(_) => "mapping-bad-answer",
+            Failure::Host(_) => "mapping-host",
+        }
+    }
+
+    /// Whether the same message may map later with nothing changed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Failure::TimedOut { .. } | Failure::Host(_))
+    }
+
+    /// What happened and what to do, without patient data.
+    pub fn sentence(&self) -> String {
+        match self {
+            Failure::Refused(refusal) => match refusal {
+                Refusal::Missing(_) => {
+                    "the mapping refuses the message: a value that it requires is missing; \
+                     ask the sender for it or make the row optional"
+                }
+                Refusal::Malformed { .. } => {
+                    "the mapping refuses the message: a value is not of the form that it expects; \
+                     correct it at the sender or change the row"
+                }
+                Refusal::UnmappedCode { .. } => {
+                    "the mapping refuses the message: a code has no entry in its code table; \
+                     add the entry and release the delivery"
+                }
+                Refusal::Other(_) => {
+                    "the mapping refuses the message for a reason of its own; \
+                     the reason is kept with the delivery"
+                }
+            }
+            .into(),
+            Failure::Trapped(trap) => format!(
+                "the component broke: {}; send its vendor this message's id, or go back to the release before",
+                match trap {
+                    Trap::Unreachable => "it stopped itself (a panic or a failed check)",
+                    Trap::StackOverflow => "it called itself too deeply",
+                    Trap::MemoryFault => "it reached outside its memory",
+                    Trap::Arithmetic => "it divided by zero or overflowed",
+                    Trap::Protocol => "it answered in a form that the contract does not know",
+                    Trap::Other => "it ended in a way that the contract does not know",
+                }
+            ),
+            Failure::TimedOut { deadline } => format!(
+                "the component did not answer within {} ms; it is tried again, and if it stays slow its vendor should look",
+                deadline.as_millis()
+            ),
+            Failure::OverLimit(Limit::Memory { max_bytes }) => format!(
+                "the component asked for more than its {} MiB of memory; raise the limit or ask its vendor",
+                max_bytes / (1024 * 1024)
+            ),
+            Failure::OverLimit(Limit::Answer { max_bytes }) => format!(
+                "the component handed over more than {} MiB at once; ask its vendor",
+                max_bytes / (1024 * 1024)
+            ),
+            Failure::NotGranted(Access::Read(path)) => format!(
+                "the component reads {path}, which this release does not grant; approve the path or use another version"
+            ),
+            Failure::NotGranted(Access::Write(Entity::Lead)) => {
+                "the component writes a lead field that this release does not grant; \
+                 approve its targets or use another version"
+                    .into()
+            }
+            Failure::NotGranted(Access::Write(Entity::Activity)) => {
+                "the component writes an activity field that this release does not grant; \
+                 approve its targets or use another version"
+                    .into()
+            }
+            Failure::BadAnswer(answer) => format!(
+                "the component's answer cannot be used: {}; ask its vendor",
+                match answer {
+                    BadAnswer::Date => "a date or time in it does not exist".into(),
+                    BadAnswer::Decimal { target } =>
+                        format!("the value for {target:?} is not a decimal number"),
+                    BadAnswer::Twice { target } => format!("it assigns {target:?} twice"),
+                    BadAnswer::TooMany => "it holds too many activities or values".into(),
+                }
+            ),
+            Failure::Host(reason) => {
+                format!("the host could not run the component: {reason}; it is tried again")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Failure").field(&self.code()).finish()
+    }
+}
+
+impl Failure {
+    /// Tells apart what wasmtime reports as one error.
+    pub(crate) fn of(error: &wasmtime::Error, state: &State, config: &Config) -> Self {
+        use wasmtime::Trap as Code;
+        if error.is::<engine::Exceeded>() {
+            let max_bytes = state.limits.max_memory_bytes;
+            return Failure::OverLimit(Limit::Memory { max_bytes });
+        }
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Failure::Host("no free instance in the pool".into());
+        }
+        let Some(code) = error.downcast_ref::<Code>() else {
+            // wasmtime keeps the type of this error to itself; a test holds on to its text.
+            let text = error.root_cause().to_string();
+            if text.contains("fuel allocated for hostcalls") {
+                let max_bytes = engine::MAX_LIFTED_BYTES;
+                return Failure::OverLimit(Limit::Answer { max_bytes });
+            }
+            return Failure::Trapped(Trap::Protocol);
+        };
+        Failure::Trapped(match code {
+            Code::Interrupt => {
+                return Failure::TimedOut {
+                    deadline: config.deadline,
+                };
+            }
+            Code::UnreachableCodeReached => Trap::Unreachable,
+            Code::StackOverflow => Trap::StackOverflow,
+            Code::MemoryOutOfBounds | Code::HeapMisaligned | Code::TableOutOfBounds => {
+                Trap::MemoryFault
+            }
+            Code::IntegerOverflow | Code::IntegerDivisionByZero | Code::BadConversionToInteger => {
+                Trap::Arithmetic
+            }
+            _ => Trap::Other,
+        })
+    }
+
+    /// What it comes down to when a read was denied before: a component that cannot do without says so in its own
+    /// way, and the grant is what an administrator can act on.
+    pub(crate) fn after(self, denied: Option<Access>) -> Self {
+        match (self, denied) {
+            (Failure::Refused(_) | Failure::Trapped(_), Some(access)) => {
+                Failure::NotGranted(access)
+            }
+            (failure, _) => failure,
+        }
+    }
+}

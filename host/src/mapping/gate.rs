@@ -1,0 +1,319 @@
+//! The checks before a component may run: what is refused, and what its author can do about it.
+//!
+//! Reads the file's structure only; what the code does is the sandbox's matter.
+
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wasmtime::component::Component;
+
+use super::engine;
+use super::failure::Failure;
+use super::manifest::Manifest;
+
+/// Largest file taken: componentize-py makes 18 MB, componentize-js 12 MB.
+pub const MAX_FILE_BYTES: usize = 48 * 1024 * 1024;
+
+/// The package whose interfaces a component may import.
+const PACKAGE: &str = "ligature:mapping/";
+
+/// The contract that this host serves: any 0.1.
+const SERVED: &str = "0.1";
+
+const ABOUT: &str = "ligature:mapping/about@0.1";
+const INBOUND: &str = "ligature:mapping/inbound@0.1";
+const OUTBOUND: &str = "ligature:mapping/outbound@0.1";
+
+/// Longest text of a manifest.
+const MAX_TEXT_BYTES: usize = 4 * 1024;
+
+/// Most entries of one list of a manifest.
+const MAX_ENTRIES: usize = 1_000;
+
+/// Why a component is not taken. The texts are for its author.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    #[error(
+        "the file has {size_bytes} bytes, more than the {MAX_FILE_BYTES} that are taken; \
+         build it optimized and without debug information"
+    )]
+    TooLarge { size_bytes: usize },
+    #[error("the file is not WebAssembly: upload the .wasm file that the build wrote")]
+    NotWebAssembly,
+    #[error(
+        "the file is a core module, not a component: run `wasm-tools component new FILE -o COMPONENT`, \
+         or `ligature plugin build`"
+    )]
+    CoreModule,
+    #[error("the file is cut off or damaged at byte {offset}: {reason}; build and upload it again")]
+    Damaged { offset: usize, reason: String },
+    #[error(
+        "the component uses something of WebAssembly that this host does not have: {0}; \
+         build it for plain WebAssembly 2.0 with no proposals switched on"
+    )]
+    Unsupported(String),
+    #[error(
+        "the component imports {import}, but a mapping can reach nothing but {PACKAGE}…; {origin}"
+    )]
+    ForeignImport { import: String, origin: String },
+    #[error(
+        "the component is built for {import}, this host serves {PACKAGE}…@{SERVED}.x; \
+         build it against the wit/ folder of this release"
+    )]
+    Version { import: String },
+    #[error(
+        "the component does not export {interface}: it must be built for the world \
+         `inbound-mapping` or `outbound-mapping`"
+    )]
+    NoExport { interface: &'static str },
+    #[error("the component maps LeadSquared to HL7, which this release does not run yet")]
+    Outbound,
+    #[error(
+        "the component does not fit the contract: {0}; build it against the wit/ folder of this release"
+    )]
+    Contract(String),
+    #[error("one instance of the component needs {what}, more than the {limit} it may have")]
+    Resources { what: String, limit: String },
+    #[error("the component cannot describe itself: {}", .0.sentence())]
+    Describe(Failure),
+    #[error("the component's description of itself cannot be used: {0}")]
+    Manifest(String),
+}
+
+/// Checks everything that can be seen without compiling.
+///
+/// # Errors
+///
+/// The first thing that is wrong, in the order in which an author would have to mend it.
+pub fn check(bytes: &[u8]) -> Result<(), Rejected> {
+    if bytes.len() > MAX_FILE_BYTES {
+        let size_bytes = bytes.len();
+        return Err(Rejected::TooLarge { size_bytes });
+    }
+    // The preamble: magic number, then version and layer (component-model Binary.md).
+    match bytes {
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => return Err(Rejected::CoreModule),
+        [0, b'a', b's', b'm', ..] => {}
+        _ => return Err(Rejected::NotWebAssembly),
+    }
+    let outline = Outline::read(bytes)?;
+    outline.check()?;
+    // Last, because a component with WASI imports often fails here as well, with a text that helps nobody.
+    let features = WasmFeatures::default();
+    match Validator::new_with_features(features).validate_all(bytes) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Rejected::Unsupported(error.message().into())),
+    }
+}
+
+/// Checks what one instance will take from the pool.
+pub(crate) fn check_resources(
+    component: &Component,
+    max_memory_bytes: usize,
+) -> Result<(), Rejected> {
+    let over = |what: String, limit: String| Err(Rejected::Resources { what, limit });
+    // None: it instantiates a module that it imports, which the gate does not let through.
+    let Some(needs) = component.resources_required() else {
+        return Ok(());
+    };
+    let bytes = needs.max_initial_memory_size.unwrap_or(0);
+    if bytes > max_memory_bytes as u64 {
+        let mib = |bytes: u64| format!("{} MiB of memory", bytes / (1024 * 1024));
+        return over(mib(bytes), mib(max_memory_bytes as u64));
+    }
+    if needs.num_memories > engine::MAX_MEMORIES {
+        let memories = |count: u32| format!("{count} memories");
+        return over(memories(needs.num_memories), memories(engine::MAX_MEMORIES));
+    }
+    if needs.num_tables > engine::MAX_TABLES {
+        let tables = |count: u32| format!("{count} tables");
+        return over(tables(needs.num_tables), tables(engine::MAX_TABLES));
+    }
+    Ok(())
+}
+
+/// Checks what the types of a manifest cannot say.
+pub(crate) fn check_manifest(manifest: &Manifest) -> Result<(), Rejected> {
+    let bad = |text: String| Err(Rejected::Manifest(text));
+    if manifest.name.is_empty() {
+        return bad("it has no name".into());
+    }
+    let targets = [
+        ("lead target", &manifest.lead_targets),
+        ("activity target", &manifest.activity_targets),
+        ("activity kind", &manifest.activity_kinds),
+        ("table", &manifest.tables),
+    ];
+    for (what, targets) in targets {
+        if targets.len() > MAX_ENTRIES {
+            return bad(format!("it lists more than {MAX_ENTRIES} of {what}"));
+        }
+        let mut names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+        names.sort_unstable();
+        if names.first().is_some_and(|name| name.is_empty()) {
+            return bad(format!("a {what} has no name"));
+        }
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return bad(format!("{what} {:?} is listed twice", twice[0]));
+        }
+    }
+    if manifest.reads.len() > MAX_ENTRIES || manifest.events.len() > MAX_ENTRIES {
+        return bad(format!("it lists more than {MAX_ENTRIES} paths or events"));
+    }
+    for path in &manifest.reads {
+        if let Err(error) = path.parse::<crate::hl7::Path>() {
+            return bad(format!(
+                "it asks to read {path:?}, which is no path: {error}"
+            ));
+        }
+    }
+    for event in &manifest.events {
+        if let Err(error) = event.parse::<crate::flow::Event>() {
+            return bad(error.to_string());
+        }
+    }
+    let texts = [
+        &manifest.name,
+        &manifest.version,
+        &manifest.vendor,
+        &manifest.summary,
+    ];
+    if texts.iter().any(|text| text.len() > MAX_TEXT_BYTES) {
+        return bad(format!(
+            "a text of it is longer than {MAX_TEXT_BYTES} bytes"
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn compile_error(error: &wasmtime::Error) -> Rejected {
+    Rejected::Unsupported(format!("{error:#}"))
+}
+
+pub(crate) fn link_error(error: &wasmtime::Error) -> Rejected {
+    Rejected::Contract(format!("{error:#}"))
+}
+
+/// What can be seen of a component from outside.
+#[derive(Default)]
+struct Outline {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    /// Languages and tools that the file names as its makers.
+    producers: Vec<String>,
+}
+
+impl Outline {
+    fn read(bytes: &[u8]) -> Result<Self, Rejected> {
+        let mut outline = Self::default();
+        let mut depth = 0;
+        for payload in Parser::new(0).parse_all(bytes) {
+            let payload = payload.map_err(|error| damaged(&error))?;
+            match payload {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::ComponentImportSection(imports) if depth == 0 => {
+                    for import in imports {
+                        let import = import.map_err(|error| damaged(&error))?;
+                        outline.imports.push(import.name.name.into());
+                    }
+                }
+                Payload::ComponentExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        let export = export.map_err(|error| damaged(&error))?;
+                        outline.exports.push(export.name.name.into());
+                    }
+                }
+                Payload::CustomSection(section) => outline.read_producers(&section),
+                _ => {}
+            }
+        }
+        Ok(outline)
+    }
+
+    /// Best effort: a producers section that cannot be read only costs a hint.
+    fn read_producers(&mut self, section: &wasmparser::CustomSectionReader<'_>) {
+        let wasmparser::KnownCustom::Producers(producers) = section.as_known() else {
+            return;
+        };
+        for field in producers.into_iter().flatten() {
+            for value in field.values.into_iter().flatten() {
+                let name = value.name.to_owned();
+                if !self.producers.contains(&name) {
+                    self.producers.push(name);
+                }
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), Rejected> {
+        for import in &self.imports {
+            let Some(rest) = import.strip_prefix(PACKAGE) else {
+                return Err(Rejected::ForeignImport {
+                    import: import.clone(),
+                    origin: self.origin(import),
+                });
+            };
+            check_version(import, rest)?;
+        }
+        let exported =
+            |interface: &str| self.exports.iter().any(|name| name.starts_with(interface));
+        for export in &self.exports {
+            if let Some(rest) = export.strip_prefix(PACKAGE) {
+                check_version(export, rest)?;
+            }
+        }
+        match (exported(ABOUT), exported(INBOUND), exported(OUTBOUND)) {
+            (true, true, _) => Ok(()),
+            (false, ..) => Err(Rejected::NoExport { interface: ABOUT }),
+            (true, false, true) => Err(Rejected::Outbound),
+            (true, false, false) => Err(Rejected::NoExport { interface: INBOUND }),
+        }
+    }
+
+    /// Where an import that nobody asked for came from, and how to build without it.
+    fn origin(&self, import: &str) -> String {
+        let made_by = |name: &str| {
+            self.producers
+                .iter()
+                .any(|producer| producer.eq_ignore_ascii_case(name))
+        };
+        if !import.starts_with("wasi:") {
+            return "take the import out of the component's world".into();
+        }
+        let advice = if made_by("componentize-py") || made_by("Python") {
+            "it comes from Python's standard library: build with `componentize-py … --stub-wasi`"
+        } else if made_by("componentize-js") || made_by("ComponentizeJS") || made_by("JavaScript") {
+            "it comes from the JavaScript engine: build with `componentize-js` and \
+             `--disable all` (stdio, random, clocks, http, fetch-event)"
+        } else if made_by("TinyGo") || made_by("Go") {
+            "it comes from Go's runtime, which needs WASI: use a language that can do without"
+        } else if made_by("Rust") {
+            "it comes from Rust's standard library for WASI: build for `wasm32-unknown-unknown` \
+             instead of `wasm32-wasip1` or `wasm32-wasip2`"
+        } else {
+            "it comes from the language's standard library: build for a target without WASI, \
+             or stub WASI out (`wasi-virt`)"
+        };
+        advice.into()
+    }
+}
+
+/// Takes `hl7@0.1.7`; `hl7@0.2.0` and `hl7` are another contract.
+fn check_version(name: &str, rest: &str) -> Result<(), Rejected> {
+    let version = rest.split_once('@').map_or("", |(_, version)| version);
+    let served = version
+        .strip_prefix(SERVED)
+        .is_some_and(|patch| patch.is_empty() || patch.starts_with('.'));
+    if served {
+        Ok(())
+    } else {
+        let import = name.into();
+        Err(Rejected::Version { import })
+    }
+}
+
+fn damaged(error: &wasmparser::Error) -> Rejected {
+    Rejected::Damaged {
+        offset: error.offset(),
+        reason: error.message().into(),
+    }
+}

@@ -1,0 +1,99 @@
+//! What one release lets a component read and write; the only place where that is decided.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::flow::Release;
+use crate::hl7::Path;
+
+/// Distinct path texts remembered for one release. A component has some dozens; one that makes up paths without end
+/// pays for parsing them each time.
+const MAX_REMEMBERED: usize = 1_024;
+
+/// Longest path text that is looked at.
+const MAX_PATH_BYTES: usize = 512;
+
+/// The grants of one release, ready to be asked.
+pub(crate) struct Granted {
+    reads: Vec<Path>,
+    lead_targets: HashSet<String>,
+    activity_targets: HashSet<String>,
+    remembered: RwLock<HashMap<String, Arc<Checked>>>,
+}
+
+/// What became of one path text.
+pub(crate) enum Checked {
+    Path(Path),
+    NotGranted(Path),
+    NotAPath,
+}
+
+/// Which of the manifest's two lists a target is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entity {
+    Lead,
+    Activity,
+}
+
+impl Granted {
+    /// Reads the grants of a release; a read that is no path grants nothing.
+    pub(crate) fn of(release: &Release) -> Self {
+        let grants = &release.grants;
+        Self {
+            reads: grants
+                .reads
+                .iter()
+                .filter_map(|path| path.parse().ok())
+                .collect(),
+            lead_targets: grants.lead_targets.iter().cloned().collect(),
+            activity_targets: grants.activity_targets.iter().cloned().collect(),
+            remembered: RwLock::default(),
+        }
+    }
+
+    /// Parses a path text and decides whether it may be read, predicates included.
+    pub(crate) fn check(&self, text: &str) -> Arc<Checked> {
+        let remembered = self.remembered.read();
+        if let Some(checked) = remembered.unwrap_or_else(PoisonError::into_inner).get(text) {
+            return checked.clone();
+        }
+        let checked = Arc::new(self.decide(text));
+        let remembered = self.remembered.write();
+        let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() < MAX_REMEMBERED {
+            remembered.insert(text.into(), checked.clone());
+        }
+        checked
+    }
+
+    fn decide(&self, text: &str) -> Checked {
+        if text.len() > MAX_PATH_BYTES {
+            return Checked::NotAPath;
+        }
+        let Ok(path) = text.parse::<Path>() else {
+            return Checked::NotAPath;
+        };
+        let granted = path
+            .reads()
+            .iter()
+            .all(|read| self.reads.iter().any(|grant| grant.covers(read)));
+        if granted {
+            Checked::Path(path)
+        } else {
+            Checked::NotGranted(path)
+        }
+    }
+
+    /// Whether anything of a segment may be read.
+    pub(crate) fn segment(&self, name: &str) -> bool {
+        self.reads.iter().any(|grant| grant.segment() == name)
+    }
+
+    /// Whether a target may be written.
+    pub(crate) fn target(&self, entity: Entity, name: &str) -> bool {
+        match entity {
+            Entity::Lead => self.lead_targets.contains(name),
+            Entity::Activity => self.activity_targets.contains(name),
+        }
+    }
+}
