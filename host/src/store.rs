@@ -1,1 +1,189 @@
-//! To be filled.
+//! What is kept: traffic ([`journal`]) and configuration ([`catalog`]), in SQLite or PostgreSQL.
+//!
+//! The only room with SQL. Knows accounts, flows and the vault; nothing of components, HTTP or sockets.
+//! One task writes, see [`writer`]; everyone else reads. Everything that tells about a patient is sealed
+//! on the caller's task, and what must be found again is kept as a keyed hash.
+//! Start with [`Store::open`], then [`journal::Journal`].
+
+pub mod catalog;
+pub mod journal;
+
+mod database;
+mod failure;
+mod migrate;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::vault::{self, Vault};
+use catalog::Catalog;
+use database::{Address, Readers, Renderer, Row, Sql, Value};
+use journal::Journal;
+use writer::Writer;
+
+/// Where the database is.
+#[derive(Clone)]
+pub struct Config {
+    /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`.
+    pub url: String,
+    /// Brings an older schema up to date; without it an older schema is an error.
+    pub migrate: bool,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("url", &"redacted")
+            .field("migrate", &self.migrate)
+            .finish()
+    }
+}
+
+/// Why the store did not do what was asked. Texts hold no patient data.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Full, gone or stopping. Whether an append was kept is open; the sender repeats it.
+    #[error("storage is not available: {0}")]
+    Unavailable(String),
+    #[error("the lease on this patient's lane has passed to another worker")]
+    LeaseLost,
+    #[error("{0} is not in the store")]
+    NotFound(String),
+    #[error(
+        "{what} is {state}: only a delivery that waits for a person or is dead can be released"
+    )]
+    NotReleasable { what: String, state: String },
+    #[error(
+        "database {path:?} is in use by another process: stop that one, or give this one a file of its own"
+    )]
+    InUse { path: PathBuf },
+    #[error(
+        "database schema is at version {found}, this program needs {needed}: run `ligature migrate`"
+    )]
+    SchemaOlder { found: i64, needed: i64 },
+    #[error(
+        "database schema is at version {found}, this program knows {known}: use a newer program"
+    )]
+    SchemaNewer { found: i64, known: i64 },
+    #[error("schema migration failed: {0}")]
+    Migration(String),
+    #[error("database address must be sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")]
+    Address,
+    #[error("the database refused a statement: {0}")]
+    Database(String),
+    #[error(transparent)]
+    Sealed(#[from] vault::Error),
+}
+
+impl Error {
+    /// Whether the same call can work later without anyone doing anything about the call.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Error::Unavailable(_))
+    }
+}
+
+/// What has been written since the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Transactions that changed something; each is one disk sync.
+    pub commits: u64,
+    pub messages: u64,
+    pub deliveries_settled: u64,
+}
+
+/// The database of one installation; cloning shares it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+/// What journal and catalog work with.
+struct Shared {
+    vault: Arc<Vault>,
+    renderer: Arc<Renderer>,
+    readers: Readers,
+    writer: Writer,
+}
+
+impl Shared {
+    async fn one(&self, sql: &'static Sql, values: Vec<Value>) -> Result<Vec<Row>, Error> {
+        Ok(self.readers.one(&self.renderer, sql, values).await?)
+    }
+
+    async fn rows(&self, sql: &'static Sql, rows: Vec<Value>) -> Result<Vec<Row>, Error> {
+        Ok(self.readers.rows(&self.renderer, sql, rows).await?)
+    }
+}
+
+impl Store {
+    /// Opens the database, brings its schema up to date if asked to, and starts the writer on `tracker`.
+    ///
+    /// After `shutdown` the writer finishes what waits and closes; later calls give [`Error::Unavailable`].
+    ///
+    /// # Errors
+    /// `InUse` when another process has the SQLite file open, `SchemaOlder` and `SchemaNewer` when the schema
+    /// is not this program's, `Unavailable` when the database cannot be reached.
+    pub async fn open(
+        config: Config,
+        vault: Arc<Vault>,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Result<Self, Error> {
+        let address = Address::parse(&config.url)?;
+        let lock = migrate::lock(&address)?;
+        let mut connection = address.connect().await?;
+        migrate::check(&mut connection, config.migrate).await?;
+        let renderer = Arc::new(Renderer::new(address.dialect()));
+        let readers = address.readers();
+        let (writer, work) =
+            writer::prepare(address, connection, renderer.clone(), lock, shutdown).await?;
+        let shared = Arc::new(Shared {
+            vault,
+            renderer,
+            readers,
+            writer,
+        });
+        let readers = shared.clone();
+        tracker.spawn(async move {
+            work.await;
+            readers.readers.close().await;
+        });
+        Ok(Self { shared })
+    }
+
+    pub fn journal(&self) -> Journal {
+        Journal::new(self.shared.clone())
+    }
+
+    pub fn catalog(&self) -> Catalog {
+        Catalog::new(self.shared.clone())
+    }
+
+    pub fn written(&self) -> Written {
+        self.shared.writer.written()
+    }
+
+    /// Tells how a commit reaches the disk, to be printed beside measurements.
+    pub fn sync_method(&self) -> &'static str {
+        match self.shared.renderer.dialect {
+            database::Dialect::Postgres => "PostgreSQL, synchronous_commit as the server has it",
+            // The flag that the bundled SQLite was compiled with, by the same build; see .cargo/config.toml.
+            database::Dialect::Sqlite
+                if option_env!("LIBSQLITE3_FLAGS")
+                    .is_some_and(|flags| flags.contains("HAVE_FDATASYNC")) =>
+            {
+                "SQLite WAL, synchronous=full, fdatasync"
+            }
+            database::Dialect::Sqlite => "SQLite WAL, synchronous=full, fsync",
+        }
+    }
+}
+
+/// The wall clock in epoch milliseconds.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

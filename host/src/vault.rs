@@ -32,7 +32,9 @@ pub enum Error {
     BadKey,
     #[error("sealed with key {0}, which is not at hand: add that key to the configuration")]
     UnknownKey(u32),
-    #[error("sealed bytes do not open: damaged, moved from their place, or sealed with another key")]
+    #[error(
+        "sealed bytes do not open: damaged, moved from their place, or sealed with another key"
+    )]
     DoesNotOpen,
     #[error("the system gives no random numbers: {0}")]
     NoRandomness(String),
@@ -73,7 +75,10 @@ impl Key {
 
     /// The key as 64 hexadecimal digits, to be written where only the operator reads.
     pub fn to_hex(&self) -> String {
-        self.bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     pub fn id(&self) -> u32 {

@@ -36,10 +36,20 @@ fn opens_in_its_place_only() {
     let vault = vault();
     let sealed = vault.seal(&PLACE, b"text").unwrap();
     for place in [
-        Place { account: "b", ..PLACE },
+        Place {
+            account: "b",
+            ..PLACE
+        },
         Place { id: "m2", ..PLACE },
-        Place { column: "note", ..PLACE },
-        Place { account: "am", id: "1", ..PLACE },
+        Place {
+            column: "note",
+            ..PLACE
+        },
+        Place {
+            account: "am",
+            id: "1",
+            ..PLACE
+        },
     ] {
         assert_eq!(vault.open(&place, &sealed), Err(Error::DoesNotOpen));
     }

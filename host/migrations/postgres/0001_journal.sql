@@ -1,0 +1,122 @@
+-- Traffic: what came in, its way through each flow, and what was written elsewhere.
+-- Everything that tells about a patient is sealed; what is searched is a keyed hash.
+-- Ids compare byte by byte (collation "C"), as they do in SQLite: they are UUIDv7, so new rows lie side by side,
+-- and the traffic tables can later be partitioned by ranges of them.
+
+create sequence message_seq;
+
+create table message (
+  account_id text collate "C" not null,
+  id text collate "C" not null,
+  seq bigint not null,
+  direction text not null,
+  channel_id text collate "C" not null,
+  received_at bigint not null,
+  event text not null,
+  control_id text collate "C" not null,
+  sender text not null,
+  version text not null,
+  route text not null,
+  reason text not null,
+  detail text not null,
+  remark text not null,
+  size bigint not null,
+  search_keys bytea not null,
+  acknowledgement bytea not null,
+  payload bytea not null,
+  primary key (account_id, id)
+);
+
+create table delivery (
+  account_id text collate "C" not null,
+  id text collate "C" not null,
+  message_id text collate "C" not null,
+  flow_id text collate "C" not null,
+  seq bigint not null,
+  state text not null,
+  attempts bigint not null,
+  due_at bigint,
+  updated_at bigint not null,
+  reason text not null,
+  detail text not null,
+  lanes bytea not null,
+  note bytea,
+  primary key (account_id, id)
+);
+
+create index delivery_state on delivery (account_id, flow_id, state, id);
+
+create table lane (
+  account_id text collate "C" not null,
+  lane bytea not null,
+  owner text,
+  fence bigint not null,
+  due_at bigint,
+  primary key (account_id, lane)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+create index lane_due on lane (due_at) where due_at is not null;
+
+create table lane_entry (
+  account_id text collate "C" not null,
+  lane bytea not null,
+  seq bigint not null,
+  delivery_id text collate "C" not null,
+  primary key (account_id, lane, seq)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+create table attempt (
+  account_id text collate "C" not null,
+  delivery_id text collate "C" not null,
+  number bigint not null,
+  stage text not null,
+  code text not null,
+  started_at bigint not null,
+  duration_ms bigint not null,
+  primary key (account_id, delivery_id, number)
+);
+
+create table operation (
+  account_id text collate "C" not null,
+  delivery_id text collate "C" not null,
+  id text collate "C" not null,
+  ordinal bigint not null,
+  kind text not null,
+  state text not null,
+  target text,
+  code text,
+  started_at bigint not null,
+  finished_at bigint,
+  identity bytea,
+  payload bytea not null,
+  primary key (account_id, delivery_id, id)
+);
+
+create index operation_open on operation (account_id, identity)
+  where identity is not null and state in ('begun', 'unknown');
+
+create table search (
+  account_id text collate "C" not null,
+  key bytea not null,
+  message_id text collate "C" not null,
+  primary key (account_id, key, message_id)
+);
+
+create table duplicate (
+  account_id text collate "C" not null,
+  key bytea not null,
+  payload bytea not null,
+  message_id text collate "C" not null,
+  received_at bigint not null,
+  primary key (account_id, key)
+);
+
+-- Links outlive messages: patient identifier to prospect id, activity key to activity id.
+create table link (
+  account_id text collate "C" not null,
+  key bytea not null,
+  target text not null,
+  parent text,
+  updated_at bigint not null,
+  primary key (account_id, key)
+);

@@ -1,0 +1,127 @@
+-- Traffic: what came in, its way through each flow, and what was written elsewhere.
+-- Everything that tells about a patient is sealed; what is searched is a keyed hash.
+-- Tables without rowid keep a row in its primary key's tree: one page to write instead of two.
+-- Ids are UUIDv7, so new rows of these tables lie side by side.
+
+create table sequence (
+  name text not null primary key,
+  value bigint not null
+) without rowid;
+
+insert into sequence (name, value) values ('seq', 0);
+
+create table message (
+  account_id text not null,
+  id text not null,
+  seq bigint not null,
+  direction text not null,
+  channel_id text not null,
+  received_at bigint not null,
+  event text not null,
+  control_id text not null,
+  sender text not null,
+  version text not null,
+  route text not null,
+  reason text not null,
+  detail text not null,
+  remark text not null,
+  size bigint not null,
+  search_keys blob not null,
+  acknowledgement blob not null,
+  payload blob not null,
+  primary key (account_id, id)
+) without rowid;
+
+create table delivery (
+  account_id text not null,
+  id text not null,
+  message_id text not null,
+  flow_id text not null,
+  seq bigint not null,
+  state text not null,
+  attempts bigint not null,
+  due_at bigint,
+  updated_at bigint not null,
+  reason text not null,
+  detail text not null,
+  lanes blob not null,
+  note blob,
+  primary key (account_id, id)
+) without rowid;
+
+create index delivery_state on delivery (account_id, flow_id, state, id);
+
+create table lane (
+  account_id text not null,
+  lane blob not null,
+  owner text,
+  fence bigint not null,
+  due_at bigint,
+  primary key (account_id, lane)
+) without rowid;
+
+create index lane_due on lane (due_at) where due_at is not null;
+
+create table lane_entry (
+  account_id text not null,
+  lane blob not null,
+  seq bigint not null,
+  delivery_id text not null,
+  primary key (account_id, lane, seq)
+) without rowid;
+
+create table attempt (
+  account_id text not null,
+  delivery_id text not null,
+  number bigint not null,
+  stage text not null,
+  code text not null,
+  started_at bigint not null,
+  duration_ms bigint not null,
+  primary key (account_id, delivery_id, number)
+) without rowid;
+
+create table operation (
+  account_id text not null,
+  delivery_id text not null,
+  id text not null,
+  ordinal bigint not null,
+  kind text not null,
+  state text not null,
+  target text,
+  code text,
+  started_at bigint not null,
+  finished_at bigint,
+  identity blob,
+  payload blob not null,
+  primary key (account_id, delivery_id, id)
+) without rowid;
+
+create index operation_open on operation (account_id, identity)
+  where identity is not null and state in ('begun', 'unknown');
+
+create table search (
+  account_id text not null,
+  key blob not null,
+  message_id text not null,
+  primary key (account_id, key, message_id)
+) without rowid;
+
+create table duplicate (
+  account_id text not null,
+  key blob not null,
+  payload blob not null,
+  message_id text not null,
+  received_at bigint not null,
+  primary key (account_id, key)
+) without rowid;
+
+-- Links outlive messages: patient identifier to prospect id, activity key to activity id.
+create table link (
+  account_id text not null,
+  key blob not null,
+  target text not null,
+  parent text,
+  updated_at bigint not null,
+  primary key (account_id, key)
+) without rowid;

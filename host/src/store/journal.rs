@@ -1,0 +1,123 @@
+//! Traffic: messages, their deliveries, and the ledger of what was written elsewhere.
+//!
+//! An arrival is appended, its deliveries are claimed lane by lane, each write is noted in the ledger before it
+//! is made, and the delivery is settled. Order is kept by lanes, see [`claim`].
+//! This file holds the nouns and the calls; the folder holds the SQL behind each.
+
+pub mod append;
+pub mod claim;
+pub mod ledger;
+pub mod links;
+pub mod read;
+pub mod release;
+pub mod settle;
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Shared;
+use crate::flow::{AccountId, DeliveryId};
+
+pub use append::{Appended, Arrival, DuplicateKey, Route, Routed, Start};
+pub use claim::{Claimed, LEASE, Lease};
+pub use ledger::{
+    Finished, NewOperation, OperationId, OperationKind, OperationRow, OperationState,
+};
+pub use links::{Link, LinkKey, LinkTarget};
+pub use read::{
+    AttemptRow, DeliveryRow, DeliveryView, Filter, MessageRow, MessageView, Page, StateCount,
+};
+pub use settle::{Attempt, Settled, Settlement};
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Runs when it heads its lanes.
+    Queued,
+    /// A worker holds its lanes.
+    Running,
+    /// Runs again at its due time and holds its lanes until then.
+    Waiting,
+    /// Waits for a person or for its flow, and holds nobody up.
+    Parked,
+    Delivered,
+    Skipped,
+    /// Failed for good; holds its lanes only if its flow says so.
+    Dead,
+}
+
+impl State {
+    pub const ALL: [State; 7] = [
+        State::Queued,
+        State::Running,
+        State::Waiting,
+        State::Parked,
+        State::Delivered,
+        State::Skipped,
+        State::Dead,
+    ];
+
+    /// The word kept in the store and shown on pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Running => "running",
+            State::Waiting => "waiting",
+            State::Parked => "parked",
+            State::Delivered => "delivered",
+            State::Skipped => "skipped",
+            State::Dead => "dead",
+        }
+    }
+
+    /// Reads the word again; none for a word of a newer program.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The journal of one store; cloning shares it.
+#[derive(Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+}
+
+impl Journal {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Completes when something may have become claimable; a permit given while nobody waits is kept.
+    ///
+    /// On PostgreSQL it tells of this host's own changes only: look at [`Journal::next_due_at`] now and then as well.
+    pub async fn notified(&self) {
+        self.shared.writer.wake.notified().await;
+    }
+
+    /// Hashes a searched value or key: 128 bits of the vault's keyed hash, half the size in every index row.
+    fn hash(&self, account: &AccountId, kind: &str, value: &str) -> Arc<[u8]> {
+        self.shared.vault.index(account.as_str(), kind, value)[..HASH_BYTES].into()
+    }
+}
+
+/// Bytes of a stored hash.
+const HASH_BYTES: usize = 16;
+
+/// The columns that are sealed; part of what a blob is bound to, so these words never change.
+mod column {
+    pub(super) const PAYLOAD: &str = "message.payload";
+    pub(super) const ACKNOWLEDGEMENT: &str = "message.acknowledgement";
+    pub(super) const NOTE: &str = "delivery.note";
+    pub(super) const OPERATION: &str = "operation.payload";
+}
+
+/// The id of the `position`th delivery of a message: deliveries of one message lie side by side.
+fn delivery_id(message: &str, position: usize) -> DeliveryId {
+    format!("{message}.{position}").into()
+}

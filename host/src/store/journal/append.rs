@@ -1,0 +1,558 @@
+//! Keeps what arrived: the message, a delivery for each flow, its place in the lanes, its search values.
+//!
+//! Sealing and hashing happen on the caller's task; the writer only inserts.
+//! A repeated message is known by its identity and answered with what was answered the first time.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::{HASH_BYTES, Journal, State, column, delivery_id};
+use crate::flow::{AccountId, ChannelId, Direction, FlowId, MessageId};
+use crate::store::Error;
+use crate::store::database::{Answers, Kind, Part, Row, Script, Sql, Value};
+use crate::store::failure::Failure;
+use crate::store::writer::Command;
+use crate::vault::Place;
+
+/// How long a repeated message is known, in milliseconds: 7 days.
+pub const DUPLICATE_WINDOW_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+
+/// One message as it came in, with what is known of it.
+pub struct Arrival {
+    pub id: MessageId,
+    pub account: AccountId,
+    pub channel: ChannelId,
+    pub direction: Direction,
+    pub received_at_ms: i64,
+    /// Byte for byte; sealed.
+    pub payload: Vec<u8>,
+    /// MSH-10, or empty.
+    pub control_id: String,
+    /// `ADT^A04`, or what stands in its place.
+    pub event: String,
+    /// MSH-3 and MSH-4, for people.
+    pub sender: String,
+    /// MSH-12.
+    pub version: String,
+    /// None for messages that are never taken for repeated.
+    pub duplicate: Option<DuplicateKey>,
+    /// Patient keys; kept as hashes. None: the message has a lane of its own.
+    pub lanes: Vec<String>,
+    /// Kind and value of what the message can be found by; kept as hashes.
+    pub search: Vec<(&'static str, String)>,
+    /// What is answered, and answered again when the message is repeated; sealed.
+    pub acknowledgement: Vec<u8>,
+    pub route: Route,
+}
+
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival")
+            .field("id", &self.id)
+            .field("account", &self.account)
+            .field("event", &self.event)
+            .field("size", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a repeated message is known.
+pub struct DuplicateKey {
+    /// Channel, MSH-3, MSH-4, MSH-10 and MSH-7 in one text; kept as hash.
+    pub identity: String,
+    /// SHA-256 of the payload: the same identity with another payload is another message.
+    pub payload: [u8; 32],
+}
+
+impl fmt::Debug for DuplicateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DuplicateKey(redacted)")
+    }
+}
+
+/// What happens to a message. Codes and texts hold no patient data.
+#[derive(Debug, Clone)]
+pub enum Route {
+    /// In the order in which deliveries of this message run.
+    Flows(Vec<Routed>),
+    /// Kept, and nothing to do.
+    Skipped { reason: &'static str, text: String },
+    /// Kept, and answered negatively.
+    Rejected { reason: &'static str, text: String },
+}
+
+/// One flow that takes the message.
+#[derive(Debug, Clone)]
+pub struct Routed {
+    pub flow: FlowId,
+    pub start: Start,
+}
+
+/// How a delivery begins.
+#[derive(Debug, Clone)]
+pub enum Start {
+    Queued,
+    /// Kept until released (its flow is paused); holds nobody up.
+    Parked {
+        reason: &'static str,
+        text: String,
+    },
+}
+
+/// What became of an arrival.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Appended {
+    Stored,
+    /// The same identity and payload came within seven days: nothing was kept.
+    Duplicate {
+        message: MessageId,
+        /// What was answered the first time.
+        acknowledgement: Vec<u8>,
+    },
+}
+
+impl fmt::Debug for Appended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Appended::Stored => f.write_str("Stored"),
+            Appended::Duplicate { message, .. } => write!(f, "Duplicate({message})"),
+        }
+    }
+}
+
+impl Journal {
+    /// Keeps all messages of one receipt in one transaction; durable on return.
+    ///
+    /// # Errors
+    /// `Unavailable` when the storage is full or gone: answer nothing positive, the sender repeats it.
+    pub async fn append(&self, arrivals: Vec<Arrival>) -> Result<Vec<Appended>, Error> {
+        let accounts: Vec<AccountId> = arrivals.iter().map(|a| a.account.clone()).collect();
+        let entries = arrivals
+            .into_iter()
+            .map(|arrival| self.seal(arrival))
+            .collect::<Result<_, _>>()?;
+        let kept = self
+            .shared
+            .writer
+            .send(|reply| Command::Append { entries, reply })
+            .await?;
+        kept.into_iter()
+            .zip(accounts)
+            .map(|(kept, account)| match kept {
+                Kept::Stored => Ok(Appended::Stored),
+                Kept::Duplicate { message, sealed } => {
+                    let place = Place {
+                        account: account.as_str(),
+                        id: &message,
+                        column: column::ACKNOWLEDGEMENT,
+                    };
+                    Ok(Appended::Duplicate {
+                        acknowledgement: self.shared.vault.open(&place, &sealed)?,
+                        message: message.as_ref().into(),
+                    })
+                }
+            })
+            .collect()
+    }
+
+    fn seal(&self, arrival: Arrival) -> Result<Entry, Error> {
+        let account = arrival.account.as_str();
+        let id = arrival.id.as_str();
+        let seal = |column, plain: &[u8]| {
+            let place = Place {
+                account,
+                id,
+                column,
+            };
+            self.shared.vault.seal(&place, plain).map(Arc::<[u8]>::from)
+        };
+        let duplicate = arrival.duplicate.as_ref().map(|duplicate| {
+            let identity = &duplicate.identity;
+            Duplicate {
+                key: self.hash(&arrival.account, "duplicate", identity),
+                // Another payload under a used identity is known by both together.
+                second_key: self.hash(
+                    &arrival.account,
+                    "duplicate payload",
+                    &format!("{identity}|{}", crate::flow::Digest::of(&duplicate.payload)),
+                ),
+                payload: duplicate.payload.as_slice().into(),
+            }
+        });
+        let lane_kind = match arrival.direction {
+            Direction::EhrToLeadSquared => "lane ehr-to-leadsquared",
+            Direction::LeadSquaredToEhr => "lane leadsquared-to-ehr",
+        };
+        // Sorted, so that the lowest comes first: it is the one under whose lease a delivery of several lanes runs.
+        let mut lanes: BTreeSet<Arc<[u8]>> = arrival
+            .lanes
+            .iter()
+            .map(|key| self.hash(&arrival.account, lane_kind, key))
+            .collect();
+        if lanes.is_empty() {
+            lanes.insert(self.hash(&arrival.account, "lane message", id));
+        }
+        let search: BTreeSet<Arc<[u8]>> = arrival
+            .search
+            .iter()
+            .map(|(kind, value)| self.hash(&arrival.account, kind, value))
+            .collect();
+        let (route, reason, text, routed) = match arrival.route {
+            Route::Flows(routed) => ("flows", "", String::new(), routed),
+            Route::Skipped { reason, text } => ("skipped", reason, text, Vec::new()),
+            Route::Rejected { reason, text } => ("rejected", reason, text, Vec::new()),
+        };
+        let acknowledgement = seal(column::ACKNOWLEDGEMENT, &arrival.acknowledgement)?;
+        Ok(Entry {
+            account: account.into(),
+            id: id.into(),
+            received_at: arrival.received_at_ms,
+            facts: vec![
+                arrival.direction.as_str().into(),
+                arrival.channel.as_str().into(),
+                arrival.received_at_ms.into(),
+                arrival.event.as_str().into(),
+                arrival.control_id.as_str().into(),
+                arrival.sender.as_str().into(),
+                arrival.version.as_str().into(),
+                route.into(),
+                reason.into(),
+                text.as_str().into(),
+            ],
+            sealed: vec![
+                (arrival.payload.len() as i64).into(),
+                search
+                    .iter()
+                    .flat_map(|key| key.iter().copied())
+                    .collect::<Vec<u8>>()
+                    .into(),
+                (&acknowledgement).into(),
+                (&seal(column::PAYLOAD, &arrival.payload)?).into(),
+            ],
+            acknowledgement,
+            duplicate,
+            routed,
+            all_lanes: lanes.iter().flat_map(|lane| lane.iter().copied()).collect(),
+            lanes: lanes.into_iter().collect(),
+            search: search.into_iter().collect(),
+        })
+    }
+}
+
+/// An arrival, sealed and hashed.
+pub(in crate::store) struct Entry {
+    account: Arc<str>,
+    id: Arc<str>,
+    received_at: i64,
+    /// Columns of `message` from `direction` to `detail`.
+    facts: Vec<Value>,
+    /// Columns of `message` from `size` to `payload`.
+    sealed: Vec<Value>,
+    acknowledgement: Arc<[u8]>,
+    duplicate: Option<Duplicate>,
+    routed: Vec<Routed>,
+    lanes: Vec<Arc<[u8]>>,
+    all_lanes: Arc<[u8]>,
+    search: Vec<Arc<[u8]>>,
+}
+
+struct Duplicate {
+    key: Arc<[u8]>,
+    second_key: Arc<[u8]>,
+    payload: Arc<[u8]>,
+}
+
+impl Entry {
+    /// How many numbers of the sequence it takes: one for itself and one for each delivery.
+    pub(in crate::store) fn numbers(&self) -> i64 {
+        1 + self.routed.len() as i64
+    }
+
+    pub(in crate::store) fn size(&self) -> usize {
+        self.sealed
+            .iter()
+            .map(|value| match value {
+                Value::Bytes(bytes) => bytes.len(),
+                _ => 0,
+            })
+            .sum()
+    }
+}
+
+/// What the writer answers.
+pub(in crate::store) enum Kept {
+    Stored,
+    Duplicate {
+        message: Arc<str>,
+        sealed: Arc<[u8]>,
+    },
+}
+
+use Kind::{Bytes, Int, Text};
+
+/// Repeated messages are known by the rows that do not come back.
+static NOTE_IDENTITIES: Sql = Sql {
+    text: "with v(account_id, key, payload, message_id, received_at) as (values {rows})
+insert into duplicate (account_id, key, payload, message_id, received_at)
+select account_id, key, payload, message_id, received_at from v
+where account_id is not null
+on conflict (account_id, key) do nothing
+returning message_id",
+    kinds: &[Text, Bytes, Bytes, Text, Int],
+};
+
+static KNOWN_IDENTITY: Sql = Sql {
+    text: "select d.payload, d.message_id, d.received_at, m.acknowledgement
+from duplicate d
+left join message m on m.account_id = d.account_id and m.id = d.message_id
+where d.account_id = ? and d.key = ?",
+    kinds: &[],
+};
+
+static RENEW_IDENTITY: Sql = Sql {
+    text: "update duplicate set payload = ?, message_id = ?, received_at = ?
+where account_id = ? and key = ?",
+    kinds: &[],
+};
+
+static MESSAGES: Sql = Sql {
+    text: "with v(account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
+  reason, detail, remark, size, search_keys, acknowledgement, payload) as (values {rows})
+insert into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
+  reason, detail, remark, size, search_keys, acknowledgement, payload)
+select account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
+  reason, detail, remark, size, search_keys, acknowledgement, payload from v
+where account_id is not null",
+    kinds: &[
+        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Int, Bytes, Bytes, Bytes,
+    ],
+};
+
+static DELIVERIES: Sql = Sql {
+    text: "with v(account_id, id, message_id, flow_id, seq, state, updated_at, reason, detail, lanes) as (values {rows})
+insert into delivery (account_id, id, message_id, flow_id, seq, state, attempts, updated_at, reason, detail, lanes)
+select account_id, id, message_id, flow_id, seq, state, 0, updated_at, reason, detail, lanes from v
+where account_id is not null",
+    kinds: &[Text, Text, Text, Text, Int, Text, Int, Text, Text, Bytes],
+};
+
+static LANES: Sql = Sql {
+    text: "with v(account_id, lane, due_at) as (values {rows})
+insert into lane (account_id, lane, fence, due_at)
+select account_id, lane, 0, due_at from v
+where account_id is not null
+on conflict (account_id, lane) {keep_lane}",
+    kinds: &[Text, Bytes, Int],
+};
+
+static ENTRIES: Sql = Sql {
+    text: "with v(account_id, lane, seq, delivery_id) as (values {rows})
+insert into lane_entry (account_id, lane, seq, delivery_id)
+select account_id, lane, seq, delivery_id from v
+where account_id is not null",
+    kinds: &[Text, Bytes, Int, Text],
+};
+
+static SEARCH: Sql = Sql {
+    text: "with v(account_id, key, message_id) as (values {rows})
+insert into search (account_id, key, message_id)
+select account_id, key, message_id from v
+where account_id is not null",
+    kinds: &[Text, Bytes, Text],
+};
+
+/// Adds the first step: notes the identities of `entries`.
+pub(in crate::store) fn note_identities(script: &mut Script, entries: &[&Entry]) -> Part {
+    let mut rows = Vec::new();
+    for entry in entries {
+        if let Some(duplicate) = &entry.duplicate {
+            rows.extend(identity_row(entry, &duplicate.key, &duplicate.payload));
+        }
+    }
+    script.rows(&NOTE_IDENTITIES, rows)
+}
+
+fn identity_row(entry: &Entry, key: &Arc<[u8]>, payload: &Arc<[u8]>) -> [Value; 5] {
+    [
+        (&entry.account).into(),
+        key.into(),
+        payload.into(),
+        (&entry.id).into(),
+        entry.received_at.into(),
+    ]
+}
+
+/// How an entry goes on once identities are known.
+pub(in crate::store) enum Verdict {
+    New,
+    /// Its control id was used for another message before.
+    Reused,
+    Duplicate {
+        message: Arc<str>,
+        sealed: Arc<[u8]>,
+    },
+}
+
+/// The entries whose identities were known before.
+pub(in crate::store) fn repeated(
+    answers: &mut Answers,
+    part: &Part,
+    entries: &[&Entry],
+) -> Result<Vec<usize>, Failure> {
+    let new = answers
+        .of(part)
+        .iter()
+        .map(|row| row.text(0))
+        .collect::<Result<HashSet<_>, _>>()?;
+    Ok((0..entries.len())
+        .filter(|at| entries[*at].duplicate.is_some() && !new.contains(&entries[*at].id))
+        .collect())
+}
+
+/// Looks for what is known under the first or second key of an entry.
+pub(in crate::store) fn look_up(script: &mut Script, entry: &Entry, second: bool) -> Part {
+    let Some(duplicate) = &entry.duplicate else {
+        return Part::default();
+    };
+    let key = if second {
+        &duplicate.second_key
+    } else {
+        &duplicate.key
+    };
+    script.one(&KNOWN_IDENTITY, vec![(&entry.account).into(), key.into()])
+}
+
+/// What to do after [`look_up`]: a verdict, or statements that note the entry under one of its keys.
+pub(in crate::store) fn judge(
+    script: &mut Script,
+    rows: &[Row],
+    entry: &Entry,
+    second: bool,
+    entries: &[&Entry],
+) -> Result<Option<Verdict>, Failure> {
+    let Some(duplicate) = &entry.duplicate else {
+        return Ok(Some(Verdict::New));
+    };
+    let key = if second {
+        &duplicate.second_key
+    } else {
+        &duplicate.key
+    };
+    let Some(row) = rows.first() else {
+        // Only the second key can be new here; the first was refused as known.
+        script.rows(
+            &NOTE_IDENTITIES,
+            identity_row(entry, key, &duplicate.payload).into(),
+        );
+        return Ok(Some(Verdict::Reused));
+    };
+    let message = row.text(1)?;
+    // The first one may be in this very batch, not inserted yet.
+    let sealed = match row.optional(3, Row::bytes)? {
+        Some(sealed) => Some(sealed),
+        None => entries
+            .iter()
+            .find(|other| other.id == message && other.account == entry.account)
+            .map(|other| other.acknowledgement.clone()),
+    };
+    let fresh = row.int(2)? > entry.received_at - DUPLICATE_WINDOW_MS;
+    match sealed {
+        Some(sealed) if fresh && row.bytes(0)? == duplicate.payload => {
+            Ok(Some(Verdict::Duplicate { message, sealed }))
+        }
+        Some(_) if fresh && !second => Ok(None),
+        _ => {
+            // Too old, or its message is gone: the key is ours now.
+            script.one(
+                &RENEW_IDENTITY,
+                vec![
+                    (&duplicate.payload).into(),
+                    (&entry.id).into(),
+                    entry.received_at.into(),
+                    (&entry.account).into(),
+                    key.into(),
+                ],
+            );
+            Ok(Some(if second {
+                Verdict::Reused
+            } else {
+                Verdict::New
+            }))
+        }
+    }
+}
+
+/// Adds the second step: inserts the entries that are not repeated; gives whether anything was queued.
+pub(in crate::store) fn insert(
+    script: &mut Script,
+    entries: &[&Entry],
+    verdicts: &HashMap<usize, Verdict>,
+    mut next_number: impl FnMut() -> i64,
+    now: i64,
+) -> bool {
+    let mut messages = Vec::new();
+    let mut deliveries = Vec::new();
+    let mut lanes = BTreeSet::new();
+    let mut lane_entries = Vec::new();
+    let mut search = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let remark = match verdicts.get(&at) {
+            Some(Verdict::Duplicate { .. }) => continue,
+            Some(Verdict::Reused) => "control-id-reused",
+            Some(Verdict::New) | None => "",
+        };
+        let account = Value::from(&entry.account);
+        let message = Value::from(&entry.id);
+        messages.extend([account.clone(), message.clone(), next_number().into()]);
+        messages.extend(entry.facts.iter().cloned());
+        messages.push(remark.into());
+        messages.extend(entry.sealed.iter().cloned());
+        for (position, routed) in entry.routed.iter().enumerate() {
+            let seq = next_number();
+            let id = Value::from(delivery_id(&entry.id, position).as_str());
+            let (state, reason, text) = match &routed.start {
+                Start::Queued => (State::Queued, "", ""),
+                Start::Parked { reason, text } => (State::Parked, *reason, text.as_str()),
+            };
+            deliveries.extend([
+                account.clone(),
+                id.clone(),
+                message.clone(),
+                routed.flow.as_str().into(),
+                seq.into(),
+                state.as_str().into(),
+                now.into(),
+                reason.into(),
+                text.into(),
+                (&entry.all_lanes).into(),
+            ]);
+            if state == State::Queued {
+                for lane in &entry.lanes {
+                    lanes.insert((entry.account.clone(), lane.clone()));
+                    lane_entries.extend([account.clone(), lane.into(), seq.into(), id.clone()]);
+                }
+            }
+        }
+        for key in &entry.search {
+            search.extend([account.clone(), key.into(), message.clone()]);
+        }
+    }
+    let queued = !lanes.is_empty();
+    // One row for each lane, in one order on all hosts: PostgreSQL locks them as it goes.
+    let lanes = lanes
+        .into_iter()
+        .flat_map(|(account, lane)| [Value::Text(account), Value::Bytes(lane), now.into()])
+        .collect();
+    script.rows(&MESSAGES, messages);
+    script.rows(&DELIVERIES, deliveries);
+    script.rows(&LANES, lanes);
+    script.rows(&ENTRIES, lane_entries);
+    script.rows(&SEARCH, search);
+    queued
+}
+
+/// Splits the lanes kept with a delivery; the first is its owner.
+pub(super) fn split_lanes(lanes: &[u8]) -> Vec<Arc<[u8]>> {
+    lanes.chunks(HASH_BYTES).map(Arc::from).collect()
+}

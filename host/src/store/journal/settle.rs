@@ -1,0 +1,312 @@
+//! Ends a try of a delivery: its state, the attempt, ledger outcomes and links, and the lanes it held, all at once.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use super::ledger::{self, Finished};
+use super::links::{Change, Changes, Link, LinkKey};
+use super::{Journal, Lease, State, column};
+use crate::store::database::{Answers, Kind, Part, Script, Sql, Value};
+use crate::store::failure::Failure;
+use crate::store::writer::Command;
+use crate::store::{Error, now_ms};
+use crate::vault::Place;
+use Kind::{Bytes, Int, Text};
+
+/// How a try of a delivery ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Delivered,
+    Skipped,
+    /// Tried again at this time; its lanes wait with it.
+    Waiting {
+        due_at_ms: i64,
+    },
+    /// Waits for a person or for its flow; its lanes go on.
+    Parked,
+    /// Failed for good; `hold` keeps its lanes waiting until a person decides.
+    Dead {
+        hold: bool,
+    },
+}
+
+impl Settled {
+    fn state(self) -> State {
+        match self {
+            Settled::Delivered => State::Delivered,
+            Settled::Skipped => State::Skipped,
+            Settled::Waiting { .. } => State::Waiting,
+            Settled::Parked => State::Parked,
+            Settled::Dead { .. } => State::Dead,
+        }
+    }
+
+    /// Whether it stays at the head of its lanes.
+    fn holds(self) -> bool {
+        matches!(self, Settled::Waiting { .. } | Settled::Dead { hold: true })
+    }
+}
+
+/// One try of a delivery; codes only, no message text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// How far it came: `mapping`, `look-up`, `write`, ...
+    pub stage: String,
+    pub code: String,
+    pub started_at_ms: i64,
+    pub duration_ms: i64,
+}
+
+/// What a try of a delivery came to.
+pub struct Settlement {
+    pub state: Settled,
+    /// A code, shown and counted.
+    pub reason: String,
+    /// A sentence for people without patient data.
+    pub detail: String,
+    /// What a component or LeadSquared said; may tell about the patient, so it is sealed.
+    pub note: Option<String>,
+    pub attempt: Attempt,
+    pub finished: Vec<Finished>,
+    pub links: Vec<Link>,
+    /// Links that turned out to lead nowhere.
+    pub forget: Vec<LinkKey>,
+}
+
+impl fmt::Debug for Settlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settlement")
+            .field("state", &self.state)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Settles a claimed delivery and frees its lanes, atomically; durable on return.
+    ///
+    /// # Errors
+    /// `LeaseLost` when another worker has claimed the lane since: nothing was changed.
+    pub async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), Error> {
+        let now = now_ms();
+        let account: Arc<str> = lease.account.as_str().into();
+        let note = settlement
+            .note
+            .map(|note| {
+                let place = Place {
+                    account: &account,
+                    id: lease.delivery.as_str(),
+                    column: column::NOTE,
+                };
+                self.shared.vault.seal(&place, note.as_bytes())
+            })
+            .transpose()?
+            .map(Arc::<[u8]>::from);
+        let due = match settlement.state {
+            Settled::Waiting { due_at_ms } => Some(due_at_ms),
+            _ => None,
+        };
+        let forget = settlement.forget.iter().map(|key| (key, None));
+        let keep = settlement.links.iter().map(|link| {
+            let to = (
+                link.to.target.as_str().into(),
+                Value::optional_text(link.to.parent.as_deref()),
+            );
+            (&link.key, Some(to))
+        });
+        let settle = Settle {
+            lanes: lease.lanes.clone(),
+            fence: lease.fence,
+            seq: lease.seq,
+            holds: settlement.state.holds(),
+            due,
+            delivery: vec![
+                (&account).into(),
+                lease.delivery.as_str().into(),
+                settlement.state.state().as_str().into(),
+                Value::optional_int(due),
+                now.into(),
+                settlement.reason.as_str().into(),
+                settlement.detail.as_str().into(),
+                Value::optional_bytes(note.as_ref()),
+            ],
+            attempt: vec![
+                (&account).into(),
+                lease.delivery.as_str().into(),
+                i64::from(lease.attempt).into(),
+                settlement.attempt.stage.as_str().into(),
+                settlement.attempt.code.as_str().into(),
+                settlement.attempt.started_at_ms.into(),
+                settlement.attempt.duration_ms.into(),
+            ],
+            finished: ledger::finished_rows(lease, &settlement.finished, now),
+            links: forget
+                .chain(keep)
+                .map(|(key, to)| (self.link_hash(&lease.account, key), to))
+                .collect(),
+            account,
+        };
+        self.shared
+            .writer
+            .send(|reply| Command::Settle { settle, reply })
+            .await
+    }
+}
+
+/// Frees the first lane of each delivery; those that come back were held.
+static FREE: Sql = Sql {
+    text: "with v(account_id, lane, fence, due_at) as (values {rows})
+update lane set owner = null, due_at = v.due_at
+from v
+where lane.account_id = v.account_id and lane.lane = v.lane and lane.fence = v.fence and lane.owner is not null
+returning lane.account_id, lane.lane",
+    kinds: &[Text, Bytes, Int, Int],
+};
+
+/// Frees the other lanes of merges, unless somebody else works on them by now.
+static FREE_OTHERS: Sql = Sql {
+    text: "with v(account_id, lane, fence, due_at) as (values {rows})
+update lane set owner = null, due_at = v.due_at
+from v
+where lane.account_id = v.account_id and lane.lane = v.lane and (lane.owner is null or lane.fence = v.fence)",
+    kinds: &[Text, Bytes, Int, Int],
+};
+
+static DELIVERIES: Sql = Sql {
+    text: "with v(account_id, id, state, due_at, updated_at, reason, detail, note) as (values {rows})
+update delivery set state = v.state, due_at = v.due_at, updated_at = v.updated_at, reason = v.reason,
+  detail = v.detail, note = v.note
+from v
+where delivery.account_id = v.account_id and delivery.id = v.id",
+    kinds: &[Text, Text, Text, Int, Int, Text, Text, Bytes],
+};
+
+static ATTEMPTS: Sql = Sql {
+    text: "with v(account_id, delivery_id, number, stage, code, started_at, duration_ms) as (values {rows})
+insert into attempt (account_id, delivery_id, number, stage, code, started_at, duration_ms)
+select account_id, delivery_id, number, stage, code, started_at, duration_ms from v
+where account_id is not null",
+    kinds: &[Text, Text, Int, Text, Text, Int, Int],
+};
+
+static LEAVE: Sql = Sql {
+    text:
+        "with v(account_id, lane, seq) as (values {rows})
+delete from lane_entry
+where (account_id, lane, seq) in (select account_id, lane, seq from v where account_id is not null)",
+    kinds: &[Text, Bytes, Int],
+};
+
+/// Deletes lanes without entries; they must have been locked by a statement before this one.
+pub(super) static EMPTY_LANES: Sql = Sql {
+    text: "with v(account_id, lane) as (values {rows})
+delete from lane
+where (account_id, lane) in (select account_id, lane from v where account_id is not null) and owner is null
+and not exists (
+  select 1 from lane_entry x where x.account_id = lane.account_id and x.lane = lane.lane)
+returning lane.lane",
+    kinds: &[Text, Bytes],
+};
+
+/// A settlement, sealed and hashed.
+pub(in crate::store) struct Settle {
+    account: Arc<str>,
+    lanes: Vec<Arc<[u8]>>,
+    fence: i64,
+    seq: i64,
+    holds: bool,
+    due: Option<i64>,
+    delivery: Vec<Value>,
+    attempt: Vec<Value>,
+    finished: Vec<Value>,
+    links: Vec<Change>,
+}
+
+impl Settle {
+    /// When its first lane is due again: at the retry, never while it is held, else at once.
+    fn due(&self, now: i64) -> Value {
+        if self.holds {
+            Value::optional_int(self.due)
+        } else {
+            now.into()
+        }
+    }
+}
+
+/// The settlements that hold their leases.
+pub(in crate::store) struct Held(HashSet<(Arc<str>, Arc<[u8]>)>);
+
+impl Held {
+    pub(in crate::store) fn has(&self, settle: &Settle) -> bool {
+        self.0
+            .contains(&(settle.account.clone(), settle.lanes[0].clone()))
+    }
+}
+
+/// Step one: frees the lanes, and so finds out who holds them.
+pub(in crate::store) fn free(script: &mut Script, settles: &[&Settle], now: i64) -> Part {
+    let rows = settles
+        .iter()
+        .flat_map(|settle| {
+            [
+                (&settle.account).into(),
+                (&settle.lanes[0]).into(),
+                settle.fence.into(),
+                settle.due(now),
+            ]
+        })
+        .collect();
+    script.rows(&FREE, rows)
+}
+
+pub(in crate::store) fn held(answers: &mut Answers, part: &Part) -> Result<Held, Failure> {
+    answers
+        .of(part)
+        .iter()
+        .map(|row| Ok((row.text(0)?, row.bytes(1)?)))
+        .collect::<Result<_, _>>()
+        .map(Held)
+}
+
+/// Step two, for those that are held: everything else; gives the lanes to be emptied and how many they are.
+pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64) -> (Part, usize) {
+    let mut deliveries = Vec::new();
+    let mut attempts = Vec::new();
+    let mut finished = Vec::new();
+    let mut links = Changes::default();
+    let mut leave = Vec::new();
+    let mut others = Vec::new();
+    let mut left = Vec::new();
+    let mut lanes_left = 0;
+    for settle in settles {
+        deliveries.extend(settle.delivery.iter().cloned());
+        attempts.extend(settle.attempt.iter().cloned());
+        finished.extend(settle.finished.iter().cloned());
+        links.add(&settle.account, &settle.links);
+        for (at, lane) in settle.lanes.iter().enumerate() {
+            let (account, lane) = (Value::from(&settle.account), Value::from(lane));
+            if at > 0 {
+                // While the merge stays at their heads, only its first lane is due for it.
+                let due = if settle.holds {
+                    Value::Null(Int)
+                } else {
+                    now.into()
+                };
+                others.extend([account.clone(), lane.clone(), settle.fence.into(), due]);
+            }
+            if !settle.holds {
+                leave.extend([account.clone(), lane.clone(), settle.seq.into()]);
+                left.extend([account, lane]);
+                lanes_left += 1;
+            }
+        }
+    }
+    script.rows(&DELIVERIES, deliveries);
+    script.rows(&ATTEMPTS, attempts);
+    ledger::finish(script, finished);
+    links.write(script, now);
+    script.rows(&LEAVE, leave);
+    script.rows(&FREE_OTHERS, others);
+    (script.rows(&EMPTY_LANES, left), lanes_left)
+}
