@@ -1,3 +1,4 @@
 //! To be filled.
 
+pub mod send;
 pub mod simulate;
