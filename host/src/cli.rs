@@ -1,4 +1,147 @@
-//! To be filled.
+//! The command line: one function a subcommand.
+//!
+//! Exit status: 0 done, 1 failed, 2 wrong use. What a command is for prints to standard output; faults and logs go to
+//! standard error.
 
+pub mod demo;
+pub mod flow;
 pub mod send;
 pub mod simulate;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::{serve, vault};
+
+/// The bridge between a hospital's EHR (HL7 v2 over MLLP) and LeadSquared.
+#[derive(Debug, Parser)]
+#[command(name = "ligature", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the host with a LeadSquared simulator and sample flows, and shows what becomes of sample messages.
+    #[command(after_help = "Example: ligature demo --once")]
+    Demo(demo::Args),
+    /// Runs the host.
+    #[command(after_help = "Example: ligature serve --config /etc/ligature.toml")]
+    Serve(ConfigFile),
+    /// Checks configuration, database and components without opening a port.
+    #[command(after_help = "Example: ligature check --config /etc/ligature.toml")]
+    Check(ConfigFile),
+    /// Applies missing database migrations.
+    #[command(after_help = "Example: ligature migrate --config /etc/ligature.toml")]
+    Migrate(ConfigFile),
+    /// Prints a new key for sealing patient data.
+    #[command(after_help = "Example: ligature key > /etc/ligature.key")]
+    Key,
+    /// Reads flows and mapping documents from files.
+    #[command(subcommand)]
+    Flow(flow::Command),
+    /// Sends HL7 files over MLLP and prints the acknowledgements.
+    #[command(after_help = "Example: ligature send adt-a04.hl7 --to 127.0.0.1:2575 --new-control-id")]
+    Send(send::Args),
+    /// Runs a stand-in of another system, to talk to in tests.
+    #[command(subcommand)]
+    Simulate(simulate::Simulate),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The host's configuration file.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logs(matches!(cli.command, Command::Serve(_)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(fault) => return failed(&fault.into()),
+    };
+    match runtime.block_on(run(cli.command, &mut io::stdout())) {
+        Ok(code) => code,
+        // The reader of our output went away: `ligature … | head`.
+        Err(fault) if fault.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
+        Err(fault) => failed(&fault),
+    }
+}
+
+fn failed(fault: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "ligature: {fault:#}");
+    ExitCode::FAILURE
+}
+
+async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => Box::pin(demo::run(args, out)).await,
+        Command::Serve(args) => {
+            Box::pin(serve::run(Config::load(&args.config)?)).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check(args) => Box::pin(check(&args, out)).await,
+        Command::Migrate(args) => {
+            let config = Config::load(&args.config)?;
+            serve::open(&config.storage, true, config.keys, &config.mapping).await?.close().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Key => {
+            writeln!(out, "{}", vault::Key::generate()?.to_hex())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Flow(command) => flow::run(command, out).await,
+        Command::Send(args) => Ok(ExitCode::from(send::run(args, out).await?)),
+        Command::Simulate(args) => {
+            simulate::run(args, out).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn check(args: &ConfigFile, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let open = serve::open(&config.storage, false, config.keys, &config.mapping).await?;
+    let configuration = crate::pipeline::configuration::Configuration::load(&open.store, &open.runtime)
+        .await
+        .context("the configuration in the store cannot run")?;
+    writeln!(
+        out,
+        "storage, key and components are in order: {} channels, {} flows",
+        configuration.channels.len(),
+        configuration.flows().count()
+    )?;
+    open.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs go to standard error; `RUST_LOG` chooses more or less.
+fn logs(host: bool) {
+    use tracing_subscriber::EnvFilter;
+    let default = if host { "info" } else { "warn" };
+    let filter = EnvFilter::builder().with_default_directive(
+        default.parse().unwrap_or_else(|_| tracing::level_filters::LevelFilter::WARN.into()),
+    );
+    tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy()).with_writer(io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn verify_cli() {
+        super::Cli::command().debug_assert();
+    }
+}

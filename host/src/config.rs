@@ -1,1 +1,252 @@
-//! To be filled.
+//! The host's own configuration: one TOML file, secrets from the environment.
+//!
+//! The only room that reads the environment. Everything is checked before anything is opened, and every fault is
+//! reported with its key. What administrators configure (accounts, channels, flows) is not here but in the store.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use crate::flow::account::Keys;
+use crate::vault;
+
+/// What `serve` needs to start.
+#[derive(Debug)]
+pub struct Config {
+    pub storage: String,
+    pub migrate: bool,
+    /// The last one seals; all of them open.
+    pub keys: Vec<vault::Key>,
+    pub http: SocketAddr,
+    pub delivery_concurrency: usize,
+    pub mapping: Mapping,
+}
+
+/// Limits of every component.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    pub deadline: Duration,
+    pub max_memory_bytes: usize,
+    /// Where compiled components are kept.
+    pub artefacts: PathBuf,
+}
+
+/// The file as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    storage: Storage,
+    #[serde(default)]
+    key: KeySource,
+    #[serde(default)]
+    http: Http,
+    #[serde(default)]
+    delivery: Delivery,
+    #[serde(default)]
+    mapping: MappingFile,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Storage {
+    /// `sqlite:PATH` or `postgres://…`; `LIGATURE_DATABASE_URL` stands over it, because it may hold a password.
+    url: Option<String>,
+    /// Apply missing migrations at start.
+    #[serde(default)]
+    migrate: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeySource {
+    /// A file of 64 hexadecimal digits a line, oldest key first; `LIGATURE_KEY` stands over it.
+    /// A new key is a new last line: what was sealed before still opens.
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Http {
+    address: SocketAddr,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Delivery {
+    concurrency: usize,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { concurrency: DEFAULT_CONCURRENCY }
+    }
+}
+
+/// Deliveries in hand at once; most of them wait for LeadSquared.
+pub const DEFAULT_CONCURRENCY: usize = 256;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MappingFile {
+    deadline_ms: u64,
+    max_memory_mib: usize,
+    artefacts: Option<PathBuf>,
+}
+
+impl Default for MappingFile {
+    fn default() -> Self {
+        Self { deadline_ms: 100, max_memory_mib: 64, artefacts: None }
+    }
+}
+
+impl Mapping {
+    /// The default limits, with artefacts kept in `artefacts`.
+    pub fn with_artefacts(artefacts: PathBuf) -> Self {
+        let MappingFile { deadline_ms, max_memory_mib, .. } = MappingFile::default();
+        Self {
+            deadline: Duration::from_millis(deadline_ms),
+            max_memory_bytes: max_memory_mib * 1024 * 1024,
+            artefacts,
+        }
+    }
+}
+
+/// A variable of the environment that holds a secret, if it is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+fn secret(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The keys of a LeadSquared account that is being imported, from the environment.
+///
+/// # Errors
+/// Names the variables to set.
+pub fn lead_squared_keys() -> anyhow::Result<Keys> {
+    match (secret("LEADSQUARED_ACCESS_KEY"), secret("LEADSQUARED_SECRET_KEY")) {
+        (Some(access_key), Some(secret_key)) => Ok(Keys { access_key, secret_key }),
+        _ => bail!("set LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY to the keys of the account"),
+    }
+}
+
+impl Config {
+    /// Reads and checks the file at `path` and the secrets of the environment.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text, path, secret)
+    }
+
+    fn parse(text: &str, path: &Path, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let file: File = toml::from_str(text).with_context(|| format!("{} is not a configuration", path.display()))?;
+        let mut faults = Vec::new();
+
+        let storage = secret("LIGATURE_DATABASE_URL").or(file.storage.url).unwrap_or_default();
+        if !["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| storage.starts_with(scheme)) {
+            faults.push("storage.url: write sqlite:PATH or postgres://…, or set LIGATURE_DATABASE_URL".to_owned());
+        }
+        let keys = match (secret("LIGATURE_KEY"), &file.key.file) {
+            (Some(text), _) => keys(&text).map_err(|fault| format!("LIGATURE_KEY: {fault}")),
+            (None, Some(file)) => key_file(file).map_err(|fault| format!("key.file: {fault:#}")),
+            (None, None) => Err("key.file: name a file of 64 hexadecimal digits, or set LIGATURE_KEY; \
+                 `ligature key` makes one"
+                .to_owned()),
+        };
+        if file.delivery.concurrency == 0 {
+            faults.push("delivery.concurrency: at least 1".to_owned());
+        }
+        if file.mapping.deadline_ms == 0 || file.mapping.deadline_ms > 10_000 {
+            faults.push("mapping.deadline_ms: from 1 to 10000".to_owned());
+        }
+        if file.mapping.max_memory_mib == 0 || file.mapping.max_memory_mib > 1024 {
+            faults.push("mapping.max_memory_mib: from 1 to 1024".to_owned());
+        }
+        let keys = keys.map_err(|fault| faults.push(fault)).ok();
+        let (Some(keys), []) = (keys, faults.as_slice()) else {
+            bail!("{}:\n  {}", path.display(), faults.join("\n  "));
+        };
+        let artefacts = file.mapping.artefacts.unwrap_or_else(|| beside(&storage, path));
+        Ok(Self {
+            storage,
+            migrate: file.storage.migrate,
+            keys,
+            http: file.http.address,
+            delivery_concurrency: file.delivery.concurrency,
+            mapping: Mapping {
+                deadline: Duration::from_millis(file.mapping.deadline_ms),
+                max_memory_bytes: file.mapping.max_memory_mib * 1024 * 1024,
+                artefacts,
+            },
+        })
+    }
+}
+
+/// Compiled components are kept beside the SQLite file, else beside the configuration.
+fn beside(storage: &str, config: &Path) -> PathBuf {
+    let file = storage.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
+    let base = file.map_or(config, Path::new);
+    base.parent().unwrap_or(Path::new(".")).join("artefacts")
+}
+
+fn key_file(path: &Path) -> anyhow::Result<Vec<vault::Key>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(keys(&text)?)
+}
+
+/// One key a line, numbered from 1: the number stands with every blob that the key sealed, so lines never move.
+fn keys(text: &str) -> Result<Vec<vault::Key>, vault::Error> {
+    text.trim().lines().zip(1..).map(|(line, number)| vault::Key::from_hex(number, line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses `text` with no variable set but the key.
+    fn check(text: &str) -> String {
+        let secret = |name: &str| (name == "LIGATURE_KEY").then(|| "7a".repeat(32));
+        match Config::parse(text, Path::new("/etc/ligature.toml"), secret) {
+            Ok(config) => format!(
+                "{} {} {} {}",
+                config.storage,
+                config.http,
+                config.delivery_concurrency,
+                config.mapping.artefacts.display()
+            ),
+            Err(fault) => format!("{fault:#}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        insta::assert_snapshot!(
+            check("[storage]\nurl = \"sqlite:/var/lib/ligature/ligature.db\""),
+            @"sqlite:/var/lib/ligature/ligature.db 127.0.0.1:8080 256 /var/lib/ligature/artefacts"
+        );
+    }
+
+    #[test]
+    fn every_fault_is_reported_with_its_key() {
+        insta::assert_snapshot!(
+            check("[storage]\nurl = \"mysql://x\"\n[delivery]\nconcurrency = 0\n[mapping]\ndeadline_ms = 0"),
+            @r"
+        /etc/ligature.toml:
+          storage.url: write sqlite:PATH or postgres://…, or set LIGATURE_DATABASE_URL
+          delivery.concurrency: at least 1
+          mapping.deadline_ms: from 1 to 10000
+        "
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        assert!(check("[storage]\nurl = \"sqlite:x\"\n[htp]\naddress = \"127.0.0.1:1\"").contains("unknown field `htp`"));
+    }
+}

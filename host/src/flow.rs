@@ -22,9 +22,10 @@ pub use release::{Digest, Grants, Release};
 
 /// Which way a flow carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Direction {
+    #[serde(rename = "ehr-to-leadsquared")]
     EhrToLeadSquared,
+    #[serde(rename = "leadsquared-to-ehr")]
     LeadSquaredToEhr,
 }
 

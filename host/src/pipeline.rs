@@ -1,1 +1,157 @@
-//! To be filled.
+//! The spine: what happens to a message, from the bytes of a frame to the last write.
+//!
+//! [`Pipeline::receive`] keeps a message and says what to answer; [`Pipeline::deliver`] carries one delivery as far as
+//! it will go. Both fit a screen; the rooms they call hold the detail. Knows no SQL, no HTML and no socket.
+
+pub mod activate;
+pub mod configuration;
+pub mod dispatch;
+pub mod effect;
+pub mod intake;
+pub mod judge;
+pub mod ledger;
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use jiff::{Timestamp, Zoned};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::flow::mapped::Mapped;
+use crate::flow::{Channel, Status};
+use crate::hl7;
+use crate::mapping;
+use crate::mllp::listener::{Received, Reply};
+use crate::store::Store;
+use crate::store::journal::{Appended, Claimed};
+use crate::sync;
+use configuration::Configuration;
+use judge::{Done, Stage, Stop};
+
+/// How long a connection is not read from after storage failed.
+const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Everything a message needs on its way; shared by listeners, workers and pages.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub store: Store,
+    pub runtime: Arc<mapping::Runtime>,
+    /// This process in leases: a new name at every start, so that a former process's leases are never ours.
+    pub owner: String,
+    configuration: RwLock<Arc<Configuration>>,
+}
+
+impl Pipeline {
+    pub fn new(store: Store, runtime: Arc<mapping::Runtime>, configuration: Configuration) -> Self {
+        let owner = uuid::Uuid::now_v7().to_string();
+        Self { store, runtime, owner, configuration: RwLock::new(Arc::new(configuration)) }
+    }
+
+    /// The configuration in force; a delivery keeps the one it started with.
+    pub fn configuration(&self) -> Arc<Configuration> {
+        self.configuration.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Puts a new configuration in force for messages and deliveries from now on.
+    pub fn configure(&self, configuration: Configuration) {
+        *self.configuration.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(configuration);
+    }
+
+    /// Takes what came off a connection: keeps every message in it, then answers each.
+    ///
+    /// A positive acknowledgement leaves only after the commit, and depends on storage and channel checks alone:
+    /// mapping and delivery come later and never change it.
+    pub async fn receive(&self, channel: &Channel, received: Received) -> Reply {
+        let now = Zoned::now();
+        let configuration = self.configuration();
+        let (arrivals, answers): (Vec<_>, Vec<_>) = match received.fault {
+            // What came of a frame that is not whole is kept for people to look at, and never answered.
+            Some(fault) => vec![intake::cut_off(channel, &received.payload, fault.code(), &now)],
+            None => hl7::batch::split(&received.payload)
+                .into_iter()
+                .map(|message| intake::examine(&configuration, channel, message, &now))
+                .collect(),
+        }
+        .into_iter()
+        .unzip();
+        match self.store.journal().append(arrivals).await {
+            Ok(appended) => {
+                let answers = answers.into_iter().zip(appended).filter_map(|(answer, appended)| match appended {
+                    Appended::Stored => answer.kept,
+                    Appended::Duplicate { acknowledgement, .. } => Some(acknowledgement),
+                });
+                Reply { answers: answers.collect(), ..Reply::default() }
+            }
+            Err(fault) => {
+                error!(channel = %channel.id, peer = %received.peer, %fault, "message not kept, answered AE");
+                let answers = answers.into_iter().filter_map(|answer| answer.not_kept(&now)).collect();
+                // The sender will send again; until then it must not send faster than storage can come back.
+                Reply { answers, pause: Some(STORAGE_PAUSE), ..Reply::default() }
+            }
+        }
+    }
+
+    /// Carries one claimed delivery as far as it goes now, and settles it.
+    pub async fn deliver(&self, claimed: Claimed) {
+        let started = Instant::now();
+        let started_at = Timestamp::now();
+        let mut ledger = ledger::Ledger::new(self.store.clone(), &claimed);
+        let mut stage = Stage::Read;
+        let result = self.attempt(&claimed, &mut ledger, &mut stage).await;
+        if let Err(Stop::LeaseLost) = result {
+            warn!(delivery = %claimed.delivery, "lease lost to another host, left to it");
+            return;
+        }
+        let attempt = judge::attempt(stage, &result, started_at, started.elapsed());
+        let settlement = judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);
+        let reason = settlement.reason.clone();
+        match self.store.journal().settle(&claimed.lease, settlement).await {
+            Ok(()) => {
+                info!(delivery = %claimed.delivery, flow = %claimed.flow, event = %claimed.event, reason,
+                    attempt = claimed.attempt, duration_ms = started.elapsed().as_millis() as u64, "delivery settled");
+            }
+            // The lease runs out and the delivery is claimed again; the ledger knows what was written.
+            Err(fault) => error!(delivery = %claimed.delivery, %fault, "delivery not settled"),
+        }
+    }
+
+    /// Parse, map, plan, write: the stages of one attempt.
+    async fn attempt(
+        &self,
+        claimed: &Claimed,
+        ledger: &mut ledger::Ledger,
+        stage: &mut Stage,
+    ) -> Result<Done, Stop> {
+        let configuration = self.configuration();
+        let route = configuration.route(&claimed.flow).ok_or(Stop::NoFlow)?;
+        if let Status::Paused(why) = &route.flow.status {
+            return Err(Stop::Paused(why.clone()));
+        }
+        let (release, component) = route.release.as_ref().ok_or(Stop::NoRelease)?;
+        let message = Arc::new(hl7::Message::parse(&claimed.payload).map_err(Stop::Unreadable)?);
+
+        *stage = Stage::Map;
+        let account = &route.account;
+        let run = self.runtime.to_lead_squared(component, route.input(release, message, claimed)).await;
+        let write = match run.outcome.map_err(Stop::Mapping)? {
+            Mapped::Write(write) => write,
+            Mapped::Skip(why) => return Ok(Done::Skipped { note: why }),
+        };
+
+        *stage = Stage::Plan;
+        let fields = account.fields().await.map_err(Stop::LeadSquared)?;
+        let plan = sync::plan(&account.account, &route.flow, release, &fields, &claimed.message, write)
+            .map_err(Stop::Plan)?;
+
+        *stage = Stage::Lead;
+        let Some(lead) = effect::lead(account, ledger, &plan.lead).await? else {
+            return Ok(Done::NoLead);
+        };
+        *stage = Stage::Activity;
+        for (position, activity) in plan.activities.iter().enumerate() {
+            effect::activity(account, ledger, &lead, position, activity).await?;
+        }
+        Ok(Done::Delivered { left_out: plan.left_out })
+    }
+}

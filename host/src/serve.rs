@@ -1,1 +1,197 @@
-//! To be filled.
+//! The composition root: builds all parts, spawns every task, and drains them in order.
+//!
+//! The only room that spawns; nobody uses it but `cli` and tests.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Mapping};
+use crate::flow::{Channel, ChannelId};
+use crate::mapping::{self, Runtime};
+use crate::mllp;
+use crate::pipeline::configuration::Configuration;
+use crate::pipeline::{Pipeline, dispatch};
+use crate::store::{self, Store};
+use crate::vault::{Key, Vault};
+use crate::web;
+
+/// How long deliveries in hand may take at shutdown; what is left is claimed again after the next start.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What a host keeps its state in: the store and the runtime, open but serving nobody yet.
+#[derive(Debug)]
+pub struct Open {
+    pub store: Store,
+    pub runtime: Arc<Runtime>,
+    tasks: Tasks,
+}
+
+/// A group of tasks that end together.
+#[derive(Debug, Clone, Default)]
+struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Asks the tasks to end and waits for them, at most `limit`.
+    async fn end(&self, limit: Duration) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Opens the store and the mapping runtime.
+pub async fn open(storage: &str, migrate: bool, keys: Vec<Key>, mapping: &Mapping) -> anyhow::Result<Open> {
+    let tasks = Tasks::default();
+    let vault = Arc::new(Vault::with_keys(keys)?);
+    let limits = mapping::Config {
+        deadline: mapping.deadline,
+        max_memory_bytes: mapping.max_memory_bytes,
+        ..mapping::Config::new(mapping.artefacts.clone())
+    };
+    let artefacts = vault.clone();
+    let runtime =
+        Runtime::new(limits, move |bytes| artefacts.mac(bytes)).context("starting the mapping runtime")?;
+    let config = store::Config { url: storage.to_owned(), migrate };
+    let store = Store::open(config, vault, &tasks.tracker, tasks.stop.clone()).await.context("opening the store")?;
+    Ok(Open { store, runtime: Arc::new(runtime), tasks })
+}
+
+impl Open {
+    /// Writes what is left and closes the store.
+    pub async fn close(self) {
+        self.tasks.end(DRAIN).await;
+    }
+}
+
+/// Sockets that the caller has bound already; what is missing is bound from the configuration.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    pub http: Option<TcpListener>,
+    pub channels: HashMap<ChannelId, TcpListener>,
+}
+
+/// A running host.
+#[derive(Debug)]
+pub struct Host {
+    pub pipeline: Arc<Pipeline>,
+    pub http: SocketAddr,
+    /// Where each inbound channel listens.
+    pub channels: Vec<(Arc<Channel>, SocketAddr)>,
+    listeners: Tasks,
+    deliveries: Tasks,
+    pages: Tasks,
+    open: Open,
+}
+
+/// Starts everything on `open`: listeners, workers and pages.
+pub async fn start(open: Open, http: SocketAddr, concurrency: usize, mut sockets: Sockets) -> anyhow::Result<Host> {
+    let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
+    let channels = configuration.channels.clone();
+    let pipeline = Arc::new(Pipeline::new(open.store.clone(), open.runtime.clone(), configuration));
+
+    // Every port is bound before the first message is taken, so that a start succeeds or fails as a whole.
+    let mut bound = Vec::new();
+    for channel in channels {
+        let socket = match sockets.channels.remove(&channel.id) {
+            Some(socket) => socket,
+            None => TcpListener::bind(channel.address)
+                .await
+                .with_context(|| format!("channel {:?} cannot listen on {}", channel.name, channel.address))?,
+        };
+        bound.push((channel, socket));
+    }
+    let http = match sockets.http {
+        Some(socket) => socket,
+        None => TcpListener::bind(http).await.with_context(|| format!("the console cannot listen on {http}"))?,
+    };
+
+    let (listeners, deliveries, pages) = (Tasks::default(), Tasks::default(), Tasks::default());
+    let mut addresses = Vec::new();
+    for (channel, socket) in bound {
+        let address = socket.local_addr()?;
+        info!(channel = %channel.id, %address, "listening for MLLP");
+        addresses.push((channel.clone(), address));
+        listeners.tracker.spawn(listen(pipeline.clone(), channel, socket, listeners.clone()));
+    }
+    deliveries.tracker.spawn(dispatch::dispatch(
+        pipeline.clone(),
+        concurrency,
+        deliveries.tracker.clone(),
+        deliveries.stop.clone(),
+    ));
+    open.tasks.tracker.spawn(dispatch::renew(pipeline.clone(), open.tasks.stop.clone()));
+    let http_address = http.local_addr()?;
+    info!(address = %http_address, "serving the console");
+    let (router, stop) = (web::router(pipeline.clone()), pages.stop.clone());
+    pages.tracker.spawn(async move {
+        let served = axum::serve(http, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(fault) = served {
+            error!(%fault, "the console stopped");
+        }
+    });
+    Ok(Host { pipeline, http: http_address, channels: addresses, listeners, deliveries, pages, open })
+}
+
+async fn listen(pipeline: Arc<Pipeline>, channel: Arc<Channel>, socket: TcpListener, tasks: Tasks) {
+    let limits = mllp::listener::Limits {
+        max_payload_bytes: channel.max_frame_bytes,
+        frame_timeout: Duration::from_millis(channel.frame_timeout_ms),
+        max_connections: channel.max_connections,
+    };
+    let receive = move |received| {
+        let (pipeline, channel) = (pipeline.clone(), channel.clone());
+        async move { pipeline.receive(&channel, received).await }
+    };
+    mllp::listener::serve(socket, limits, receive, tasks.tracker.clone(), tasks.stop.clone()).await;
+}
+
+impl Host {
+    /// Stops in the order of a message's way: no more intake, deliveries to their end, pages, store.
+    pub async fn stop(self) {
+        if !self.listeners.end(DRAIN).await {
+            warn!("a connection was cut at shutdown; its sender will send again");
+        }
+        if !self.deliveries.end(DRAIN).await {
+            warn!("deliveries still in hand at shutdown; they go on after the next start");
+        }
+        if let Err(fault) = self.pipeline.store.journal().release_all(&self.pipeline.owner).await {
+            warn!(%fault, "leases not released; they run out by themselves");
+        }
+        self.pages.end(Duration::from_secs(2)).await;
+        self.open.close().await;
+    }
+}
+
+/// Runs the host of `config` until it is asked to stop.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let open = open(&config.storage, config.migrate, config.keys, &config.mapping).await?;
+    let host = Box::pin(start(open, config.http, config.delivery_concurrency, Sockets::default())).await?;
+    stop_signal().await;
+    info!("stopping");
+    host.stop().await;
+    Ok(())
+}
+
+/// Resolves at SIGINT or SIGTERM.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -101,6 +101,12 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.sync_method())
+    }
+}
+
 /// What journal and catalog work with.
 struct Shared {
     vault: Arc<Vault>,

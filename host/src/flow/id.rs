@@ -1,4 +1,4 @@
-//! Identifiers of our own nouns: UUIDv7 text where the host makes them, a name where a person does.
+//! Identifiers of our own nouns: `UUIDv7` text where the host makes them, a name where a person does.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Makes a new UUIDv7.
+            /// Makes a new `UUIDv7`.
             pub fn generate() -> Self {
                 Self(uuid::Uuid::now_v7().to_string().into())
             }

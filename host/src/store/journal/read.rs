@@ -86,6 +86,16 @@ pub struct WrittenRow {
     pub code: Option<String>,
 }
 
+impl fmt::Display for WrittenRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.target, &self.code) {
+            (Some(target), _) => write!(f, "{} {target}", self.kind),
+            (None, Some(code)) => write!(f, "{} {}: {code}", self.kind, self.state),
+            (None, None) => write!(f, "{} {}", self.kind, self.state),
+        }
+    }
+}
+
 /// One message with everything that is known of it, opened.
 #[derive(Clone)]
 pub struct MessageView {

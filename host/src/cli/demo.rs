@@ -1,0 +1,324 @@
+//! `ligature demo`: the whole way on one machine, against a LeadSquared simulator.
+//!
+//! Built from the same parts as `serve`; nothing here is a shortcut but the simulator at the far end.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Zoned;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::flow::Setup;
+use crate::config::{DEFAULT_CONCURRENCY, Mapping};
+use crate::flow::account::Keys;
+use crate::hl7;
+use crate::mllp::sender::Sender;
+use crate::pipeline::Pipeline;
+use crate::serve::{self, Sockets};
+use crate::simulator::lead_squared::{Settings, Simulator};
+use crate::store::journal::{DeliveryRow, Filter, MessageRow, State, WrittenRow};
+use crate::vault::Key;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Ends after the sample messages: exit status 0 only if every one got where it should.
+    #[arg(long)]
+    once: bool,
+    /// Prints one JSON object with the addresses first, then one for each message.
+    #[arg(long)]
+    json: bool,
+    /// Where to keep the store; a temporary folder without it.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where to listen for MLLP [default: 127.0.0.1:2575, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    mllp_addr: Option<SocketAddr>,
+    /// Where to serve the console [default: 127.0.0.1:8080, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    http_addr: Option<SocketAddr>,
+    /// Where the LeadSquared simulator listens [default: 127.0.0.1:8081, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    leadsquared_addr: Option<SocketAddr>,
+}
+
+const DEFAULT_MLLP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2575);
+const DEFAULT_HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_LEADSQUARED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+
+/// How long one sample message may take from its first byte to its last write.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The files of `examples/quickstart`, built in so that the binary alone is enough.
+macro_rules! quickstart {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../../../examples/quickstart/", $name)))),*]
+    };
+}
+
+const SETUP: &str = include_str!("../../../examples/quickstart/setup.toml");
+const MAPPINGS: &[(&str, &[u8])] = quickstart!["adt-a04-lead.toml", "siu-s12-activity.toml"];
+const SAMPLES: &[(&str, &[u8])] =
+    quickstart!["adt-a04.hl7", "siu-s12.hl7"];
+
+/// The addresses in use; the first line with `--json`.
+#[derive(Debug, Serialize)]
+struct Addresses {
+    mllp: SocketAddr,
+    http: SocketAddr,
+    leadsquared: SocketAddr,
+    access_key: String,
+    secret_key: String,
+}
+
+/// What became of one message; a line with `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    sample: &'static str,
+    event: String,
+    control_id: String,
+    acknowledgement: String,
+    state: String,
+    reason: String,
+    written: Vec<String>,
+    duration_ms: u64,
+    #[serde(skip)]
+    arrived: bool,
+}
+
+pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+    // Every socket first: a port given by flag that is taken ends the demo before anything is made.
+    let (mllp, mllp_moved) = bind("--mllp-addr", args.mllp_addr, DEFAULT_MLLP).await?;
+    let (http, http_moved) = bind("--http-addr", args.http_addr, DEFAULT_HTTP).await?;
+    let (leadsquared, leadsquared_moved) =
+        bind("--leadsquared-addr", args.leadsquared_addr, DEFAULT_LEADSQUARED).await?;
+
+    let temporary = match &args.data {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("ligature-demo-").tempdir()?),
+    };
+    let data = match (&args.data, &temporary) {
+        (Some(data), _) => data.clone(),
+        (None, Some(folder)) => folder.path().to_owned(),
+        (None, None) => unreachable!("a temporary folder stands in for --data"),
+    };
+    std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+
+    let simulated = CancellationToken::new();
+    let tracker = TaskTracker::new();
+    let settings = Settings::default();
+    let keys = Keys { access_key: settings.keys.access_key.clone(), secret_key: settings.keys.secret_key.clone() };
+    let simulator = Simulator::start(leadsquared, settings, &tracker, simulated.clone())?;
+
+    let mut setup = Setup::embedded(SETUP, &HashMap::from_iter(MAPPINGS.iter().copied()))?;
+    setup.account.api = simulator.api();
+    for channel in &mut setup.channels {
+        channel.address = mllp.local_addr()?;
+    }
+    let channel = setup.channels.first().context("the quickstart has a channel")?.id.clone();
+    let storage = format!("sqlite:{}", data.join("ligature.db").display());
+    let open =
+        serve::open(&storage, true, vec![key(&data)?], &Mapping::with_artefacts(data.join("artefacts"))).await?;
+    setup.import(&open.store, &open.runtime, &keys).await?;
+    let sockets = Sockets { http: Some(http), channels: HashMap::from([(channel, mllp)]) };
+    let host = Box::pin(serve::start(open, DEFAULT_HTTP, DEFAULT_CONCURRENCY, sockets)).await?;
+
+    let addresses = Addresses {
+        mllp: host.channels[0].1,
+        http: host.http,
+        leadsquared: simulator.address(),
+        access_key: keys.access_key,
+        secret_key: keys.secret_key,
+    };
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&addresses)?)?;
+    } else {
+        for (what, moved, now) in [
+            ("MLLP", mllp_moved, addresses.mllp),
+            ("console", http_moved, addresses.http),
+            ("simulator", leadsquared_moved, addresses.leadsquared),
+        ] {
+            if let Some(usual) = moved {
+                writeln!(out, "{usual} is taken: the {what} is at {now}")?;
+            }
+        }
+        writeln!(out, "sending {} sample messages to {}\n", samples().count(), addresses.mllp)?;
+    }
+    out.flush()?;
+
+    let arrived = send_samples(&host.pipeline, addresses.mllp, args.json, out).await?;
+
+    if !args.json {
+        look_here(&addresses, &data, args.once, out)?;
+    }
+    out.flush()?;
+    if !args.once {
+        serve::stop_signal().await;
+    }
+    host.stop().await;
+    simulated.cancel();
+    tracker.close();
+    tracker.wait().await;
+    Ok(if arrived || !args.once { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Binds `given`, or the usual address, or a free port if the usual one is taken; the latter is said.
+async fn bind(
+    flag: &str,
+    given: Option<SocketAddr>,
+    usual: SocketAddr,
+) -> anyhow::Result<(TcpListener, Option<SocketAddr>)> {
+    if let Some(given) = given {
+        let socket = TcpListener::bind(given).await.with_context(|| format!("{flag}: cannot listen on {given}"))?;
+        return Ok((socket, None));
+    }
+    match TcpListener::bind(usual).await {
+        Ok(socket) => Ok((socket, None)),
+        Err(_) => {
+            let free = TcpListener::bind((usual.ip(), 0)).await.context("no free port on the loopback interface")?;
+            Ok((free, Some(usual)))
+        }
+    }
+}
+
+/// The demo's own key, kept beside its store.
+fn key(data: &std::path::Path) -> anyhow::Result<Key> {
+    let file = data.join("key");
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        return Key::from_hex(1, &text).with_context(|| format!("{} holds no key", file.display()));
+    }
+    let key = Key::generate()?;
+    write_private(&file, &key.to_hex()).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(key)
+}
+
+fn write_private(file: &std::path::Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Sends each sample over one TCP connection and prints what became of it, as it goes.
+async fn send_samples(
+    pipeline: &Arc<Pipeline>,
+    mllp: SocketAddr,
+    json: bool,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<bool> {
+    let mut sender = Sender::connect(mllp, Default::default()).await?;
+    let mut all = true;
+    for (sample, bytes) in samples() {
+        // A control id of this start, so that starting again on the same data is not taken for a duplicate.
+        let control_id = hl7::ack::control_id(uuid::Uuid::now_v7().as_u128());
+        let message = hl7::stamp(bytes, &control_id, &Zoned::now())?;
+        let started = Instant::now();
+        let answer = sender.send(&message, |answer| read(answer, "MSA-2") == control_id).await?;
+        let code = read(&answer.payload, "MSA-1");
+        let report = follow(pipeline, sample, control_id, code, started).await?;
+        all &= report.arrived;
+        if json {
+            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        } else {
+            let Report { sample, event, acknowledgement, state, reason, written, duration_ms, .. } = &report;
+            let what = if written.is_empty() { reason.clone() } else { written.join(", ") };
+            writeln!(out, "{event:<9} {sample:<20} {acknowledgement}  {state:<10} {what}  {duration_ms} ms")?;
+        }
+        out.flush()?;
+    }
+    Ok(all)
+}
+
+/// Every message of the sample files, with the name of its file.
+fn samples() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    SAMPLES.iter().flat_map(|(name, bytes)| hl7::batch::split(bytes).into_iter().map(move |message| (*name, message)))
+}
+
+/// The text at `path`, empty where there is none or the bytes are no message.
+fn read(message: &[u8], path: &str) -> String {
+    let (Ok(message), Ok(path)) = (hl7::Message::parse(message), path.parse()) else {
+        return String::new();
+    };
+    message.get(&path).text_or_empty().into_owned()
+}
+
+/// Waits until the message has come to an end on every flow that took it.
+async fn follow(
+    pipeline: &Pipeline,
+    sample: &'static str,
+    control_id: String,
+    acknowledgement: String,
+    started: Instant,
+) -> anyhow::Result<Report> {
+    let message = loop {
+        let newest = pipeline.store.journal().list(&Filter::default(), None, 20).await?;
+        let found = newest.rows.into_iter().find(|message| message.control_id == control_id);
+        match found {
+            Some(message) if message.deliveries.iter().all(|delivery| delivery.state.is_final()) || started.elapsed() > PATIENCE => {
+                break message;
+            }
+            None if started.elapsed() > PATIENCE => {
+                anyhow::bail!("{sample}: acknowledged with {acknowledgement}, and not in the journal")
+            }
+            _ => sleep(Duration::from_millis(2)).await,
+        }
+    };
+    let duration_ms = started.elapsed().as_millis() as u64;
+    Ok(report(sample, message, acknowledgement, duration_ms))
+}
+
+fn report(sample: &'static str, message: MessageRow, acknowledgement: String, duration_ms: u64) -> Report {
+    let delivered = |delivery: &DeliveryRow| delivery.state == State::Delivered;
+    let (state, reason) = match message.deliveries.iter().find(|delivery| !delivered(delivery)) {
+        Some(delivery) => (delivery.state.to_string(), delivery.detail.clone()),
+        None if message.deliveries.is_empty() => (message.route.clone(), message.detail.clone()),
+        None => ("delivered".to_owned(), String::new()),
+    };
+    Report {
+        sample,
+        event: message.event,
+        control_id: message.control_id,
+        arrived: matches!(acknowledgement.as_str(), "AA" | "CA") && state == "delivered",
+        acknowledgement,
+        state,
+        reason,
+        written: message.deliveries.iter().flat_map(|delivery| delivery.written.iter().map(WrittenRow::to_string)).collect(),
+        duration_ms,
+    }
+}
+
+/// Says where to look and how to send one more.
+fn look_here(
+    addresses: &Addresses,
+    data: &std::path::Path,
+    once: bool,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    if once {
+        return Ok(());
+    }
+    let samples = data.join("samples");
+    std::fs::create_dir_all(&samples)?;
+    for (name, bytes) in SAMPLES {
+        std::fs::write(samples.join(name), bytes)?;
+    }
+    let program = std::env::current_exe().map_or_else(|_| "ligature".into(), |path| path.display().to_string());
+    writeln!(
+        out,
+        "\nconsole      http://{}/messages\nsimulator    http://{}/\nMLLP         {}\nsend one more:\n  {program} send {} --to {} --new-control-id\n\nCtrl-C ends the demo.",
+        addresses.http,
+        addresses.leadsquared,
+        addresses.mllp,
+        samples.join(SAMPLES[0].0).display(),
+        addresses.mllp,
+    )?;
+    Ok(())
+}

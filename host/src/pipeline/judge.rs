@@ -1,0 +1,227 @@
+//! Judges how an attempt ended: what state the delivery takes, why, and when it is tried again.
+//!
+//! The one place that decides about retries. Every text here is shown to people who may not see patient data, so none
+//! carries a value of the message.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::configuration::Configuration;
+use super::ledger::Ledger;
+use crate::hl7;
+use crate::leadsquared;
+use crate::flow::mapped::Refusal;
+use crate::mapping::Failure;
+use crate::store;
+use crate::store::journal::{Attempt, Claimed, Settled, Settlement};
+use crate::sync::{self, LeftOut};
+
+/// How far an attempt came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Read,
+    Map,
+    Plan,
+    Lead,
+    Activity,
+}
+
+impl Stage {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Read => "read",
+            Stage::Map => "map",
+            Stage::Plan => "plan",
+            Stage::Lead => "lead",
+            Stage::Activity => "activity",
+        }
+    }
+}
+
+/// An attempt that came to its end.
+#[derive(Debug)]
+pub enum Done {
+    Delivered { left_out: Vec<LeftOut> },
+    /// The component said that this message means nothing to LeadSquared; its words may hold patient data.
+    Skipped { note: String },
+    /// The lead is unknown and the flow may not create it.
+    NoLead,
+}
+
+/// Why an attempt stopped before its end.
+#[derive(Debug)]
+pub enum Stop {
+    NoFlow,
+    NoRelease,
+    Paused(String),
+    Unreadable(hl7::Error),
+    Mapping(Failure),
+    Plan(sync::Fault),
+    LeadSquared(leadsquared::Error),
+    SeveralLeads { field: String, count: usize },
+    LeadGone,
+    ActivityGone,
+    /// A write of unknown outcome is looked up when its request can no longer be under way.
+    LookUpLater { due_at_ms: i64 },
+    Store(store::Error),
+    /// Another host has the lane; this attempt must not touch it any more.
+    LeaseLost,
+}
+
+/// A component that runs out of time is given this many more tries: the machine may have been busy.
+const TIMEOUT_TRIES: u32 = 3;
+
+/// Waits between tries of a delivery grow from the first to the second of these.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// Doubles with every attempt, within bounds.
+fn wait(attempt: u32) -> Duration {
+    FIRST_WAIT.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_WAIT)
+}
+
+/// Records one attempt: stage, code and duration, never text of the message.
+pub fn attempt(stage: Stage, result: &Result<Done, Stop>, started_at: Timestamp, duration: Duration) -> Attempt {
+    Attempt {
+        stage: stage.as_str().into(),
+        code: match result {
+            Ok(done) => done.code(),
+            Err(stop) => stop.code(),
+        }
+        .into(),
+        started_at_ms: started_at.as_millisecond(),
+        duration_ms: duration.as_millis() as i64,
+    }
+}
+
+/// Decides the state that the delivery takes.
+pub fn settlement(
+    configuration: &Configuration,
+    claimed: &Claimed,
+    ledger: Ledger,
+    result: Result<Done, Stop>,
+    attempt: Attempt,
+) -> Settlement {
+    let hold = configuration.route(&claimed.flow).is_some_and(|route| route.flow.hold_lane);
+    let look_up_wait_ms = configuration.route(&claimed.flow).map_or(0, |route| route.account.look_up_wait_ms());
+    let code = attempt.code.clone();
+    let (state, text, note) = match result {
+        Ok(Done::Delivered { left_out }) => (Settled::Delivered, left_out_text(&left_out), None),
+        Ok(Done::Skipped { note }) => {
+            (Settled::Skipped, "the component skipped this message; its reason is kept sealed".into(), Some(note))
+        }
+        Ok(Done::NoLead) => {
+            (Settled::Skipped, "no lead has this search value, and the flow may not create one".into(), None)
+        }
+        Err(stop) => {
+            let text = stop.sentence();
+            let note = stop.note();
+            (stop.state(claimed, hold, look_up_wait_ms), text, note)
+        }
+    };
+    Settlement {
+        state,
+        reason: code,
+        detail: text,
+        note,
+        attempt,
+        finished: ledger.finished,
+        links: ledger.links,
+        forget: ledger.forget,
+    }
+}
+
+fn left_out_text(left_out: &[LeftOut]) -> String {
+    left_out.iter().map(|left| format!("left out {}: {}", left.field, left.why)).collect::<Vec<_>>().join("; ")
+}
+
+impl Done {
+    fn code(&self) -> &'static str {
+        match self {
+            Done::Delivered { .. } => "delivered",
+            Done::Skipped { .. } => "skipped-by-component",
+            Done::NoLead => "no-lead",
+        }
+    }
+}
+
+impl Stop {
+    fn code(&self) -> &'static str {
+        match self {
+            Stop::NoFlow => "no-flow",
+            Stop::NoRelease => "no-release",
+            Stop::Paused(_) => "flow-paused",
+            Stop::Unreadable(_) => "unreadable",
+            Stop::Mapping(failure) => failure.code(),
+            Stop::Plan(fault) => fault.code(),
+            Stop::LeadSquared(fault) => fault.code(),
+            Stop::SeveralLeads { .. } => "several-leads",
+            Stop::LeadGone => "lead-gone",
+            Stop::ActivityGone => "activity-gone",
+            Stop::LookUpLater { .. } => "looking-up",
+            Stop::Store(_) => "storage",
+            Stop::LeaseLost => "lease-lost",
+        }
+    }
+
+    /// One sentence for the administrator: what happened and what to do or expect.
+    fn sentence(&self) -> String {
+        match self {
+            Stop::NoFlow => "the flow was deleted: release the delivery once there is one again".into(),
+            Stop::NoRelease => "the flow has no active release: activate one, then release the delivery".into(),
+            Stop::Paused(why) => format!("the flow is paused ({why}): it goes on when the flow is started again"),
+            Stop::Unreadable(fault) => format!("the message cannot be read: {fault}"),
+            Stop::Mapping(failure) => failure.sentence(),
+            Stop::Plan(fault) => fault.to_string(),
+            Stop::LeadSquared(fault) => fault.sentence(),
+            Stop::SeveralLeads { field, count } => format!(
+                "{count} leads hold the searched value in {field}: merge them in LeadSquared, or choose a unique search field"
+            ),
+            Stop::LeadGone => "the lead was deleted or merged in LeadSquared: it is looked up again".into(),
+            Stop::ActivityGone => "the activity was deleted in LeadSquared: it is created again".into(),
+            Stop::LookUpLater { .. } => {
+                "an earlier write was sent and never answered: LeadSquared is asked whether it took place before anything is sent again".into()
+            }
+            Stop::Store(fault) => format!("the journal could not be read: {fault}"),
+            Stop::LeaseLost => "another host took over".into(),
+        }
+    }
+
+    /// Words of the component, which may hold patient data; kept sealed.
+    fn note(&self) -> Option<String> {
+        match self {
+            Stop::Mapping(Failure::Refused(refusal)) => Some(match refusal {
+                Refusal::Missing(path) => format!("missing: {path}"),
+                Refusal::Malformed { path, expected } => format!("malformed: {path}, expected {expected}"),
+                Refusal::UnmappedCode { table, code } => format!("no entry in {table} for {code}"),
+                Refusal::Other(text) => text.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    fn state(&self, claimed: &Claimed, hold: bool, look_up_wait_ms: u64) -> Settled {
+        let after = |wait: Duration| Settled::Waiting {
+            due_at_ms: Timestamp::now().as_millisecond() + wait.as_millis() as i64,
+        };
+        let retry = after(wait(claimed.attempt));
+        let dead = Settled::Dead { hold };
+        match self {
+            Stop::NoFlow | Stop::NoRelease | Stop::Paused(_) => Settled::Parked,
+            Stop::Unreadable(_) | Stop::Plan(_) | Stop::SeveralLeads { .. } => dead,
+            Stop::Mapping(Failure::TimedOut { .. }) if claimed.attempt > TIMEOUT_TRIES => dead,
+            Stop::Mapping(failure) if failure.is_transient() => retry,
+            Stop::Mapping(_) => dead,
+            Stop::LeadSquared(fault) if fault.outcome_unknown() => after(Duration::from_millis(look_up_wait_ms)),
+            // Nothing is wrong with the message: it waits until somebody has mended the account.
+            Stop::LeadSquared(fault) if fault.is_transient() || fault.is_account_wide() => retry,
+            Stop::LeadSquared(_) => dead,
+            // What was known is forgotten, so the next try resolves afresh; growing waits in case that does not help.
+            Stop::LeadGone | Stop::ActivityGone if claimed.attempt == 1 => after(Duration::ZERO),
+            Stop::LeadGone | Stop::ActivityGone => retry,
+            Stop::LookUpLater { due_at_ms } => Settled::Waiting { due_at_ms: *due_at_ms },
+            Stop::Store(_) | Stop::LeaseLost => retry,
+        }
+    }
+}

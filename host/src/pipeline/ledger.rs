@@ -1,0 +1,141 @@
+//! What one attempt writes into the journal beside its calls: a row before each, its reply after.
+//!
+//! The reply of one call travels with the row of the next, and the last one with the settlement, so that a delivery
+//! costs one commit a call and one at the end.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::judge::Stop;
+use crate::flow::AccountId;
+use crate::leadsquared;
+use crate::store::journal::{
+    Claimed, Finished, Lease, Link, LinkKey, LinkTarget, NewOperation, OperationId, OperationKind, OperationRow,
+    OperationState,
+};
+use crate::store::{self, Store};
+
+/// The ledger of one attempt.
+#[derive(Debug)]
+pub struct Ledger {
+    store: Store,
+    lease: Lease,
+    earlier: Vec<OperationRow>,
+    open: Option<OperationId>,
+    /// Replies that are not in the journal yet.
+    pub finished: Vec<Finished>,
+    pub links: Vec<Link>,
+    pub forget: Vec<LinkKey>,
+}
+
+/// What earlier attempts of this delivery did at one position.
+#[derive(Debug)]
+pub enum Earlier {
+    /// Nothing that had an effect.
+    Nothing,
+    Done { target: String },
+    /// Sent, and the answer never came.
+    Unknown { operation: OperationId, kind: OperationKind },
+}
+
+impl Ledger {
+    pub fn new(store: Store, claimed: &Claimed) -> Self {
+        Self {
+            store,
+            lease: claimed.lease.clone(),
+            earlier: claimed.operations.clone(),
+            open: None,
+            finished: Vec::new(),
+            links: Vec::new(),
+            forget: Vec::new(),
+        }
+    }
+
+    /// What the newest earlier write at `ordinal` came to.
+    ///
+    /// # Errors
+    /// [`Stop::LookUpLater`] while a write of unknown outcome is younger than `wait_ms`: its request may still arrive.
+    pub fn earlier(&self, ordinal: i64, wait_ms: u64) -> Result<Earlier, Stop> {
+        let Some(row) = self.earlier.iter().rfind(|row| row.ordinal == ordinal) else {
+            return Ok(Earlier::Nothing);
+        };
+        match &row.state {
+            OperationState::Done { target: Some(target) } => Ok(Earlier::Done { target: target.clone() }),
+            OperationState::Begun | OperationState::Unknown => {
+                let due_at_ms = row.started_at_ms + wait_ms as i64;
+                if Timestamp::now().as_millisecond() < due_at_ms {
+                    return Err(Stop::LookUpLater { due_at_ms });
+                }
+                Ok(Earlier::Unknown { operation: row.id.clone(), kind: row.kind })
+            }
+            _ => Ok(Earlier::Nothing),
+        }
+    }
+
+    /// Writes the row that must stand before a call goes out; durable on return.
+    pub async fn begin(
+        &mut self,
+        ordinal: i64,
+        kind: OperationKind,
+        payload: &impl Serialize,
+    ) -> Result<(), Stop> {
+        let payload = serde_json::to_vec(payload).expect("a planned write serializes");
+        let operation = NewOperation { ordinal, kind, identity: None, payload };
+        let finished = std::mem::take(&mut self.finished);
+        match self.store.journal().begin(&self.lease, finished, operation).await {
+            Ok(id) => {
+                self.open = Some(id);
+                Ok(())
+            }
+            Err(store::Error::LeaseLost) => Err(Stop::LeaseLost),
+            Err(fault) => Err(Stop::Store(fault)),
+        }
+    }
+
+    /// The call took effect on `target`.
+    pub fn done(&mut self, target: &str) {
+        self.finish(OperationState::Done { target: Some(target.into()) });
+    }
+
+    /// The call certainly had no effect.
+    pub fn failed(&mut self, code: &'static str) {
+        self.finish(OperationState::Failed { code: code.into() });
+    }
+
+    /// Notes how a call failed and says how the attempt ends.
+    pub fn stop(&mut self, fault: leadsquared::Error) -> Stop {
+        if fault.outcome_unknown() {
+            self.finish(OperationState::Unknown);
+        } else {
+            self.failed(fault.code());
+        }
+        Stop::LeadSquared(fault)
+    }
+
+    /// A write of unknown outcome was found to have taken place.
+    pub fn adopt(&mut self, earlier: &Earlier, target: &str) {
+        if let Earlier::Unknown { operation, .. } = earlier {
+            let state = OperationState::Done { target: Some(target.into()) };
+            self.finished.push(Finished { operation: operation.clone(), state });
+        }
+    }
+
+    pub fn link(&mut self, key: LinkKey, target: &str, parent: Option<&str>) {
+        self.links.push(Link { key, to: LinkTarget { target: target.into(), parent: parent.map(str::to_owned) } });
+    }
+
+    pub fn forget(&mut self, key: LinkKey) {
+        self.forget.push(key);
+    }
+
+    /// What the account's links know; links of this attempt are not in the journal before it is settled.
+    pub async fn links(&self, account: &AccountId, keys: &[LinkKey]) -> Result<Vec<Option<LinkTarget>>, Stop> {
+        self.store.journal().links(account, keys).await.map_err(Stop::Store)
+    }
+
+    fn finish(&mut self, state: OperationState) {
+        if let Some(operation) = self.open.take() {
+            self.finished.push(Finished { operation, state });
+        }
+    }
+}
