@@ -1,0 +1,198 @@
+//! Public sample messages, sent whole as a hospital would: each gets one answer, and what arrives is what the table says.
+//!
+//! The messages are not part of the project; the test reads them from `../shared/corpus` beside it. Where that folder is
+//! missing it says so, and in CI it fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use ligature::simulator::lead_squared::{Handle, Settings, Simulator};
+use ligature_tests::mllp::Client;
+use ligature_tests::site::{Process, Site, quickstart};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The medical record numbers that the registrations and appointments of the corpus carry: one lead each.
+const LEADS: [&str; 4] = ["0000000001", "123456789", "MRN12345", "PATID1234"];
+
+/// Every appointment message of the corpus is about this one appointment of this one patient.
+const ACTIVITIES: [(&str, &str); 1] = [("12345", "PATID1234")];
+
+/// What the flows take; everything else in the corpus is kept and shown as skipped.
+const FLOWS: [(&str, &str); 8] = [
+    ("ADT^A04", "lead"),
+    ("SIU^S12", "activity"),
+    ("SIU^S13", "activity"),
+    ("SIU^S14", "activity"),
+    ("SIU^S15", "activity"),
+    ("SIU^S16", "activity"),
+    ("SIU^S17", "activity"),
+    ("SIU^S26", "activity"),
+];
+
+fn corpus() -> Option<Vec<PathBuf>> {
+    let folder = ligature_tests::workspace_root()
+        .join("../shared/corpus/microsoft+FHIR-Converter/data/SampleData/Hl7v2");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        assert!(!ligature_tests::in_ci(), "{} is missing", folder.display());
+        ligature_tests::say(&format!("not run: the sample messages are not at {}", folder.display()));
+        return None;
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "hl7"))
+        .collect();
+    files.sort();
+    Some(files)
+}
+
+struct Clinic {
+    site: Site,
+    simulator: Handle,
+    _host: Process,
+}
+
+async fn clinic() -> anyhow::Result<Clinic> {
+    let settings = Settings { rate_limit: None, ..Settings::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let simulator = Simulator::start(listener, settings, &TaskTracker::new(), CancellationToken::new())?;
+    let site = Site::new(None)?;
+    let mut setup = format!(
+        "[account]\nid = \"clinic\"\nname = \"Clinic\"\napi = \"{}\"\nrate_plan = {{ calls = 0, window_ms = 5000 }}\n\
+         default_country_code = \"1\"\n\n[[channels]]\nid = \"ehr\"\nname = \"EHR\"\naddress = \"{}\"\n",
+        simulator.api(),
+        site.mllp
+    );
+    for (event, entity) in FLOWS {
+        let rest = match entity {
+            "lead" => "mapping = \"adt-a04-lead.toml\"",
+            _ => "mapping = \"siu-s12-activity.toml\"\nactivity = { code = 205, key_field = \"mx_Custom_1\" }",
+        };
+        setup.push_str(&format!(
+            "\n[[flows]]\nid = \"{event}\"\nname = \"{event}\"\ndirection = \"ehr-to-leadsquared\"\nchannel = \"ehr\"\n\
+             event = \"{event}\"\nentity = \"{entity}\"\nprimary_search_field = \"mx_MRN\"\n{rest}\n"
+        ));
+    }
+    site.import(
+        &[
+            ("setup.toml", &setup),
+            ("adt-a04-lead.toml", &quickstart("adt-a04-lead.toml")?),
+            ("siu-s12-activity.toml", &quickstart("siu-s12-activity.toml")?),
+        ],
+        (&simulator.keys().access_key, &simulator.keys().secret_key),
+    )?;
+    let host = site.start().await?;
+    Ok(Clinic { site, simulator, _host: host })
+}
+
+/// Waits until every delivery came to its end, then holds the simulator and the journal against the table.
+async fn verify(clinic: &Clinic, sent: usize) -> anyhow::Result<()> {
+    let started = Instant::now();
+    loop {
+        let counts = clinic.site.json("/api/v1/counts").await?;
+        let open: u64 =
+            ["queued", "running", "waiting"].iter().filter_map(|state| counts["deliveries"][state].as_u64()).sum();
+        if open == 0 {
+            break;
+        }
+        ensure!(started.elapsed() < Duration::from_secs(60), "still open: {counts}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let leads = clinic.simulator.leads();
+    let mrns: Vec<&str> = leads.iter().filter_map(|lead| lead.values.get("mx_MRN").map(String::as_str)).collect();
+    ensure!(mrns.len() == leads.len(), "a lead without MRN");
+    ensure!(mrns.iter().copied().collect::<BTreeSet<_>>() == BTreeSet::from(LEADS), "leads {mrns:?}");
+    ensure!(mrns.len() == LEADS.len(), "leads twice: {mrns:?}");
+
+    let of_lead: BTreeMap<&str, &str> = leads.iter().zip(mrns).map(|(lead, mrn)| (lead.id.as_str(), mrn)).collect();
+    let activities: Vec<(String, &str)> = clinic
+        .simulator
+        .activities()
+        .iter()
+        .map(|activity| {
+            let key = activity.values.get("mx_Custom_1").cloned().unwrap_or_default();
+            (key, of_lead.get(activity.lead.as_str()).copied().unwrap_or("nobody"))
+        })
+        .collect();
+    let expected: Vec<(String, &str)> = ACTIVITIES.iter().map(|(key, mrn)| ((*key).to_owned(), *mrn)).collect();
+    ensure!(activities == expected, "activities {activities:?}");
+
+    let page = clinic.site.json("/api/v1/messages?limit=500").await?;
+    let messages = page["messages"].as_array().context("messages")?;
+    ensure!(messages.len() == sent, "{} messages in the journal, {sent} sent", messages.len());
+    let taken: BTreeSet<&str> = FLOWS.iter().map(|(event, _)| *event).collect();
+    for message in messages {
+        let deliveries = message["deliveries"].as_array().context("deliveries")?;
+        let event = message["event"].as_str().context("event")?;
+        if taken.contains(event) {
+            ensure!(deliveries.len() == 1 && deliveries[0]["state"] == "delivered", "{message}");
+        } else {
+            ensure!(deliveries.is_empty(), "{message}");
+            let reason = message["reason"].as_str().unwrap_or_default();
+            ensure!(reason == format!("no flow takes {event}"), "{message}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_sender_delivers_every_public_message() -> anyhow::Result<()> {
+    let Some(files) = corpus() else { return Ok(()) };
+    ensure!(files.len() == 139, "{} files", files.len());
+    let clinic = clinic().await?;
+    let sent = Command::new(ligature_tests::ligature_binary())
+        .arg("send")
+        .args(&files)
+        .args(["--to", &clinic.site.mllp.to_string(), "--json"])
+        .output()?;
+    let text = String::from_utf8(sent.stdout)?;
+    ensure!(sent.status.success(), "{text}\n{}", String::from_utf8_lossy(&sent.stderr));
+    verify(&clinic, files.len()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_public_message_gets_one_answer_with_its_own_control_id() -> anyhow::Result<()> {
+    let Some(files) = corpus() else { return Ok(()) };
+    let clinic = clinic().await?;
+    let mut client = Client::connect(clinic.site.mllp).await?;
+    for file in &files {
+        let bytes = std::fs::read(file)?;
+        let answer = client.exchange(&bytes).await?;
+        let control_id = field(&bytes, b"MSH", 10).context("MSH-10")?;
+        ensure!(field(&answer, b"MSA", 1) == Some(b"AA".to_vec()), "{}", file.display());
+        ensure!(field(&answer, b"MSA", 2) == Some(control_id), "{}: a foreign MSA-2", file.display());
+    }
+    ensure!(client.is_silent().await, "more answers than messages");
+    verify(&clinic, files.len()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_client_delivers_every_public_message() -> anyhow::Result<()> {
+    let Some(files) = corpus() else { return Ok(()) };
+    let clinic = clinic().await?;
+    let python = ligature_tests::python_with(&["hl7==0.4.5"])?;
+    for file in &files {
+        let sent = Command::new(python.join("bin/mllp_send"))
+            .args(["--loose", "--port", &clinic.site.mllp.port().to_string(), "--file"])
+            .arg(file)
+            .arg("127.0.0.1")
+            .output()?;
+        let text = String::from_utf8_lossy(&sent.stdout);
+        ensure!(sent.status.success() && text.contains("MSA|AA|"), "{}: {text}", file.display());
+    }
+    verify(&clinic, files.len()).await
+}
+
+/// Field `number` of the first segment `name`, read without the code that is tested.
+fn field(message: &[u8], name: &[u8], number: usize) -> Option<Vec<u8>> {
+    let text = message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message);
+    let separator = *text.get(3)?;
+    let line = text.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| line.starts_with(name))?;
+    let shift = usize::from(name == b"MSH");
+    line.split(|byte| *byte == separator).nth(number - shift).map(<[u8]>::to_vec)
+}

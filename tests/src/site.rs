@@ -1,0 +1,154 @@
+//! A host as an operator has it: a folder with configuration, key and store, and the `ligature serve` process on it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::time::{Instant, sleep};
+
+/// How long a start may take on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
+/// A folder that a host runs on.
+#[derive(Debug)]
+pub struct Site {
+    folder: tempfile::TempDir,
+    pub http: SocketAddr,
+    pub mllp: SocketAddr,
+}
+
+/// A running host; killed when dropped.
+#[derive(Debug)]
+pub struct Process(Child);
+
+/// A loopback address that was free a moment ago.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+impl Site {
+    /// Makes a folder with a configuration; `storage` defaults to SQLite in the folder.
+    pub fn new(storage: Option<&str>) -> anyhow::Result<Self> {
+        let site = Self { folder: tempfile::tempdir()?, http: free_address()?, mllp: free_address()? };
+        let storage = match storage {
+            Some(url) => url.to_owned(),
+            None => format!("sqlite:{}", site.path("ligature.db").display()),
+        };
+        std::fs::write(site.path("key"), "5e".repeat(32))?;
+        std::fs::write(
+            site.path("ligature.toml"),
+            format!(
+                "[storage]\nurl = {storage:?}\nmigrate = true\n\n[key]\nfile = {key:?}\n\n[http]\naddress = \"{http}\"\n\n[mapping]\nartefacts = {artefacts:?}\n",
+                key = site.path("key"),
+                http = site.http,
+                artefacts = site.path("artefacts"),
+            ),
+        )?;
+        Ok(site)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Imports `setup.toml` and the files that it names, each given as name and text.
+    pub fn import(&self, files: &[(&str, &str)], keys: (&str, &str)) -> anyhow::Result<()> {
+        let folder = self.path("setup");
+        std::fs::create_dir_all(&folder)?;
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text)?;
+        }
+        let output = self
+            .command(&["flow", "import"])
+            .arg(&folder)
+            .args(["--config".as_ref(), self.path("ligature.toml").as_os_str()])
+            .env("LEADSQUARED_ACCESS_KEY", keys.0)
+            .env("LEADSQUARED_SECRET_KEY", keys.1)
+            .output()?;
+        if !output.status.success() {
+            bail!("flow import: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Starts `ligature serve` and waits until its console answers; its log is appended to `host.log`.
+    pub async fn start(&self) -> anyhow::Result<Process> {
+        let log = std::fs::File::options().create(true).append(true).open(self.path("host.log"))?;
+        let child = self
+            .command(&["serve", "--config"])
+            .arg(self.path("ligature.toml"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        let mut process = Process(child);
+        let started = Instant::now();
+        let client = reqwest::Client::new();
+        loop {
+            if let Ok(answer) = client.get(format!("http://{}/healthz", self.http)).send().await
+                && answer.status().is_success()
+            {
+                return Ok(process);
+            }
+            if let Some(status) = process.0.try_wait()? {
+                bail!("the host ended with {status}:\n{}", self.log()?);
+            }
+            if started.elapsed() > START {
+                bail!("the host did not start in {START:?}:\n{}", self.log()?);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What the host has logged so far.
+    pub fn log(&self) -> anyhow::Result<String> {
+        std::fs::read_to_string(self.path("host.log")).context("host.log")
+    }
+
+    /// Reads one page or interface of the console as JSON.
+    pub async fn json(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        let answer = reqwest::get(format!("http://{}{path}", self.http)).await?.error_for_status()?;
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(crate::ligature_binary());
+        command.args(args).current_dir(self.folder.path());
+        command
+    }
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Kills the process at once: SIGKILL, nothing is flushed.
+    pub fn kill(mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Asks the process to end (SIGTERM) and waits for it.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        let asked = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status()?;
+        anyhow::ensure!(asked.success(), "the host is gone already");
+        let status = self.0.wait()?;
+        anyhow::ensure!(status.success(), "the host ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The text of a file of the quickstart.
+pub fn quickstart(name: &str) -> anyhow::Result<String> {
+    let file = crate::workspace_root().join("examples/quickstart").join(name);
+    std::fs::read_to_string(&file).with_context(|| format!("{}", Path::display(&file)))
+}
