@@ -1,5 +1,6 @@
 -- Traffic: what came in, its way through each flow, and what was written elsewhere.
 -- Everything that tells about a patient is sealed; what is searched is a keyed hash.
+-- Where a hash is part of a primary key it stands first: it tells rows apart at once, an account id does not.
 -- Ids compare byte by byte (collation "C"), as they do in SQLite: they are UUIDv7, so new rows lie side by side,
 -- and the traffic tables can later be partitioned by ranges of them.
 
@@ -52,7 +53,7 @@ create table lane (
   owner text,
   fence bigint not null,
   due_at bigint,
-  primary key (account_id, lane)
+  primary key (lane, account_id)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 create index lane_due on lane (due_at) where due_at is not null;
@@ -62,7 +63,7 @@ create table lane_entry (
   lane bytea not null,
   seq bigint not null,
   delivery_id text collate "C" not null,
-  primary key (account_id, lane, seq)
+  primary key (lane, account_id, seq)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 create table attempt (
@@ -92,14 +93,14 @@ create table operation (
   primary key (account_id, delivery_id, id)
 );
 
-create index operation_open on operation (account_id, identity)
+create index operation_open on operation (identity, account_id)
   where identity is not null and state in ('begun', 'unknown');
 
 create table search (
   account_id text collate "C" not null,
   key bytea not null,
   message_id text collate "C" not null,
-  primary key (account_id, key, message_id)
+  primary key (key, account_id, message_id)
 );
 
 create table duplicate (
@@ -108,7 +109,7 @@ create table duplicate (
   payload bytea not null,
   message_id text collate "C" not null,
   received_at bigint not null,
-  primary key (account_id, key)
+  primary key (key, account_id)
 );
 
 -- Links outlive messages: patient identifier to prospect id, activity key to activity id.
@@ -118,5 +119,5 @@ create table link (
   target text not null,
   parent text,
   updated_at bigint not null,
-  primary key (account_id, key)
+  primary key (key, account_id)
 );

@@ -1,5 +1,6 @@
 -- Traffic: what came in, its way through each flow, and what was written elsewhere.
 -- Everything that tells about a patient is sealed; what is searched is a keyed hash.
+-- Where a hash is part of a primary key it stands first: it tells rows apart at once, an account id does not.
 -- Tables without rowid keep a row in its primary key's tree: one page to write instead of two.
 -- Ids are UUIDv7, so new rows of these tables lie side by side.
 
@@ -57,7 +58,7 @@ create table lane (
   owner text,
   fence bigint not null,
   due_at bigint,
-  primary key (account_id, lane)
+  primary key (lane, account_id)
 ) without rowid;
 
 create index lane_due on lane (due_at) where due_at is not null;
@@ -67,7 +68,7 @@ create table lane_entry (
   lane blob not null,
   seq bigint not null,
   delivery_id text not null,
-  primary key (account_id, lane, seq)
+  primary key (lane, account_id, seq)
 ) without rowid;
 
 create table attempt (
@@ -97,14 +98,14 @@ create table operation (
   primary key (account_id, delivery_id, id)
 ) without rowid;
 
-create index operation_open on operation (account_id, identity)
+create index operation_open on operation (identity, account_id)
   where identity is not null and state in ('begun', 'unknown');
 
 create table search (
   account_id text not null,
   key blob not null,
   message_id text not null,
-  primary key (account_id, key, message_id)
+  primary key (key, account_id, message_id)
 ) without rowid;
 
 create table duplicate (
@@ -113,7 +114,7 @@ create table duplicate (
   payload blob not null,
   message_id text not null,
   received_at bigint not null,
-  primary key (account_id, key)
+  primary key (key, account_id)
 ) without rowid;
 
 -- Links outlive messages: patient identifier to prospect id, activity key to activity id.
@@ -123,5 +124,5 @@ create table link (
   target text not null,
   parent text,
   updated_at bigint not null,
-  primary key (account_id, key)
+  primary key (key, account_id)
 ) without rowid;

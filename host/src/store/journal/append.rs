@@ -167,18 +167,9 @@ impl Journal {
             };
             self.shared.vault.seal(&place, plain).map(Arc::<[u8]>::from)
         };
-        let duplicate = arrival.duplicate.as_ref().map(|duplicate| {
-            let identity = &duplicate.identity;
-            Duplicate {
-                key: self.hash(&arrival.account, "duplicate", identity),
-                // Another payload under a used identity is known by both together.
-                second_key: self.hash(
-                    &arrival.account,
-                    "duplicate payload",
-                    &format!("{identity}|{}", crate::flow::Digest::of(&duplicate.payload)),
-                ),
-                payload: duplicate.payload.as_slice().into(),
-            }
+        let duplicate = arrival.duplicate.as_ref().map(|duplicate| Duplicate {
+            key: self.hash(&arrival.account, "duplicate", &duplicate.identity),
+            payload: duplicate.payload.as_slice().into(),
         });
         let lane_kind = match arrival.direction {
             Direction::EhrToLeadSquared => "lane ehr-to-leadsquared",
@@ -259,8 +250,26 @@ pub(in crate::store) struct Entry {
 
 struct Duplicate {
     key: Arc<[u8]>,
-    second_key: Arc<[u8]>,
     payload: Arc<[u8]>,
+}
+
+impl Duplicate {
+    /// Another payload under a used identity is known by both together: the keyed hash, changed by the payload's.
+    fn second_key(&self) -> Arc<[u8]> {
+        self.key
+            .iter()
+            .zip(self.payload.iter())
+            .map(|(key, payload)| key ^ payload)
+            .collect()
+    }
+
+    fn key(&self, second: bool) -> Arc<[u8]> {
+        if second {
+            self.second_key()
+        } else {
+            self.key.clone()
+        }
+    }
 }
 
 impl Entry {
@@ -294,7 +303,7 @@ use Kind::{Bytes, Int, Text};
 /// Repeated messages are known by the rows that do not come back.
 static NOTE_IDENTITIES: Sql = Sql {
     text: "with v(account_id, key, payload, message_id, received_at) as (values {rows})
-insert into duplicate (account_id, key, payload, message_id, received_at)
+insert {or_rollback} into duplicate (account_id, key, payload, message_id, received_at)
 select account_id, key, payload, message_id, received_at from v
 where account_id is not null
 on conflict (account_id, key) do nothing
@@ -311,7 +320,7 @@ where d.account_id = ? and d.key = ?",
 };
 
 static RENEW_IDENTITY: Sql = Sql {
-    text: "update duplicate set payload = ?, message_id = ?, received_at = ?
+    text: "update {or_rollback} duplicate set payload = ?, message_id = ?, received_at = ?
 where account_id = ? and key = ?",
     kinds: &[],
 };
@@ -319,7 +328,7 @@ where account_id = ? and key = ?",
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
   reason, detail, remark, size, search_keys, acknowledgement, payload) as (values {rows})
-insert into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
+insert {or_rollback} into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
   reason, detail, remark, size, search_keys, acknowledgement, payload)
 select account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
   reason, detail, remark, size, search_keys, acknowledgement, payload from v
@@ -331,7 +340,7 @@ where account_id is not null",
 
 static DELIVERIES: Sql = Sql {
     text: "with v(account_id, id, message_id, flow_id, seq, state, updated_at, reason, detail, lanes) as (values {rows})
-insert into delivery (account_id, id, message_id, flow_id, seq, state, attempts, updated_at, reason, detail, lanes)
+insert {or_rollback} into delivery (account_id, id, message_id, flow_id, seq, state, attempts, updated_at, reason, detail, lanes)
 select account_id, id, message_id, flow_id, seq, state, 0, updated_at, reason, detail, lanes from v
 where account_id is not null",
     kinds: &[Text, Text, Text, Text, Int, Text, Int, Text, Text, Bytes],
@@ -339,7 +348,7 @@ where account_id is not null",
 
 static LANES: Sql = Sql {
     text: "with v(account_id, lane, due_at) as (values {rows})
-insert into lane (account_id, lane, fence, due_at)
+insert {or_rollback} into lane (account_id, lane, fence, due_at)
 select account_id, lane, 0, due_at from v
 where account_id is not null
 on conflict (account_id, lane) {keep_lane}",
@@ -348,7 +357,7 @@ on conflict (account_id, lane) {keep_lane}",
 
 static ENTRIES: Sql = Sql {
     text: "with v(account_id, lane, seq, delivery_id) as (values {rows})
-insert into lane_entry (account_id, lane, seq, delivery_id)
+insert {or_rollback} into lane_entry (account_id, lane, seq, delivery_id)
 select account_id, lane, seq, delivery_id from v
 where account_id is not null",
     kinds: &[Text, Bytes, Int, Text],
@@ -356,7 +365,7 @@ where account_id is not null",
 
 static SEARCH: Sql = Sql {
     text: "with v(account_id, key, message_id) as (values {rows})
-insert into search (account_id, key, message_id)
+insert {or_rollback} into search (account_id, key, message_id)
 select account_id, key, message_id from v
 where account_id is not null",
     kinds: &[Text, Bytes, Text],
@@ -415,12 +424,8 @@ pub(in crate::store) fn look_up(script: &mut Script, entry: &Entry, second: bool
     let Some(duplicate) = &entry.duplicate else {
         return Part::default();
     };
-    let key = if second {
-        &duplicate.second_key
-    } else {
-        &duplicate.key
-    };
-    script.one(&KNOWN_IDENTITY, vec![(&entry.account).into(), key.into()])
+    let key = duplicate.key(second);
+    script.one(&KNOWN_IDENTITY, vec![(&entry.account).into(), (&key).into()])
 }
 
 /// What to do after [`look_up`]: a verdict, or statements that note the entry under one of its keys.
@@ -434,16 +439,12 @@ pub(in crate::store) fn judge(
     let Some(duplicate) = &entry.duplicate else {
         return Ok(Some(Verdict::New));
     };
-    let key = if second {
-        &duplicate.second_key
-    } else {
-        &duplicate.key
-    };
+    let key = duplicate.key(second);
     let Some(row) = rows.first() else {
         // Only the second key can be new here; the first was refused as known.
         script.rows(
             &NOTE_IDENTITIES,
-            identity_row(entry, key, &duplicate.payload).into(),
+            identity_row(entry, &key, &duplicate.payload).into(),
         );
         return Ok(Some(Verdict::Reused));
     };
@@ -471,7 +472,7 @@ pub(in crate::store) fn judge(
                     (&entry.id).into(),
                     entry.received_at.into(),
                     (&entry.account).into(),
-                    key.into(),
+                    (&key).into(),
                 ],
             );
             Ok(Some(if second {

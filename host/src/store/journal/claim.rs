@@ -191,7 +191,7 @@ pub(in crate::store) fn give_back(owner: Option<&str>, now: i64) -> Vec<Planned>
 }
 
 static RENEW: Sql = Sql {
-    text: "update lane set due_at = ?
+    text: "update {or_rollback} lane set due_at = ?
 where due_at > ? and due_at <= ? and owner = ?",
     kinds: &[],
 };
@@ -202,7 +202,7 @@ static NEXT_DUE: Sql = Sql {
 };
 
 static UNMARK_RUNNING: Sql = Sql {
-    text: "update delivery set state = 'queued', updated_at = ?
+    text: "update {or_rollback} delivery set state = 'queued', updated_at = ?
 where state = 'running' and (account_id, id) in (
   select e.account_id, e.delivery_id from lane l
   join lane_entry e on e.account_id = l.account_id and e.lane = l.lane
@@ -212,7 +212,7 @@ where state = 'running' and (account_id, id) in (
 };
 
 static FREE_ALL: Sql = Sql {
-    text: "update lane set owner = null, due_at = ?
+    text: "update {or_rollback} lane set owner = null, due_at = ?
 where owner is not null and (owner = ? or ? = 1)",
     kinds: &[],
 };
@@ -225,7 +225,7 @@ static TAKE: Sql = Sql {
   order by due_at
   limit ?
   {skip_locked})
-update lane set owner = ?, fence = ?, due_at = ?
+update {or_rollback} lane set owner = ?, fence = ?, due_at = ?
 from due
 where lane.account_id = due.account_id and lane.lane = due.lane
 returning lane.account_id, lane.lane",
@@ -249,7 +249,7 @@ left join message m on m.account_id = d.account_id and m.id = d.message_id",
 
 static PUT_BACK: Sql = Sql {
     text: "with v(account_id, lane, fence, due_at) as (values {rows})
-update lane set owner = null, due_at = v.due_at
+update {or_rollback} lane set owner = null, due_at = v.due_at
 from v
 where lane.account_id = v.account_id and lane.lane = v.lane and lane.fence = v.fence",
     kinds: &[Text, Bytes, Int, Int],
@@ -258,7 +258,7 @@ where lane.account_id = v.account_id and lane.lane = v.lane and lane.fence = v.f
 /// Takes the other lanes of a merge where it heads them and nobody works on them.
 static TAKE_OTHERS: Sql = Sql {
     text: "with v(account_id, lane, seq, owner, fence, due_at) as (values {rows})
-update lane set owner = v.owner, fence = v.fence, due_at = v.due_at
+update {or_rollback} lane set owner = v.owner, fence = v.fence, due_at = v.due_at
 from v
 where lane.account_id = v.account_id and lane.lane = v.lane and lane.owner is null
 and not exists (
@@ -270,7 +270,7 @@ returning lane.lane",
 
 static WAKE: Sql = Sql {
     text: "with v(account_id, lane, due_at) as (values {rows})
-update lane set due_at = v.due_at
+update {or_rollback} lane set due_at = v.due_at
 from v
 where lane.account_id = v.account_id and lane.lane = v.lane and lane.owner is null",
     kinds: &[Text, Bytes, Int],
@@ -278,7 +278,7 @@ where lane.account_id = v.account_id and lane.lane = v.lane and lane.owner is nu
 
 static RUNNING: Sql = Sql {
     text: "with v(account_id, id, updated_at) as (values {rows})
-update delivery set state = 'running', attempts = delivery.attempts + 1, due_at = null, updated_at = v.updated_at
+update {or_rollback} delivery set state = 'running', attempts = delivery.attempts + 1, due_at = null, updated_at = v.updated_at
 from v
 where delivery.account_id = v.account_id and delivery.id = v.id",
     kinds: &[Text, Text, Int],

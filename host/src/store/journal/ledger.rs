@@ -220,7 +220,7 @@ held as (
   from v cross join lane l
   where l.account_id = v.account_id and l.lane = v.lane and l.fence = v.fence and l.owner is not null
   {share_lease})
-insert into operation (account_id, delivery_id, id, ordinal, kind, state, started_at, identity, payload)
+insert {or_rollback} into operation (account_id, delivery_id, id, ordinal, kind, state, started_at, identity, payload)
 select account_id, delivery_id, id, ordinal, kind, 'begun', started_at, identity, payload from held
 where account_id is not null
 returning id",
@@ -229,7 +229,7 @@ returning id",
 
 static FINISH: Sql = Sql {
     text: "with v(account_id, delivery_id, id, state, target, code, finished_at) as (values {rows})
-update operation set state = v.state, target = v.target, code = v.code, finished_at = v.finished_at
+update {or_rollback} operation set state = v.state, target = v.target, code = v.code, finished_at = v.finished_at
 from v
 where operation.account_id = v.account_id and operation.delivery_id = v.delivery_id and operation.id = v.id",
     kinds: &[Text, Text, Text, Text, Text, Text, Int],

@@ -94,7 +94,7 @@ where l.account_id = v.account_id and l.key = v.key",
 
 static KEEP: Sql = Sql {
     text: "with v(account_id, key, target, parent, updated_at) as (values {rows})
-insert into link (account_id, key, target, parent, updated_at)
+insert {or_rollback} into link (account_id, key, target, parent, updated_at)
 select account_id, key, target, parent, updated_at from v
 where account_id is not null
 on conflict (account_id, key) do update

@@ -122,7 +122,7 @@ limit ?",
 
 static QUEUE: Sql = Sql {
     text: "with v(account_id, id, updated_at) as (values {rows})
-update delivery set state = 'queued', due_at = null, reason = '', detail = '', updated_at = v.updated_at
+update {or_rollback} delivery set state = 'queued', due_at = null, reason = '', detail = '', updated_at = v.updated_at
 from v
 where delivery.account_id = v.account_id and delivery.id = v.id and delivery.state in ('parked', 'dead', 'waiting')
 returning delivery.id",
@@ -132,7 +132,7 @@ returning delivery.id",
 /// A lane that gets no entry after all is deleted by its next claimer.
 static LANES: Sql = Sql {
     text: "with v(account_id, lane, due_at) as (values {rows})
-insert into lane (account_id, lane, fence, due_at)
+insert {or_rollback} into lane (account_id, lane, fence, due_at)
 select account_id, lane, 0, due_at
 from v
 where account_id is not null
@@ -143,7 +143,7 @@ set due_at = case when lane.owner is null then excluded.due_at else lane.due_at 
 
 static ENTRIES: Sql = Sql {
     text: "with v(account_id, lane, seq, delivery_id) as (values {rows})
-insert into lane_entry (account_id, lane, seq, delivery_id)
+insert {or_rollback} into lane_entry (account_id, lane, seq, delivery_id)
 select v.account_id, v.lane, v.seq, v.delivery_id
 from v
 cross join delivery d

@@ -157,7 +157,7 @@ impl Journal {
 /// Frees the first lane of each delivery; those that come back were held.
 static FREE: Sql = Sql {
     text: "with v(account_id, lane, fence, due_at) as (values {rows})
-update lane set owner = null, due_at = v.due_at
+update {or_rollback} lane set owner = null, due_at = v.due_at
 from v
 where lane.account_id = v.account_id and lane.lane = v.lane and lane.fence = v.fence and lane.owner is not null
 returning lane.account_id, lane.lane",
@@ -167,7 +167,7 @@ returning lane.account_id, lane.lane",
 /// Frees the other lanes of merges, unless somebody else works on them by now.
 static FREE_OTHERS: Sql = Sql {
     text: "with v(account_id, lane, fence, due_at) as (values {rows})
-update lane set owner = null, due_at = v.due_at
+update {or_rollback} lane set owner = null, due_at = v.due_at
 from v
 where lane.account_id = v.account_id and lane.lane = v.lane and (lane.owner is null or lane.fence = v.fence)",
     kinds: &[Text, Bytes, Int, Int],
@@ -175,7 +175,7 @@ where lane.account_id = v.account_id and lane.lane = v.lane and (lane.owner is n
 
 static DELIVERIES: Sql = Sql {
     text: "with v(account_id, id, state, due_at, updated_at, reason, detail, note) as (values {rows})
-update delivery set state = v.state, due_at = v.due_at, updated_at = v.updated_at, reason = v.reason,
+update {or_rollback} delivery set state = v.state, due_at = v.due_at, updated_at = v.updated_at, reason = v.reason,
   detail = v.detail, note = v.note
 from v
 where delivery.account_id = v.account_id and delivery.id = v.id",
@@ -184,7 +184,7 @@ where delivery.account_id = v.account_id and delivery.id = v.id",
 
 static ATTEMPTS: Sql = Sql {
     text: "with v(account_id, delivery_id, number, stage, code, started_at, duration_ms) as (values {rows})
-insert into attempt (account_id, delivery_id, number, stage, code, started_at, duration_ms)
+insert {or_rollback} into attempt (account_id, delivery_id, number, stage, code, started_at, duration_ms)
 select account_id, delivery_id, number, stage, code, started_at, duration_ms from v
 where account_id is not null",
     kinds: &[Text, Text, Int, Text, Text, Int, Int],
