@@ -229,7 +229,7 @@ async fn send_samples(
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         } else {
             let Report { sample, event, acknowledgement, state, reason, written, duration_ms, .. } = &report;
-            let what = if written.is_empty() { reason.clone() } else { written.join(", ") };
+            let what = if state == "delivered" { written.join(", ") } else { reason.clone() };
             writeln!(out, "{event:<9} {sample:<20} {acknowledgement}  {state:<10} {what}  {duration_ms} ms")?;
         }
         out.flush()?;
