@@ -47,7 +47,9 @@ enum Command {
     #[command(subcommand)]
     Flow(flow::Command),
     /// Sends HL7 files over MLLP and prints the acknowledgements.
-    #[command(after_help = "Example: ligature send adt-a04.hl7 --to 127.0.0.1:2575 --new-control-id")]
+    #[command(
+        after_help = "Example: ligature send adt-a04.hl7 --to 127.0.0.1:2575 --new-control-id"
+    )]
     Send(send::Args),
     /// Runs a stand-in of another system, to talk to in tests.
     #[command(subcommand)]
@@ -65,14 +67,21 @@ struct ConfigFile {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logs(matches!(cli.command, Command::Serve(_)));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(fault) => return failed(&fault.into()),
     };
     match runtime.block_on(run(cli.command, &mut io::stdout())) {
         Ok(code) => code,
         // The reader of our output went away: `ligature … | head`.
-        Err(fault) if fault.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) => {
+        Err(fault)
+            if fault
+                .downcast_ref::<io::Error>()
+                .is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) =>
+        {
             ExitCode::SUCCESS
         }
         Err(fault) => failed(&fault),
@@ -94,7 +103,10 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
         Command::Check(args) => Box::pin(check(&args, out)).await,
         Command::Migrate(args) => {
             let config = Config::load(&args.config)?;
-            serve::open(&config.storage, true, config.keys, &config.mapping).await?.close().await;
+            serve::open(&config.storage, true, config.keys, &config.mapping)
+                .await?
+                .close()
+                .await;
             Ok(ExitCode::SUCCESS)
         }
         Command::Key => {
@@ -113,9 +125,10 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
 async fn check(args: &ConfigFile, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let open = serve::open(&config.storage, false, config.keys, &config.mapping).await?;
-    let configuration = crate::pipeline::configuration::Configuration::load(&open.store, &open.runtime)
-        .await
-        .context("the configuration in the store cannot run")?;
+    let configuration =
+        crate::pipeline::configuration::Configuration::load(&open.store, &open.runtime)
+            .await
+            .context("the configuration in the store cannot run")?;
     writeln!(
         out,
         "storage, key and components are in order: {} channels, {} flows",
@@ -131,9 +144,14 @@ fn logs(host: bool) {
     use tracing_subscriber::EnvFilter;
     let default = if host { "info" } else { "warn" };
     let filter = EnvFilter::builder().with_default_directive(
-        default.parse().unwrap_or_else(|_| tracing::level_filters::LevelFilter::WARN.into()),
+        default
+            .parse()
+            .unwrap_or_else(|_| tracing::level_filters::LevelFilter::WARN.into()),
     );
-    tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy()).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(io::stderr)
+        .init();
 }
 
 #[cfg(test)]

@@ -75,7 +75,9 @@ struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        }
     }
 }
 
@@ -87,7 +89,9 @@ struct Delivery {
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { concurrency: DEFAULT_CONCURRENCY }
+        Self {
+            concurrency: DEFAULT_CONCURRENCY,
+        }
     }
 }
 
@@ -104,14 +108,22 @@ struct MappingFile {
 
 impl Default for MappingFile {
     fn default() -> Self {
-        Self { deadline_ms: 100, max_memory_mib: 64, artefacts: None }
+        Self {
+            deadline_ms: 100,
+            max_memory_mib: 64,
+            artefacts: None,
+        }
     }
 }
 
 impl Mapping {
     /// The default limits, with artefacts kept in `artefacts`.
     pub fn with_artefacts(artefacts: PathBuf) -> Self {
-        let MappingFile { deadline_ms, max_memory_mib, .. } = MappingFile::default();
+        let MappingFile {
+            deadline_ms,
+            max_memory_mib,
+            ..
+        } = MappingFile::default();
         Self {
             deadline: Duration::from_millis(deadline_ms),
             max_memory_bytes: max_memory_mib * 1024 * 1024,
@@ -121,7 +133,10 @@ impl Mapping {
 }
 
 /// A variable of the environment that holds a secret, if it is set and not empty.
-#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that reads the environment"
+)]
 fn secret(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -131,33 +146,57 @@ fn secret(name: &str) -> Option<String> {
 /// # Errors
 /// Names the variables to set.
 pub fn lead_squared_keys() -> anyhow::Result<Keys> {
-    match (secret("LEADSQUARED_ACCESS_KEY"), secret("LEADSQUARED_SECRET_KEY")) {
-        (Some(access_key), Some(secret_key)) => Ok(Keys { access_key, secret_key }),
-        _ => bail!("set LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY to the keys of the account"),
+    match (
+        secret("LEADSQUARED_ACCESS_KEY"),
+        secret("LEADSQUARED_SECRET_KEY"),
+    ) {
+        (Some(access_key), Some(secret_key)) => Ok(Keys {
+            access_key,
+            secret_key,
+        }),
+        _ => bail!(
+            "set LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY to the keys of the account"
+        ),
     }
 }
 
 impl Config {
     /// Reads and checks the file at `path` and the secrets of the environment.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text, path, secret)
     }
 
-    fn parse(text: &str, path: &Path, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
-        let file: File = toml::from_str(text).with_context(|| format!("{} is not a configuration", path.display()))?;
+    fn parse(
+        text: &str,
+        path: &Path,
+        secret: impl Fn(&str) -> Option<String>,
+    ) -> anyhow::Result<Self> {
+        let file: File = toml::from_str(text)
+            .with_context(|| format!("{} is not a configuration", path.display()))?;
         let mut faults = Vec::new();
 
-        let storage = secret("LIGATURE_DATABASE_URL").or(file.storage.url).unwrap_or_default();
-        if !["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| storage.starts_with(scheme)) {
-            faults.push("storage.url: write sqlite:PATH or postgres://…, or set LIGATURE_DATABASE_URL".to_owned());
+        let storage = secret("LIGATURE_DATABASE_URL")
+            .or(file.storage.url)
+            .unwrap_or_default();
+        if !["sqlite:", "postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| storage.starts_with(scheme))
+        {
+            faults.push(
+                "storage.url: write sqlite:PATH or postgres://…, or set LIGATURE_DATABASE_URL"
+                    .to_owned(),
+            );
         }
         let keys = match (secret("LIGATURE_KEY"), &file.key.file) {
             (Some(text), _) => keys(&text).map_err(|fault| format!("LIGATURE_KEY: {fault}")),
             (None, Some(file)) => key_file(file).map_err(|fault| format!("key.file: {fault:#}")),
-            (None, None) => Err("key.file: name a file of 64 hexadecimal digits, or set LIGATURE_KEY; \
+            (None, None) => Err(
+                "key.file: name a file of 64 hexadecimal digits, or set LIGATURE_KEY; \
                  `ligature key` makes one"
-                .to_owned()),
+                    .to_owned(),
+            ),
         };
         if file.delivery.concurrency == 0 {
             faults.push("delivery.concurrency: at least 1".to_owned());
@@ -172,7 +211,10 @@ impl Config {
         let (Some(keys), []) = (keys, faults.as_slice()) else {
             bail!("{}:\n  {}", path.display(), faults.join("\n  "));
         };
-        let artefacts = file.mapping.artefacts.unwrap_or_else(|| beside(&storage, path));
+        let artefacts = file
+            .mapping
+            .artefacts
+            .unwrap_or_else(|| beside(&storage, path));
         Ok(Self {
             storage,
             migrate: file.storage.migrate,
@@ -190,19 +232,26 @@ impl Config {
 
 /// Compiled components are kept beside the SQLite file, else beside the configuration.
 fn beside(storage: &str, config: &Path) -> PathBuf {
-    let file = storage.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
+    let file = storage
+        .strip_prefix("sqlite:")
+        .map(|path| path.trim_start_matches("//"));
     let base = file.map_or(config, Path::new);
     base.parent().unwrap_or(Path::new(".")).join("artefacts")
 }
 
 fn key_file(path: &Path) -> anyhow::Result<Vec<vault::Key>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(keys(&text)?)
 }
 
 /// One key a line, numbered from 1: the number stands with every blob that the key sealed, so lines never move.
 fn keys(text: &str) -> Result<Vec<vault::Key>, vault::Error> {
-    text.trim().lines().zip(1..).map(|(line, number)| vault::Key::from_hex(number, line)).collect()
+    text.trim()
+        .lines()
+        .zip(1..)
+        .map(|(line, number)| vault::Key::from_hex(number, line))
+        .collect()
 }
 
 #[cfg(test)]
@@ -247,6 +296,9 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_errors() {
-        assert!(check("[storage]\nurl = \"sqlite:x\"\n[htp]\naddress = \"127.0.0.1:1\"").contains("unknown field `htp`"));
+        assert!(
+            check("[storage]\nurl = \"sqlite:x\"\n[htp]\naddress = \"127.0.0.1:1\"")
+                .contains("unknown field `htp`")
+        );
     }
 }

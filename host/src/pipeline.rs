@@ -45,17 +45,28 @@ pub struct Pipeline {
 impl Pipeline {
     pub fn new(store: Store, runtime: Arc<mapping::Runtime>, configuration: Configuration) -> Self {
         let owner = uuid::Uuid::now_v7().to_string();
-        Self { store, runtime, owner, configuration: RwLock::new(Arc::new(configuration)) }
+        Self {
+            store,
+            runtime,
+            owner,
+            configuration: RwLock::new(Arc::new(configuration)),
+        }
     }
 
     /// The configuration in force; a delivery keeps the one it started with.
     pub fn configuration(&self) -> Arc<Configuration> {
-        self.configuration.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.configuration
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Puts a new configuration in force for messages and deliveries from now on.
     pub fn configure(&self, configuration: Configuration) {
-        *self.configuration.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(configuration);
+        *self
+            .configuration
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(configuration);
     }
 
     /// Takes what came off a connection: keeps every message in it, then answers each.
@@ -67,7 +78,12 @@ impl Pipeline {
         let configuration = self.configuration();
         let (arrivals, answers): (Vec<_>, Vec<_>) = match received.fault {
             // What came of a frame that is not whole is kept for people to look at, and never answered.
-            Some(fault) => vec![intake::cut_off(channel, &received.payload, fault.code(), &now)],
+            Some(fault) => vec![intake::cut_off(
+                channel,
+                &received.payload,
+                fault.code(),
+                &now,
+            )],
             None => hl7::batch::split(&received.payload)
                 .into_iter()
                 .map(|message| intake::examine(&configuration, channel, message, &now))
@@ -77,17 +93,32 @@ impl Pipeline {
         .unzip();
         match self.store.journal().append(arrivals).await {
             Ok(appended) => {
-                let answers = answers.into_iter().zip(appended).filter_map(|(answer, appended)| match appended {
-                    Appended::Stored => answer.kept,
-                    Appended::Duplicate { acknowledgement, .. } => Some(acknowledgement),
-                });
-                Reply { answers: answers.collect(), ..Reply::default() }
+                let answers = answers
+                    .into_iter()
+                    .zip(appended)
+                    .filter_map(|(answer, appended)| match appended {
+                        Appended::Stored => answer.kept,
+                        Appended::Duplicate {
+                            acknowledgement, ..
+                        } => Some(acknowledgement),
+                    });
+                Reply {
+                    answers: answers.collect(),
+                    ..Reply::default()
+                }
             }
             Err(fault) => {
                 error!(channel = %channel.id, peer = %received.peer, %fault, "message not kept, answered AE");
-                let answers = answers.into_iter().filter_map(|answer| answer.not_kept(&now)).collect();
+                let answers = answers
+                    .into_iter()
+                    .filter_map(|answer| answer.not_kept(&now))
+                    .collect();
                 // The sender will send again; until then it must not send faster than storage can come back.
-                Reply { answers, pause: Some(STORAGE_PAUSE), ..Reply::default() }
+                Reply {
+                    answers,
+                    pause: Some(STORAGE_PAUSE),
+                    ..Reply::default()
+                }
             }
         }
     }
@@ -104,9 +135,15 @@ impl Pipeline {
             return;
         }
         let attempt = judge::attempt(stage, &result, started_at, started.elapsed());
-        let settlement = judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);
+        let settlement =
+            judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);
         let reason = settlement.reason.clone();
-        match self.store.journal().settle(&claimed.lease, settlement).await {
+        match self
+            .store
+            .journal()
+            .settle(&claimed.lease, settlement)
+            .await
+        {
             Ok(()) => {
                 info!(delivery = %claimed.delivery, flow = %claimed.flow, event = %claimed.event, reason,
                     attempt = claimed.attempt, duration_ms = started.elapsed().as_millis() as u64, "delivery settled");
@@ -133,7 +170,10 @@ impl Pipeline {
 
         *stage = Stage::Map;
         let account = &route.account;
-        let run = self.runtime.to_lead_squared(component, route.input(release, message, claimed)).await;
+        let run = self
+            .runtime
+            .to_lead_squared(component, route.input(release, message, claimed))
+            .await;
         let write = match run.outcome.map_err(Stop::Mapping)? {
             Mapped::Write(write) => write,
             Mapped::Skip(why) => return Ok(Done::Skipped { note: why }),
@@ -141,8 +181,15 @@ impl Pipeline {
 
         *stage = Stage::Plan;
         let fields = account.fields().await.map_err(Stop::LeadSquared)?;
-        let plan = sync::plan(&account.account, &route.flow, release, &fields, &claimed.message, write)
-            .map_err(Stop::Plan)?;
+        let plan = sync::plan(
+            &account.account,
+            &route.flow,
+            release,
+            &fields,
+            &claimed.message,
+            write,
+        )
+        .map_err(Stop::Plan)?;
 
         *stage = Stage::Lead;
         let Some(lead) = effect::lead(account, ledger, &plan.lead).await? else {
@@ -152,6 +199,8 @@ impl Pipeline {
         for (position, activity) in plan.activities.iter().enumerate() {
             effect::activity(account, ledger, &lead, position, activity).await?;
         }
-        Ok(Done::Delivered { left_out: plan.left_out })
+        Ok(Done::Delivered {
+            left_out: plan.left_out,
+        })
     }
 }

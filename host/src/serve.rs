@@ -52,7 +52,12 @@ impl Tasks {
 }
 
 /// Opens the store and the mapping runtime.
-pub async fn open(storage: &str, migrate: bool, keys: Vec<Key>, mapping: &Mapping) -> anyhow::Result<Open> {
+pub async fn open(
+    storage: &str,
+    migrate: bool,
+    keys: Vec<Key>,
+    mapping: &Mapping,
+) -> anyhow::Result<Open> {
     let tasks = Tasks::default();
     let vault = Arc::new(Vault::with_keys(keys)?);
     let limits = mapping::Config {
@@ -61,11 +66,20 @@ pub async fn open(storage: &str, migrate: bool, keys: Vec<Key>, mapping: &Mappin
         ..mapping::Config::new(mapping.artefacts.clone())
     };
     let artefacts = vault.clone();
-    let runtime =
-        Runtime::new(limits, move |bytes| artefacts.mac(bytes)).context("starting the mapping runtime")?;
-    let config = store::Config { url: storage.to_owned(), migrate };
-    let store = Store::open(config, vault, &tasks.tracker, tasks.stop.clone()).await.context("opening the store")?;
-    Ok(Open { store, runtime: Arc::new(runtime), tasks })
+    let runtime = Runtime::new(limits, move |bytes| artefacts.mac(bytes))
+        .context("starting the mapping runtime")?;
+    let config = store::Config {
+        url: storage.to_owned(),
+        migrate,
+    };
+    let store = Store::open(config, vault, &tasks.tracker, tasks.stop.clone())
+        .await
+        .context("opening the store")?;
+    Ok(Open {
+        store,
+        runtime: Arc::new(runtime),
+        tasks,
+    })
 }
 
 impl Open {
@@ -96,25 +110,39 @@ pub struct Host {
 }
 
 /// Starts everything on `open`: listeners, workers and pages.
-pub async fn start(open: Open, http: SocketAddr, concurrency: usize, mut sockets: Sockets) -> anyhow::Result<Host> {
+pub async fn start(
+    open: Open,
+    http: SocketAddr,
+    concurrency: usize,
+    mut sockets: Sockets,
+) -> anyhow::Result<Host> {
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
     let channels = configuration.channels.clone();
-    let pipeline = Arc::new(Pipeline::new(open.store.clone(), open.runtime.clone(), configuration));
+    let pipeline = Arc::new(Pipeline::new(
+        open.store.clone(),
+        open.runtime.clone(),
+        configuration,
+    ));
 
     // Every port is bound before the first message is taken, so that a start succeeds or fails as a whole.
     let mut bound = Vec::new();
     for channel in channels {
         let socket = match sockets.channels.remove(&channel.id) {
             Some(socket) => socket,
-            None => TcpListener::bind(channel.address)
-                .await
-                .with_context(|| format!("channel {:?} cannot listen on {}", channel.name, channel.address))?,
+            None => TcpListener::bind(channel.address).await.with_context(|| {
+                format!(
+                    "channel {:?} cannot listen on {}",
+                    channel.name, channel.address
+                )
+            })?,
         };
         bound.push((channel, socket));
     }
     let http = match sockets.http {
         Some(socket) => socket,
-        None => TcpListener::bind(http).await.with_context(|| format!("the console cannot listen on {http}"))?,
+        None => TcpListener::bind(http)
+            .await
+            .with_context(|| format!("the console cannot listen on {http}"))?,
     };
 
     let (listeners, deliveries, pages) = (Tasks::default(), Tasks::default(), Tasks::default());
@@ -123,7 +151,9 @@ pub async fn start(open: Open, http: SocketAddr, concurrency: usize, mut sockets
         let address = socket.local_addr()?;
         info!(channel = %channel.id, %address, "listening for MLLP");
         addresses.push((channel.clone(), address));
-        listeners.tracker.spawn(listen(pipeline.clone(), channel, socket, listeners.clone()));
+        listeners
+            .tracker
+            .spawn(listen(pipeline.clone(), channel, socket, listeners.clone()));
     }
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
@@ -131,17 +161,29 @@ pub async fn start(open: Open, http: SocketAddr, concurrency: usize, mut sockets
         deliveries.tracker.clone(),
         deliveries.stop.clone(),
     ));
-    open.tasks.tracker.spawn(dispatch::renew(pipeline.clone(), open.tasks.stop.clone()));
+    open.tasks
+        .tracker
+        .spawn(dispatch::renew(pipeline.clone(), open.tasks.stop.clone()));
     let http_address = http.local_addr()?;
     info!(address = %http_address, "serving the console");
     let (router, stop) = (web::router(pipeline.clone()), pages.stop.clone());
     pages.tracker.spawn(async move {
-        let served = axum::serve(http, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let served = axum::serve(http, router)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await;
         if let Err(fault) = served {
             error!(%fault, "the console stopped");
         }
     });
-    Ok(Host { pipeline, http: http_address, channels: addresses, listeners, deliveries, pages, open })
+    Ok(Host {
+        pipeline,
+        http: http_address,
+        channels: addresses,
+        listeners,
+        deliveries,
+        pages,
+        open,
+    })
 }
 
 async fn listen(pipeline: Arc<Pipeline>, channel: Arc<Channel>, socket: TcpListener, tasks: Tasks) {
@@ -154,7 +196,14 @@ async fn listen(pipeline: Arc<Pipeline>, channel: Arc<Channel>, socket: TcpListe
         let (pipeline, channel) = (pipeline.clone(), channel.clone());
         async move { pipeline.receive(&channel, received).await }
     };
-    mllp::listener::serve(socket, limits, receive, tasks.tracker.clone(), tasks.stop.clone()).await;
+    mllp::listener::serve(
+        socket,
+        limits,
+        receive,
+        tasks.tracker.clone(),
+        tasks.stop.clone(),
+    )
+    .await;
 }
 
 impl Host {
@@ -166,7 +215,13 @@ impl Host {
         if !self.deliveries.end(DRAIN).await {
             warn!("deliveries still in hand at shutdown; they go on after the next start");
         }
-        if let Err(fault) = self.pipeline.store.journal().release_all(&self.pipeline.owner).await {
+        if let Err(fault) = self
+            .pipeline
+            .store
+            .journal()
+            .release_all(&self.pipeline.owner)
+            .await
+        {
             warn!(%fault, "leases not released; they run out by themselves");
         }
         self.pages.end(Duration::from_secs(2)).await;
@@ -176,8 +231,20 @@ impl Host {
 
 /// Runs the host of `config` until it is asked to stop.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let open = open(&config.storage, config.migrate, config.keys, &config.mapping).await?;
-    let host = Box::pin(start(open, config.http, config.delivery_concurrency, Sockets::default())).await?;
+    let open = open(
+        &config.storage,
+        config.migrate,
+        config.keys,
+        &config.mapping,
+    )
+    .await?;
+    let host = Box::pin(start(
+        open,
+        config.http,
+        config.delivery_concurrency,
+        Sockets::default(),
+    ))
+    .await?;
     stop_signal().await;
     info!("stopping");
     host.stop().await;

@@ -70,7 +70,9 @@ pub enum Fault {
         .0.join(" or ")
     )]
     NoSearchValue(Vec<String>),
-    #[error("LeadSquared has no lead field {0}: bind the target to a field of the account, or create the field there")]
+    #[error(
+        "LeadSquared has no lead field {0}: bind the target to a field of the account, or create the field there"
+    )]
     UnknownField(String),
     #[error("the component assigns target {0} twice: a target takes one value")]
     AssignedTwice(String),
@@ -116,8 +118,15 @@ pub fn plan(
     let on_create = flow
         .lead_source
         .iter()
-        .filter(|_| !attributes.iter().any(|attribute| attribute.name == "Source"))
-        .map(|source| Attribute { name: "Source".into(), value: Some(source.clone()) })
+        .filter(|_| {
+            !attributes
+                .iter()
+                .any(|attribute| attribute.name == "Source")
+        })
+        .map(|source| Attribute {
+            name: "Source".into(),
+            value: Some(source.clone()),
+        })
         .collect();
 
     let mut activities = Vec::new();
@@ -134,13 +143,21 @@ pub fn plan(
                     .unwrap_or_else(|| format!("{message}/{position}")),
                 note: activity.note,
                 at: activity.at.map(|at| finish.utc(&at)),
-                fields: fields.into_iter().filter(|field| field.name != kind.key_field).collect(),
+                fields: fields
+                    .into_iter()
+                    .filter(|field| field.name != kind.key_field)
+                    .collect(),
                 behaviour: flow.activity_behaviour,
             });
         }
     }
     Ok(Plan {
-        lead: LeadPlan { search, attributes, on_create, behaviour: flow.lead_behaviour },
+        lead: LeadPlan {
+            search,
+            attributes,
+            on_create,
+            behaviour: flow.lead_behaviour,
+        },
         activities,
         left_out,
     })
@@ -165,35 +182,63 @@ fn finished(
             (false, value) => finish.activity_value(value),
         };
         match finished {
-            Ok(value) => attributes.push(Attribute { name: field.into(), value }),
-            Err(why) => left_out.push(LeftOut { field: field.into(), why }),
+            Ok(value) => attributes.push(Attribute {
+                name: field.into(),
+                value,
+            }),
+            Err(why) => left_out.push(LeftOut {
+                field: field.into(),
+                why,
+            }),
         }
     }
     Ok(attributes)
 }
 
 /// Reads the values of the flow's search fields out of what is written; the primary field first.
-fn search_values(flow: &Flow, attributes: &[Attribute], left_out: &[LeftOut]) -> Result<Vec<SearchBy>, Fault> {
-    let wanted: Vec<&String> =
-        std::iter::once(&flow.primary_search_field).chain(flow.secondary_search_field.as_ref()).collect();
+fn search_values(
+    flow: &Flow,
+    attributes: &[Attribute],
+    left_out: &[LeftOut],
+) -> Result<Vec<SearchBy>, Fault> {
+    let wanted: Vec<&String> = std::iter::once(&flow.primary_search_field)
+        .chain(flow.secondary_search_field.as_ref())
+        .collect();
     let search: Vec<SearchBy> = wanted
         .iter()
         .filter_map(|field| {
-            let attribute = attributes.iter().find(|attribute| attribute.name == **field)?;
-            let value = attribute.value.as_deref().filter(|value| !value.trim().is_empty())?;
-            Some(SearchBy { field: (*field).clone(), value: value.into() })
+            let attribute = attributes
+                .iter()
+                .find(|attribute| attribute.name == **field)?;
+            let value = attribute
+                .value
+                .as_deref()
+                .filter(|value| !value.trim().is_empty())?;
+            Some(SearchBy {
+                field: (*field).clone(),
+                value: value.into(),
+            })
         })
         .collect();
     if search.is_empty() {
-        return Err(match left_out.iter().find(|left| wanted.contains(&&left.field)) {
-            Some(left) => Fault::UnusableSearchValue { field: left.field.clone(), why: left.why },
-            None => Fault::NoSearchValue(wanted.into_iter().cloned().collect()),
-        });
+        return Err(
+            match left_out.iter().find(|left| wanted.contains(&&left.field)) {
+                Some(left) => Fault::UnusableSearchValue {
+                    field: left.field.clone(),
+                    why: left.why,
+                },
+                None => Fault::NoSearchValue(wanted.into_iter().cloned().collect()),
+            },
+        );
     }
     Ok(search)
 }
 
 /// Whether a mapped write says nothing at all, so that no call is worth making.
 pub fn is_empty(write: &mapped::Write) -> bool {
-    write.activities.is_empty() && write.lead.iter().all(|assignment| assignment.value == Value::Text(String::new()))
+    write.activities.is_empty()
+        && write
+            .lead
+            .iter()
+            .all(|assignment| assignment.value == Value::Text(String::new()))
 }

@@ -27,10 +27,23 @@ pub fn router(pipeline: Arc<Pipeline>) -> Router {
         .route("/api/v1/messages/{id}", get(messages::show_json))
         .route("/api/v1/counts", get(messages::counts_json))
         .route("/healthz", get(async || "ok\n"))
-        .route("/assets/style.css", get(async || asset("text/css; charset=utf-8", include_bytes!("../assets/style.css"))))
+        .route(
+            "/assets/style.css",
+            get(async || {
+                asset(
+                    "text/css; charset=utf-8",
+                    include_bytes!("../assets/style.css"),
+                )
+            }),
+        )
         .route(
             "/assets/htmx.min.js",
-            get(async || asset("text/javascript; charset=utf-8", include_bytes!("../assets/htmx.min.js"))),
+            get(async || {
+                asset(
+                    "text/javascript; charset=utf-8",
+                    include_bytes!("../assets/htmx.min.js"),
+                )
+            }),
         )
         .fallback(async || Fault::NotFound)
         .layer(map_response(guard))
@@ -38,7 +51,14 @@ pub fn router(pipeline: Arc<Pipeline>) -> Router {
 }
 
 fn asset(content_type: &'static str, bytes: &'static [u8]) -> Response {
-    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "max-age=3600")], bytes).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, content_type),
+            (header::CACHE_CONTROL, "max-age=3600"),
+        ],
+        bytes,
+    )
+        .into_response()
 }
 
 /// Headers that every answer carries: own scripts and styles only, no frame, no referrer.
@@ -55,6 +75,8 @@ async fn guard(mut response: Response) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }

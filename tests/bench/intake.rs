@@ -24,7 +24,10 @@ pub async fn run() -> anyhow::Result<Value> {
         let (took, times) = send(bench.site.mllp, connections, count, registration).await?;
         let syncs = commits(&bench).await?.saturating_sub(before);
         let rate = count as f64 / took.as_secs_f64();
-        eprintln!("  {connections} connections: {rate:.0}/s, bare {:.0}/s", bare.0);
+        eprintln!(
+            "  {connections} connections: {rate:.0}/s, bare {:.0}/s",
+            bare.0
+        );
         figures.insert(
             format!("connections_{connections}"),
             json!({
@@ -54,10 +57,15 @@ fn bare_disk(path: &std::path::Path) -> anyhow::Result<(f64, Times)> {
         file.sync_data()?;
         times.push(one.elapsed());
     }
-    Ok((times.len() as f64 / started.elapsed().as_secs_f64(), Times::new(times)))
+    Ok((
+        times.len() as f64 / started.elapsed().as_secs_f64(),
+        Times::new(times),
+    ))
 }
 
 /// Transactions that the host has committed; each is one disk sync.
 async fn commits(bench: &Bench) -> anyhow::Result<u64> {
-    Ok(bench.site.json("/api/v1/counts").await?["commits"].as_u64().unwrap_or(0))
+    Ok(bench.site.json("/api/v1/counts").await?["commits"]
+        .as_u64()
+        .unwrap_or(0))
 }

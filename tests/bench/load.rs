@@ -22,7 +22,10 @@ impl Times {
 
     pub fn quantile(&self, share: f64) -> Duration {
         let last = self.0.len().saturating_sub(1);
-        self.0.get((last as f64 * share) as usize).copied().unwrap_or_default()
+        self.0
+            .get((last as f64 * share) as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     pub fn json_us(&self) -> Value {

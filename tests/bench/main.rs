@@ -3,7 +3,11 @@
 //! Each bench stands beside something in the same run: the bare disk, plain Rust, a slow far end. What comes out is one
 //! JSON object on standard output; progress goes to standard error. Machines differ and are noisy: read the ratios.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench prints its figures"
+)]
 
 mod delivery;
 mod intake;
@@ -44,7 +48,13 @@ fn machine() -> Value {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")
         .unwrap_or_default()
         .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
-    let cores = std::thread::available_parallelism().map(usize::from).unwrap_or(0);
+        .find_map(|line| {
+            line.strip_prefix("model name")?
+                .split_once(':')
+                .map(|(_, name)| name.trim().to_owned())
+        });
+    let cores = std::thread::available_parallelism()
+        .map(usize::from)
+        .unwrap_or(0);
     json!({ "cpu": cpu, "cores": cores })
 }

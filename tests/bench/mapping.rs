@@ -20,7 +20,10 @@ pub async fn run() -> anyhow::Result<Value> {
     let started = Instant::now();
     let bytes = generate::component(&document)?;
     let generated = started.elapsed();
-    let runtime = Arc::new(Runtime::new(Config::new(artefacts.path().to_owned()), |_| [0; 32])?);
+    let runtime = Arc::new(Runtime::new(
+        Config::new(artefacts.path().to_owned()),
+        |_| [0; 32],
+    )?);
     let started = Instant::now();
     let component = runtime.load(&bytes)?;
     let compiled = started.elapsed();
@@ -50,18 +53,25 @@ pub async fn run() -> anyhow::Result<Value> {
     let program = document.to_program();
     for _ in 0..RUNS {
         let run = runtime.run(component.clone(), input());
-        run.outcome.map_err(|failure| anyhow::anyhow!(failure.sentence()))?;
+        run.outcome
+            .map_err(|failure| anyhow::anyhow!(failure.sentence()))?;
         fresh.push(run.duration);
         let started = Instant::now();
-        let program = ligature_mapper::decode(&program).map_err(|_| anyhow::anyhow!("the program decodes"))?;
+        let program = ligature_mapper::decode(&program)
+            .map_err(|_| anyhow::anyhow!("the program decodes"))?;
         let native = Native::new(&program, &message)?;
-        let contents = ligature_mapper::Contents::read(&program, &native).map_err(|_| anyhow::anyhow!("paths are read"))?;
+        let contents = ligature_mapper::Contents::read(&program, &native)
+            .map_err(|_| anyhow::anyhow!("paths are read"))?;
         std::hint::black_box(ligature_mapper::evaluate(&program, &contents).is_ok());
         plain.push(started.elapsed());
     }
     let (fresh, plain) = (Times::new(fresh), Times::new(plain));
     let ratio = fresh.quantile(0.5).as_secs_f64() / plain.quantile(0.5).as_secs_f64();
-    eprintln!("  fresh p50 {:?}, plain Rust p50 {:?}", fresh.quantile(0.5), plain.quantile(0.5));
+    eprintln!(
+        "  fresh p50 {:?}, plain Rust p50 {:?}",
+        fresh.quantile(0.5),
+        plain.quantile(0.5)
+    );
     Ok(json!({
         "rows": 20,
         "fresh_instance": fresh.json_us(),
@@ -76,26 +86,55 @@ pub async fn run() -> anyhow::Result<Value> {
 
 /// Twenty rows of the kinds that a registration flow has.
 fn document() -> String {
-    let mut text = String::from("format = 1\nname = \"bench\"\nversion = \"1\"\nsummary = \"Twenty rows.\"\nevents = [\"ADT^A04\"]\n");
+    let mut text = String::from(
+        "format = 1\nname = \"bench\"\nversion = \"1\"\nsummary = \"Twenty rows.\"\nevents = [\"ADT^A04\"]\n",
+    );
     let rows = [
-        ("mx_MRN", "first = [\"PID-3[.5='MR'].1\", \"PID-3.1\"]\nrequired = true"),
-        ("FirstName", "path = \"PID-5.2\"\nsteps = [\"trim\", \"title\"]"),
-        ("LastName", "path = \"PID-5.1\"\nsteps = [\"trim\", \"title\"]"),
+        (
+            "mx_MRN",
+            "first = [\"PID-3[.5='MR'].1\", \"PID-3.1\"]\nrequired = true",
+        ),
+        (
+            "FirstName",
+            "path = \"PID-5.2\"\nsteps = [\"trim\", \"title\"]",
+        ),
+        (
+            "LastName",
+            "path = \"PID-5.1\"\nsteps = [\"trim\", \"title\"]",
+        ),
         ("mx_Middle", "path = \"PID-5.3\""),
         ("mx_Date_of_Birth", "path = \"PID-7\"\nsteps = [\"date\"]"),
-        ("mx_Gender", "path = \"PID-8\"\nsteps = [\"upper\", { map = { F = \"Female\", M = \"Male\" }, default = \"Other\" }]"),
-        ("Phone", "first = [\"PID-13[.2='PRN'].12\", \"PID-13.1\", { concat = [\"PID-13.6\", \"PID-13.7\"] }]"),
+        (
+            "mx_Gender",
+            "path = \"PID-8\"\nsteps = [\"upper\", { map = { F = \"Female\", M = \"Male\" }, default = \"Other\" }]",
+        ),
+        (
+            "Phone",
+            "first = [\"PID-13[.2='PRN'].12\", \"PID-13.1\", { concat = [\"PID-13.6\", \"PID-13.7\"] }]",
+        ),
         ("mx_Street1", "path = \"PID-11.1\"\nsteps = [\"trim\"]"),
-        ("mx_City", "path = \"PID-11.3\"\nsteps = [\"trim\", \"title\"]"),
+        (
+            "mx_City",
+            "path = \"PID-11.3\"\nsteps = [\"trim\", \"title\"]",
+        ),
         ("mx_State", "path = \"PID-11.4\""),
         ("mx_Zip", "path = \"PID-11.5\""),
         ("mx_Country", "path = \"PID-11.6\""),
         ("mx_Account", "path = \"PID-18.1\""),
         ("mx_Marital", "path = \"PID-16.1\""),
-        ("mx_Class", "path = \"PV1-2\"\nsteps = [{ map = { O = \"Outpatient\", I = \"Inpatient\" }, default = \"Other\" }]"),
-        ("mx_Doctor", "concat = [\"PV1-7.3\", \"PV1-7.2\"]\nseparator = \" \""),
+        (
+            "mx_Class",
+            "path = \"PV1-2\"\nsteps = [{ map = { O = \"Outpatient\", I = \"Inpatient\" }, default = \"Other\" }]",
+        ),
+        (
+            "mx_Doctor",
+            "concat = [\"PV1-7.3\", \"PV1-7.2\"]\nseparator = \" \"",
+        ),
         ("mx_Visit", "path = \"PV1-19.1\""),
-        ("mx_Kin", "concat = [\"NK1-2.2\", \"NK1-2.1\"]\nseparator = \" \""),
+        (
+            "mx_Kin",
+            "concat = [\"NK1-2.2\", \"NK1-2.1\"]\nseparator = \" \"",
+        ),
         ("mx_Kin_Phone", "path = \"NK1-5.7\""),
         ("mx_Plan", "path = \"IN1-4.1\""),
     ];

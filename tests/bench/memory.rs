@@ -16,9 +16,16 @@ pub async fn run() -> anyhow::Result<Value> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.id()))?;
     let kib = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').trim().split(' ').next()?.parse::<u64>().ok()
+        line.trim_start_matches(':')
+            .trim()
+            .split(' ')
+            .next()?
+            .parse::<u64>()
+            .ok()
     };
     let rss = kib("VmRSS").context("VmRSS")?;
     eprintln!("  VmRSS {} MB", rss / 1024);
-    Ok(json!({ "vm_rss_mb": (rss as f64 / 102.4).round() / 10.0, "file_backed_mb": kib("RssFile").map(|kib| kib / 1024) }))
+    Ok(
+        json!({ "vm_rss_mb": (rss as f64 / 102.4).round() / 10.0, "file_backed_mb": kib("RssFile").map(|kib| kib / 1024) }),
+    )
 }

@@ -18,9 +18,18 @@ pub struct Bench {
 impl Bench {
     /// Starts both; `calls` is the account's budget in a window of `window_ms`, 0 for none.
     pub async fn start(calls: u32, window_ms: u64, latency: Duration) -> anyhow::Result<Self> {
-        let settings = Settings { rate_limit: None, latency, ..Settings::default() };
+        let settings = Settings {
+            rate_limit: None,
+            latency,
+            ..Settings::default()
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let simulator = Simulator::start(listener, settings, &TaskTracker::new(), CancellationToken::new())?;
+        let simulator = Simulator::start(
+            listener,
+            settings,
+            &TaskTracker::new(),
+            CancellationToken::new(),
+        )?;
         let site = Site::new(None)?;
         let setup = format!(
             "[account]\nid = \"bench\"\nname = \"Bench\"\napi = \"{}\"\nrate_plan = {{ calls = {calls}, window_ms = {window_ms} }}\n\n\
@@ -31,10 +40,17 @@ impl Bench {
             site.mllp
         );
         site.import(
-            &[("setup.toml", &setup), ("adt-a04-lead.toml", &quickstart("adt-a04-lead.toml")?)],
+            &[
+                ("setup.toml", &setup),
+                ("adt-a04-lead.toml", &quickstart("adt-a04-lead.toml")?),
+            ],
             (&simulator.keys().access_key, &simulator.keys().secret_key),
         )?;
         let host = Some(site.start().await?);
-        Ok(Self { site, simulator, host })
+        Ok(Self {
+            site,
+            simulator,
+            host,
+        })
     }
 }

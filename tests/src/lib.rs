@@ -11,7 +11,9 @@ use anyhow::{Context, ensure};
 
 /// The folder of the workspace.
 pub fn workspace_root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
 }
 
 /// The `ligature` binary of the same build, beside this test's own folder; built if it is not there.
@@ -21,17 +23,33 @@ pub fn workspace_root() -> &'static Path {
 pub fn ligature_binary() -> PathBuf {
     static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    built.get_or_insert_with(|| build().expect("the ligature binary is built")).clone()
+    built
+        .get_or_insert_with(|| build().expect("the ligature binary is built"))
+        .clone()
 }
 
 fn build() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let deps = test.parent().context("a test lies in a folder")?;
-    let profile = if deps.ends_with("deps") { deps.parent().context("deps lies in a folder")? } else { deps };
+    let profile = if deps.ends_with("deps") {
+        deps.parent().context("deps lies in a folder")?
+    } else {
+        deps
+    };
     // The same selection as the tests, so that no dependency is built twice; up to date is a fraction of a second.
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--workspace", "--quiet", "--target-dir"])
-        .arg(profile.parent().context("a profile lies in a target folder")?)
+        .args([
+            "build",
+            "--release",
+            "--workspace",
+            "--quiet",
+            "--target-dir",
+        ])
+        .arg(
+            profile
+                .parent()
+                .context("a profile lies in a target folder")?,
+        )
         .current_dir(workspace_root())
         .status()?;
     ensure!(status.success(), "cargo build ended with {status}");
@@ -39,7 +57,10 @@ fn build() -> anyhow::Result<PathBuf> {
 }
 
 /// Whether this runs where nothing may be left out.
-#[expect(clippy::disallowed_methods, reason = "the harness is no part of the host")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the harness is no part of the host"
+)]
 pub fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
 }
@@ -59,19 +80,35 @@ pub fn say(text: &str) {
 pub fn python_with(packages: &[&str]) -> anyhow::Result<PathBuf> {
     static MADE: Mutex<()> = Mutex::new(());
     let _one_at_a_time = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let name: String = packages.join("-").chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let name: String = packages
+        .join("-")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
     let binary = ligature_binary();
-    let folder = binary.parent().context("a binary lies in a folder")?.join("python").join(name);
+    let folder = binary
+        .parent()
+        .context("a binary lies in a folder")?
+        .join("python")
+        .join(name);
     if folder.join("complete").exists() {
         return Ok(folder);
     }
     let run = |command: &mut Command| -> anyhow::Result<()> {
         let output = command.output()?;
-        ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     };
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&folder))?;
+    run(Command::new(folder.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(packages))?;
     std::fs::write(folder.join("complete"), "")?;
     Ok(folder)
 }

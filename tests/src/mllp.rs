@@ -22,13 +22,18 @@ impl Client {
     pub async fn connect(to: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, read: Vec::new() })
+        Ok(Self {
+            stream,
+            read: Vec::new(),
+        })
     }
 
     /// Sends one frame and reads the next.
     pub async fn exchange(&mut self, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
         self.write(&[b"\x0b", payload, b"\x1c\r"].concat()).await?;
-        timeout(ANSWER, self.frame()).await.context("no answer in time")?
+        timeout(ANSWER, self.frame())
+            .await
+            .context("no answer in time")?
     }
 
     /// Writes bytes as they are.
@@ -41,7 +46,10 @@ impl Client {
         loop {
             if let Some(end) = self.read.windows(2).position(|pair| pair == b"\x1c\r") {
                 let frame: Vec<u8> = self.read.drain(..end + 2).collect();
-                let start = frame.iter().position(|byte| *byte == 0x0b).context("a frame without start block")?;
+                let start = frame
+                    .iter()
+                    .position(|byte| *byte == 0x0b)
+                    .context("a frame without start block")?;
                 return Ok(frame[start + 1..end].to_vec());
             }
             if self.stream.read_buf(&mut self.read).await? == 0 {
@@ -52,6 +60,9 @@ impl Client {
 
     /// Whether nothing more comes for a moment.
     pub async fn is_silent(&mut self) -> bool {
-        self.read.is_empty() && timeout(Duration::from_millis(300), self.frame()).await.is_err()
+        self.read.is_empty()
+            && timeout(Duration::from_millis(300), self.frame())
+                .await
+                .is_err()
     }
 }

@@ -31,7 +31,11 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
 impl Site {
     /// Makes a folder with a configuration; `storage` defaults to SQLite in the folder.
     pub fn new(storage: Option<&str>) -> anyhow::Result<Self> {
-        let site = Self { folder: tempfile::tempdir()?, http: free_address()?, mllp: free_address()? };
+        let site = Self {
+            folder: tempfile::tempdir()?,
+            http: free_address()?,
+            mllp: free_address()?,
+        };
         let storage = match storage {
             Some(url) => url.to_owned(),
             None => format!("sqlite:{}", site.path("ligature.db").display()),
@@ -75,7 +79,10 @@ impl Site {
 
     /// Starts `ligature serve` and waits until its console answers; its log is appended to `host.log`.
     pub async fn start(&self) -> anyhow::Result<Process> {
-        let log = std::fs::File::options().create(true).append(true).open(self.path("host.log"))?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("host.log"))?;
         let child = self
             .command(&["serve", "--config"])
             .arg(self.path("ligature.toml"))
@@ -86,7 +93,10 @@ impl Site {
         let started = Instant::now();
         let client = reqwest::Client::new();
         loop {
-            if let Ok(answer) = client.get(format!("http://{}/healthz", self.http)).send().await
+            if let Ok(answer) = client
+                .get(format!("http://{}/healthz", self.http))
+                .send()
+                .await
                 && answer.status().is_success()
             {
                 return Ok(process);
@@ -108,7 +118,9 @@ impl Site {
 
     /// Reads one page or interface of the console as JSON.
     pub async fn json(&self, path: &str) -> anyhow::Result<serde_json::Value> {
-        let answer = reqwest::get(format!("http://{}{path}", self.http)).await?.error_for_status()?;
+        let answer = reqwest::get(format!("http://{}{path}", self.http))
+            .await?
+            .error_for_status()?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
 
@@ -132,7 +144,9 @@ impl Process {
 
     /// Asks the process to end (SIGTERM) and waits for it.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        let asked = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status()?;
+        let asked = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status()?;
         anyhow::ensure!(asked.success(), "the host is gone already");
         let status = self.0.wait()?;
         anyhow::ensure!(status.success(), "the host ended with {status}");
@@ -149,6 +163,8 @@ impl Drop for Process {
 
 /// The text of a file of the quickstart.
 pub fn quickstart(name: &str) -> anyhow::Result<String> {
-    let file = crate::workspace_root().join("examples/quickstart").join(name);
+    let file = crate::workspace_root()
+        .join("examples/quickstart")
+        .join(name);
     std::fs::read_to_string(&file).with_context(|| format!("{}", Path::display(&file)))
 }

@@ -51,9 +51,12 @@ pub struct Args {
     leadsquared_addr: Option<SocketAddr>,
 }
 
-const DEFAULT_MLLP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2575);
-const DEFAULT_HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
-const DEFAULT_LEADSQUARED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+const DEFAULT_MLLP: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2575);
+const DEFAULT_HTTP: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_LEADSQUARED: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
 
 /// How long one sample message may take from its first byte to its last write.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,8 +70,7 @@ macro_rules! quickstart {
 
 const SETUP: &str = include_str!("../../../examples/quickstart/setup.toml");
 const MAPPINGS: &[(&str, &[u8])] = quickstart!["adt-a04-lead.toml", "siu-s12-activity.toml"];
-const SAMPLES: &[(&str, &[u8])] =
-    quickstart!["adt-a04.hl7", "siu-s12.hl7"];
+const SAMPLES: &[(&str, &[u8])] = quickstart!["adt-a04.hl7", "siu-s12.hl7"];
 
 /// The addresses in use; the first line with `--json`.
 #[derive(Debug, Serialize)]
@@ -99,12 +101,20 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     // Every socket first: a port given by flag that is taken ends the demo before anything is made.
     let (mllp, mllp_moved) = bind("--mllp-addr", args.mllp_addr, DEFAULT_MLLP).await?;
     let (http, http_moved) = bind("--http-addr", args.http_addr, DEFAULT_HTTP).await?;
-    let (leadsquared, leadsquared_moved) =
-        bind("--leadsquared-addr", args.leadsquared_addr, DEFAULT_LEADSQUARED).await?;
+    let (leadsquared, leadsquared_moved) = bind(
+        "--leadsquared-addr",
+        args.leadsquared_addr,
+        DEFAULT_LEADSQUARED,
+    )
+    .await?;
 
     let temporary = match &args.data {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("ligature-demo-").tempdir()?),
+        None => Some(
+            tempfile::Builder::new()
+                .prefix("ligature-demo-")
+                .tempdir()?,
+        ),
     };
     let data = match (&args.data, &temporary) {
         (Some(data), _) => data.clone(),
@@ -116,7 +126,10 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     let simulated = CancellationToken::new();
     let tracker = TaskTracker::new();
     let settings = Settings::default();
-    let keys = Keys { access_key: settings.keys.access_key.clone(), secret_key: settings.keys.secret_key.clone() };
+    let keys = Keys {
+        access_key: settings.keys.access_key.clone(),
+        secret_key: settings.keys.secret_key.clone(),
+    };
     let simulator = Simulator::start(leadsquared, settings, &tracker, simulated.clone())?;
 
     let mut setup = Setup::embedded(SETUP, &HashMap::from_iter(MAPPINGS.iter().copied()))?;
@@ -124,13 +137,32 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     for channel in &mut setup.channels {
         channel.address = mllp.local_addr()?;
     }
-    let channel = setup.channels.first().context("the quickstart has a channel")?.id.clone();
+    let channel = setup
+        .channels
+        .first()
+        .context("the quickstart has a channel")?
+        .id
+        .clone();
     let storage = format!("sqlite:{}", data.join("ligature.db").display());
-    let open =
-        serve::open(&storage, true, vec![key(&data)?], &Mapping::with_artefacts(data.join("artefacts"))).await?;
+    let open = serve::open(
+        &storage,
+        true,
+        vec![key(&data)?],
+        &Mapping::with_artefacts(data.join("artefacts")),
+    )
+    .await?;
     setup.import(&open.store, &open.runtime, &keys).await?;
-    let sockets = Sockets { http: Some(http), channels: HashMap::from([(channel, mllp)]) };
-    let host = Box::pin(serve::start(open, DEFAULT_HTTP, DEFAULT_CONCURRENCY, sockets)).await?;
+    let sockets = Sockets {
+        http: Some(http),
+        channels: HashMap::from([(channel, mllp)]),
+    };
+    let host = Box::pin(serve::start(
+        open,
+        DEFAULT_HTTP,
+        DEFAULT_CONCURRENCY,
+        sockets,
+    ))
+    .await?;
 
     let addresses = Addresses {
         mllp: host.channels[0].1,
@@ -151,7 +183,12 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
                 writeln!(out, "{usual} is taken: the {what} is at {now}")?;
             }
         }
-        writeln!(out, "sending {} sample messages to {}\n", samples().count(), addresses.mllp)?;
+        writeln!(
+            out,
+            "sending {} sample messages to {}\n",
+            samples().count(),
+            addresses.mllp
+        )?;
     }
     out.flush()?;
 
@@ -168,7 +205,11 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     simulated.cancel();
     tracker.close();
     tracker.wait().await;
-    Ok(if arrived || !args.once { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if arrived || !args.once {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Binds `given`, or the usual address, or a free port if the usual one is taken; the latter is said.
@@ -178,13 +219,17 @@ async fn bind(
     usual: SocketAddr,
 ) -> anyhow::Result<(TcpListener, Option<SocketAddr>)> {
     if let Some(given) = given {
-        let socket = TcpListener::bind(given).await.with_context(|| format!("{flag}: cannot listen on {given}"))?;
+        let socket = TcpListener::bind(given)
+            .await
+            .with_context(|| format!("{flag}: cannot listen on {given}"))?;
         return Ok((socket, None));
     }
     match TcpListener::bind(usual).await {
         Ok(socket) => Ok((socket, None)),
         Err(_) => {
-            let free = TcpListener::bind((usual.ip(), 0)).await.context("no free port on the loopback interface")?;
+            let free = TcpListener::bind((usual.ip(), 0))
+                .await
+                .context("no free port on the loopback interface")?;
             Ok((free, Some(usual)))
         }
     }
@@ -197,13 +242,18 @@ fn key(data: &std::path::Path) -> anyhow::Result<Key> {
         return Key::from_hex(1, &text).with_context(|| format!("{} holds no key", file.display()));
     }
     let key = Key::generate()?;
-    write_private(&file, &key.to_hex()).with_context(|| format!("cannot write {}", file.display()))?;
+    write_private(&file, &key.to_hex())
+        .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(key)
 }
 
 fn write_private(file: &std::path::Path, text: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
     file.write_all(text.as_bytes())
 }
 
@@ -221,16 +271,34 @@ async fn send_samples(
         let control_id = hl7::ack::control_id(uuid::Uuid::now_v7().as_u128());
         let message = hl7::stamp(bytes, &control_id, &Zoned::now())?;
         let started = Instant::now();
-        let answer = sender.send(&message, |answer| read(answer, "MSA-2") == control_id).await?;
+        let answer = sender
+            .send(&message, |answer| read(answer, "MSA-2") == control_id)
+            .await?;
         let code = read(&answer.payload, "MSA-1");
         let report = follow(pipeline, sample, control_id, code, started).await?;
         all &= report.arrived;
         if json {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         } else {
-            let Report { sample, event, acknowledgement, state, reason, written, duration_ms, .. } = &report;
-            let what = if state == "delivered" { written.join(", ") } else { reason.clone() };
-            writeln!(out, "{event:<9} {sample:<20} {acknowledgement}  {state:<10} {what}  {duration_ms} ms")?;
+            let Report {
+                sample,
+                event,
+                acknowledgement,
+                state,
+                reason,
+                written,
+                duration_ms,
+                ..
+            } = &report;
+            let what = if state == "delivered" {
+                written.join(", ")
+            } else {
+                reason.clone()
+            };
+            writeln!(
+                out,
+                "{event:<9} {sample:<20} {acknowledgement}  {state:<10} {what}  {duration_ms} ms"
+            )?;
         }
         out.flush()?;
     }
@@ -239,7 +307,11 @@ async fn send_samples(
 
 /// Every message of the sample files, with the name of its file.
 fn samples() -> impl Iterator<Item = (&'static str, &'static [u8])> {
-    SAMPLES.iter().flat_map(|(name, bytes)| hl7::batch::split(bytes).into_iter().map(move |message| (*name, message)))
+    SAMPLES.iter().flat_map(|(name, bytes)| {
+        hl7::batch::split(bytes)
+            .into_iter()
+            .map(move |message| (*name, message))
+    })
 }
 
 /// The text at `path`, empty where there is none or the bytes are no message.
@@ -259,14 +331,29 @@ async fn follow(
     started: Instant,
 ) -> anyhow::Result<Report> {
     let message = loop {
-        let newest = pipeline.store.journal().list(&Filter::default(), None, 20).await?;
-        let found = newest.rows.into_iter().find(|message| message.control_id == control_id);
+        let newest = pipeline
+            .store
+            .journal()
+            .list(&Filter::default(), None, 20)
+            .await?;
+        let found = newest
+            .rows
+            .into_iter()
+            .find(|message| message.control_id == control_id);
         match found {
-            Some(message) if message.deliveries.iter().all(|delivery| delivery.state.is_final()) || started.elapsed() > PATIENCE => {
+            Some(message)
+                if message
+                    .deliveries
+                    .iter()
+                    .all(|delivery| delivery.state.is_final())
+                    || started.elapsed() > PATIENCE =>
+            {
                 break message;
             }
             None if started.elapsed() > PATIENCE => {
-                anyhow::bail!("{sample}: acknowledged with {acknowledgement}, and not in the journal")
+                anyhow::bail!(
+                    "{sample}: acknowledged with {acknowledgement}, and not in the journal"
+                )
             }
             _ => sleep(Duration::from_millis(2)).await,
         }
@@ -275,9 +362,18 @@ async fn follow(
     Ok(report(sample, message, acknowledgement, duration_ms))
 }
 
-fn report(sample: &'static str, message: MessageRow, acknowledgement: String, duration_ms: u64) -> Report {
+fn report(
+    sample: &'static str,
+    message: MessageRow,
+    acknowledgement: String,
+    duration_ms: u64,
+) -> Report {
     let delivered = |delivery: &DeliveryRow| delivery.state == State::Delivered;
-    let (state, reason) = match message.deliveries.iter().find(|delivery| !delivered(delivery)) {
+    let (state, reason) = match message
+        .deliveries
+        .iter()
+        .find(|delivery| !delivered(delivery))
+    {
         Some(delivery) => (delivery.state.to_string(), delivery.detail.clone()),
         None if message.deliveries.is_empty() => (message.route.clone(), message.detail.clone()),
         None => ("delivered".to_owned(), String::new()),
@@ -290,7 +386,11 @@ fn report(sample: &'static str, message: MessageRow, acknowledgement: String, du
         acknowledgement,
         state,
         reason,
-        written: message.deliveries.iter().flat_map(|delivery| delivery.written.iter().map(WrittenRow::to_string)).collect(),
+        written: message
+            .deliveries
+            .iter()
+            .flat_map(|delivery| delivery.written.iter().map(WrittenRow::to_string))
+            .collect(),
         duration_ms,
     }
 }
@@ -310,7 +410,8 @@ fn look_here(
     for (name, bytes) in SAMPLES {
         std::fs::write(samples.join(name), bytes)?;
     }
-    let program = std::env::current_exe().map_or_else(|_| "ligature".into(), |path| path.display().to_string());
+    let program = std::env::current_exe()
+        .map_or_else(|_| "ligature".into(), |path| path.display().to_string());
     writeln!(
         out,
         "\nconsole      http://{}/messages\nsimulator    http://{}/\nMLLP         {}\nsend one more:\n  {program} send {} --to {} --new-control-id\n\nCtrl-C ends the demo.",

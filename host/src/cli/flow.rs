@@ -23,7 +23,9 @@ pub enum Command {
     ///
     /// The account's keys are read from `LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY`. A running host takes it
     /// up at its next start.
-    #[command(after_help = "Example: ligature flow import examples/quickstart --config /etc/ligature.toml")]
+    #[command(
+        after_help = "Example: ligature flow import examples/quickstart --config /etc/ligature.toml"
+    )]
     Import {
         /// A folder with `setup.toml` and the files that it names.
         folder: PathBuf,
@@ -32,13 +34,22 @@ pub enum Command {
     },
 }
 
-pub(super) async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    command: Command,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<ExitCode> {
     match command {
         Command::Import { folder, config } => {
             let config = Config::load(&config)?;
             let setup = Setup::read(&folder)?;
             let keys = config::lead_squared_keys()?;
-            let open = serve::open(&config.storage, config.migrate, config.keys, &config.mapping).await?;
+            let open = serve::open(
+                &config.storage,
+                config.migrate,
+                config.keys,
+                &config.mapping,
+            )
+            .await?;
             let imported = setup.import(&open.store, &open.runtime, &keys).await;
             open.close().await;
             for flow in imported? {
@@ -72,7 +83,8 @@ impl Setup {
     /// Reads `setup.toml` in `folder` and every mapping document and component that it names.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join("setup.toml");
-        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
         let read = |name: &str| {
             let path = folder.join(name);
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -82,37 +94,70 @@ impl Setup {
 
     /// Reads a setup whose files are built into this binary.
     pub fn embedded(text: &str, files: &HashMap<&str, &[u8]>) -> anyhow::Result<Self> {
-        Self::parse(text, |name| files.get(name).map(|bytes| bytes.to_vec()).with_context(|| format!("no file {name}")))
+        Self::parse(text, |name| {
+            files
+                .get(name)
+                .map(|bytes| bytes.to_vec())
+                .with_context(|| format!("no file {name}"))
+        })
     }
 
     fn parse(text: &str, read: impl Fn(&str) -> anyhow::Result<Vec<u8>>) -> anyhow::Result<Self> {
-        let File { account, channels, flows } = toml::from_str(text)?;
+        let File {
+            account,
+            channels,
+            flows,
+        } = toml::from_str(text)?;
         let of_account = |mut table: toml::Table| {
             table.insert("account".into(), account.id.as_str().into());
             table
         };
         let channels = channels
             .into_iter()
-            .map(|table| of_account(table).try_into::<Channel>().context("in a [[channels]] entry"))
+            .map(|table| {
+                of_account(table)
+                    .try_into::<Channel>()
+                    .context("in a [[channels]] entry")
+            })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut with_source = Vec::new();
         for mut table in flows {
-            let name = table.get("name").and_then(toml::Value::as_str).unwrap_or("without a name").to_owned();
+            let name = table
+                .get("name")
+                .and_then(toml::Value::as_str)
+                .unwrap_or("without a name")
+                .to_owned();
             let flow = || format!("in the [[flows]] entry {name:?}");
             let source = match (table.remove("mapping"), table.remove("component")) {
-                (Some(toml::Value::String(file)), None) => {
-                    Source::Document(String::from_utf8(read(&file)?).with_context(|| format!("{file} is not UTF-8"))?)
-                }
+                (Some(toml::Value::String(file)), None) => Source::Document(
+                    String::from_utf8(read(&file)?)
+                        .with_context(|| format!("{file} is not UTF-8"))?,
+                ),
                 (None, Some(toml::Value::String(file))) => Source::Component(read(&file)?),
-                _ => bail!("{}: name one file, mapping = \"….toml\" or component = \"….wasm\"", flow()),
+                _ => bail!(
+                    "{}: name one file, mapping = \"….toml\" or component = \"….wasm\"",
+                    flow()
+                ),
             };
-            with_source.push((of_account(table).try_into::<Flow>().with_context(flow)?, source));
+            with_source.push((
+                of_account(table).try_into::<Flow>().with_context(flow)?,
+                source,
+            ));
         }
-        Ok(Self { account, channels, flows: with_source })
+        Ok(Self {
+            account,
+            channels,
+            flows: with_source,
+        })
     }
 
     /// Puts everything into the store and activates each flow.
-    pub async fn import(self, store: &Store, runtime: &std::sync::Arc<Runtime>, keys: &Keys) -> anyhow::Result<Vec<Flow>> {
+    pub async fn import(
+        self,
+        store: &Store,
+        runtime: &std::sync::Arc<Runtime>,
+        keys: &Keys,
+    ) -> anyhow::Result<Vec<Flow>> {
         let catalog = store.catalog();
         catalog.put_account(&self.account).await?;
         catalog.put_keys(&self.account.id, keys).await?;

@@ -25,12 +25,18 @@ pub enum Source {
 ///
 /// # Errors
 /// What is wrong with the flow, the document or the component, each with its place.
-pub async fn activate(store: &Store, runtime: &Arc<Runtime>, mut flow: Flow, source: Source) -> anyhow::Result<Flow> {
+pub async fn activate(
+    store: &Store,
+    runtime: &Arc<Runtime>,
+    mut flow: Flow,
+    source: Source,
+) -> anyhow::Result<Flow> {
     if flow.entity == Entity::Activity && flow.activity.is_none() {
         bail!("an activity flow names an activity type: set activity.code and activity.key_field");
     }
     for zone in flow.time_zone.iter() {
-        jiff::tz::TimeZone::get(zone).with_context(|| format!("time_zone: {zone:?} is not an IANA name"))?;
+        jiff::tz::TimeZone::get(zone)
+            .with_context(|| format!("time_zone: {zone:?} is not an IANA name"))?;
     }
     let (bytes, document, origin) = match source {
         Source::Document(text) => {
@@ -38,14 +44,20 @@ pub async fn activate(store: &Store, runtime: &Arc<Runtime>, mut flow: Flow, sou
                 let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 anyhow::anyhow!("the mapping document has faults:\n  {}", lines.join("\n  "))
             })?;
-            (generate::component(&document).context("generating the component")?, document.to_text(), "generated")
+            (
+                generate::component(&document).context("generating the component")?,
+                document.to_text(),
+                "generated",
+            )
         }
         Source::Component(bytes) => (bytes, String::new(), "uploaded"),
     };
     let (runtime, bytes) = (runtime.clone(), Arc::new(bytes));
     let to_load = bytes.clone();
     // Compiling takes up to a second; it must not hold up the listener's thread.
-    let component = tokio::task::spawn_blocking(move || runtime.load(&to_load)).await?.context("the component was refused")?;
+    let component = tokio::task::spawn_blocking(move || runtime.load(&to_load))
+        .await?
+        .context("the component was refused")?;
     let manifest = &component.manifest;
     let release = Release {
         flow: flow.id.clone(),
@@ -63,7 +75,14 @@ pub async fn activate(store: &Store, runtime: &Arc<Runtime>, mut flow: Flow, sou
     };
     let catalog = store.catalog();
     catalog
-        .put_component(&flow.account, NewComponent { origin: origin.into(), document, bytes: bytes.to_vec() })
+        .put_component(
+            &flow.account,
+            NewComponent {
+                origin: origin.into(),
+                document,
+                bytes: bytes.to_vec(),
+            },
+        )
         .await?;
     catalog.put_release(&flow.account, &release).await?;
     flow.release = Some(release.digest());

@@ -11,9 +11,9 @@ use anyhow::Context;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::flow::account::Keys;
 use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release};
 use crate::hl7;
-use crate::flow::account::Keys;
 use crate::leadsquared::{self, Budget, Client};
 use crate::mapping::{Component, Input, Runtime};
 use crate::store::Store;
@@ -53,33 +53,57 @@ pub struct AccountEntry {
 impl Configuration {
     /// Reads the catalog and loads every component that an active flow names. Blocks on compilation if one is new.
     pub async fn load(store: &Store, runtime: &Arc<Runtime>) -> anyhow::Result<Self> {
-        let catalog = store.catalog().load().await.context("reading the configuration")?;
+        let catalog = store
+            .catalog()
+            .load()
+            .await
+            .context("reading the configuration")?;
         let mut accounts = HashMap::new();
         for account in &catalog.accounts {
-            let keys = catalog.keys.get(&account.id).with_context(|| format!("account {:?} has no keys", account.name))?;
+            let keys = catalog
+                .keys
+                .get(&account.id)
+                .with_context(|| format!("account {:?} has no keys", account.name))?;
             let entry = AccountEntry::new(account.clone(), keys.clone())?;
             accounts.insert(entry.account.id.clone(), Arc::new(entry));
         }
         let mut configuration = Self {
             channels: catalog.channels.iter().cloned().map(Arc::new).collect(),
-            accounts: catalog.accounts.iter().map(|account| account.id.clone()).collect(),
+            accounts: catalog
+                .accounts
+                .iter()
+                .map(|account| account.id.clone())
+                .collect(),
             ..Self::default()
         };
         configuration.accounts.sort();
         for flow in catalog.flows.clone() {
-            let account = accounts
-                .get(&flow.account)
-                .with_context(|| format!("flow {:?} names the unknown account {:?}", flow.name, flow.account.as_str()))?;
+            let account = accounts.get(&flow.account).with_context(|| {
+                format!(
+                    "flow {:?} names the unknown account {:?}",
+                    flow.name,
+                    flow.account.as_str()
+                )
+            })?;
             let release = match catalog.release(&flow) {
                 Some(release) => Some(load_release(store, runtime, &flow, release.clone()).await?),
                 None => None,
             };
-            let route = Arc::new(Route { account: account.clone(), release, flow });
-            configuration.by_channel.entry(route.flow.channel.clone()).or_default().push(route.clone());
+            let route = Arc::new(Route {
+                account: account.clone(),
+                release,
+                flow,
+            });
+            configuration
+                .by_channel
+                .entry(route.flow.channel.clone())
+                .or_default()
+                .push(route.clone());
             configuration.flows.insert(route.flow.id.clone(), route);
         }
         for routes in configuration.by_channel.values_mut() {
-            routes.sort_by(|a, b| (a.flow.position, &a.flow.id).cmp(&(b.flow.position, &b.flow.id)));
+            routes
+                .sort_by(|a, b| (a.flow.position, &a.flow.id).cmp(&(b.flow.position, &b.flow.id)));
         }
         Ok(configuration)
     }
@@ -89,8 +113,16 @@ impl Configuration {
     }
 
     /// The flows that take `event` from `channel`, in their listed order.
-    pub fn takers<'a>(&'a self, channel: &'a ChannelId, event: &'a Event) -> impl Iterator<Item = &'a Arc<Route>> {
-        self.by_channel.get(channel).into_iter().flatten().filter(move |route| route.flow.takes(channel, event))
+    pub fn takers<'a>(
+        &'a self,
+        channel: &'a ChannelId,
+        event: &'a Event,
+    ) -> impl Iterator<Item = &'a Arc<Route>> {
+        self.by_channel
+            .get(channel)
+            .into_iter()
+            .flatten()
+            .filter(move |route| route.flow.takes(channel, event))
     }
 
     /// Every flow, in no particular order.
@@ -124,14 +156,24 @@ async fn load_release(
 
 impl Route {
     /// What a run of this flow's component is given.
-    pub fn input(&self, release: &Arc<Release>, message: Arc<hl7::Message>, claimed: &Claimed) -> Input {
+    pub fn input(
+        &self,
+        release: &Arc<Release>,
+        message: Arc<hl7::Message>,
+        claimed: &Claimed,
+    ) -> Input {
         let account = &self.account.account;
         Input {
             message,
             release: release.clone(),
             event: claimed.event.clone(),
             received_at_ms: claimed.received_at_ms,
-            time_zone: self.flow.time_zone.clone().or_else(|| account.time_zone.clone()).unwrap_or_else(|| "UTC".into()),
+            time_zone: self
+                .flow
+                .time_zone
+                .clone()
+                .or_else(|| account.time_zone.clone())
+                .unwrap_or_else(|| "UTC".into()),
             default_country_code: self
                 .flow
                 .default_country_code
@@ -143,17 +185,27 @@ impl Route {
 
 impl AccountEntry {
     fn new(account: Account, keys: Keys) -> anyhow::Result<Self> {
-        let budget = Arc::new(Budget::new(account.rate_plan.calls, Duration::from_millis(account.rate_plan.window_ms)));
+        let budget = Arc::new(Budget::new(
+            account.rate_plan.calls,
+            Duration::from_millis(account.rate_plan.window_ms),
+        ));
         let client = Client::new(
             &leadsquared::Config {
                 api: account.api.clone(),
-                keys: leadsquared::Keys { access_key: keys.access_key, secret_key: keys.secret_key },
+                keys: leadsquared::Keys {
+                    access_key: keys.access_key,
+                    secret_key: keys.secret_key,
+                },
                 timeout: Duration::from_millis(account.call_timeout_ms),
             },
             budget,
         )
         .with_context(|| format!("account {:?}", account.name))?;
-        Ok(Self { account, client, fields: Mutex::new(None) })
+        Ok(Self {
+            account,
+            client,
+            fields: Mutex::new(None),
+        })
     }
 
     pub fn look_up_wait_ms(&self) -> u64 {
@@ -167,7 +219,8 @@ impl AccountEntry {
         match kept.as_ref() {
             Some((read_at, fields)) if read_at.elapsed() < FIELDS_FRESH => Ok(fields.clone()),
             _ => {
-                let fields: Arc<Fields> = Arc::new(self.client.lead_fields().await?.into_iter().collect());
+                let fields: Arc<Fields> =
+                    Arc::new(self.client.lead_fields().await?.into_iter().collect());
                 *kept = Some((Instant::now(), fields.clone()));
                 Ok(fields)
             }

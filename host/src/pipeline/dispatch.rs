@@ -58,7 +58,11 @@ pub async fn dispatch(
         for delivery in claimed {
             let slot = match first.take() {
                 Some(slot) => slot,
-                None => slots.clone().acquire_owned().await.expect("the semaphore is never closed"),
+                None => slots
+                    .clone()
+                    .acquire_owned()
+                    .await
+                    .expect("the semaphore is never closed"),
             };
             let pipeline = pipeline.clone();
             tracker.spawn(async move {
@@ -82,7 +86,9 @@ pub async fn renew(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
 async fn next_look(pipeline: &Pipeline) -> Duration {
     let due = pipeline.store.journal().next_due_at().await.ok().flatten();
     let now = jiff::Timestamp::now().as_millisecond();
-    due.map_or(POLL, |due| Duration::from_millis(due.saturating_sub(now).max(1) as u64).min(POLL))
+    due.map_or(POLL, |due| {
+        Duration::from_millis(due.saturating_sub(now).max(1) as u64).min(POLL)
+    })
 }
 
 async fn pause(until: Instant, shutdown: &CancellationToken) {

@@ -16,13 +16,20 @@ use crate::sync::{ActivityPlan, LeadPlan, SearchBy};
 const LEAD: i64 = 0;
 
 /// Finds the lead and writes it as the flow's behaviour says; none if there is none and it may not be created.
-pub async fn lead(account: &AccountEntry, ledger: &mut Ledger, plan: &LeadPlan) -> Result<Option<String>, Stop> {
+pub async fn lead(
+    account: &AccountEntry,
+    ledger: &mut Ledger,
+    plan: &LeadPlan,
+) -> Result<Option<String>, Stop> {
     let earlier = ledger.earlier(LEAD, account.look_up_wait_ms())?;
     if let Earlier::Done { target } = earlier {
         return Ok(Some(target));
     }
     // A creation whose answer never came: if the lead is there now and holds the values, it took place.
-    if let Earlier::Unknown { kind: OperationKind::CreateLead, .. } = earlier
+    if let Earlier::Unknown {
+        kind: OperationKind::CreateLead,
+        ..
+    } = earlier
         && let Some(lead) = look_up(account, plan).await?
     {
         ledger.adopt(&earlier, &lead);
@@ -38,8 +45,15 @@ pub async fn lead(account: &AccountEntry, ledger: &mut Ledger, plan: &LeadPlan) 
     if !matches!(plan.behaviour, Behaviour::Capture | Behaviour::CreateOnly) {
         return Ok(None);
     }
-    let attributes: Vec<_> = plan.attributes.iter().chain(&plan.on_create).cloned().collect();
-    ledger.begin(LEAD, OperationKind::CreateLead, &attributes).await?;
+    let attributes: Vec<_> = plan
+        .attributes
+        .iter()
+        .chain(&plan.on_create)
+        .cloned()
+        .collect();
+    ledger
+        .begin(LEAD, OperationKind::CreateLead, &attributes)
+        .await?;
     match account.client.create_lead(&attributes).await {
         Ok(lead) => {
             ledger.done(&lead);
@@ -59,7 +73,11 @@ pub async fn lead(account: &AccountEntry, ledger: &mut Ledger, plan: &LeadPlan) 
 }
 
 /// The lead that this account's links know under the plan's search value; saves the search call.
-async fn known(account: &AccountEntry, ledger: &Ledger, plan: &LeadPlan) -> Result<Option<String>, Stop> {
+async fn known(
+    account: &AccountEntry,
+    ledger: &Ledger,
+    plan: &LeadPlan,
+) -> Result<Option<String>, Stop> {
     let keys: Vec<LinkKey> = plan.search.iter().map(lead_link).collect();
     let links = ledger.links(&account.account.id, &keys).await?;
     Ok(links.into_iter().flatten().next().map(|link| link.target))
@@ -68,11 +86,20 @@ async fn known(account: &AccountEntry, ledger: &Ledger, plan: &LeadPlan) -> Resu
 /// Asks by each search field in turn; a match is trusted only if it is the only one.
 async fn search(account: &AccountEntry, search: &[SearchBy]) -> Result<Option<String>, Stop> {
     for SearchBy { field, value } in search {
-        let found = account.client.search(field, value, &[]).await.map_err(Stop::LeadSquared)?;
+        let found = account
+            .client
+            .search(field, value, &[])
+            .await
+            .map_err(Stop::LeadSquared)?;
         match found.as_slice() {
             [] => {}
             [lead] => return Ok(Some(lead.id.clone())),
-            several => return Err(Stop::SeveralLeads { field: field.clone(), count: several.len() }),
+            several => {
+                return Err(Stop::SeveralLeads {
+                    field: field.clone(),
+                    count: several.len(),
+                });
+            }
         }
     }
     Ok(None)
@@ -81,11 +108,20 @@ async fn search(account: &AccountEntry, search: &[SearchBy]) -> Result<Option<St
 /// The lead of the plan's primary search value, if it already holds every value that a creation would write.
 async fn look_up(account: &AccountEntry, plan: &LeadPlan) -> Result<Option<String>, Stop> {
     let SearchBy { field, value } = &plan.search[0];
-    let columns: Vec<&str> = plan.attributes.iter().map(|written| written.name.as_str()).collect();
-    let found = account.client.search(field, value, &columns).await.map_err(Stop::LeadSquared)?;
+    let columns: Vec<&str> = plan
+        .attributes
+        .iter()
+        .map(|written| written.name.as_str())
+        .collect();
+    let found = account
+        .client
+        .search(field, value, &columns)
+        .await
+        .map_err(Stop::LeadSquared)?;
     let holds = |lead: &leadsquared::Lead| {
         plan.attributes.iter().all(|written| {
-            lead.get(&written.name).unwrap_or_default() == written.value.as_deref().unwrap_or_default()
+            lead.get(&written.name).unwrap_or_default()
+                == written.value.as_deref().unwrap_or_default()
         })
     };
     Ok(match found.as_slice() {
@@ -105,7 +141,9 @@ async fn update(
         ledger.link(key, &lead, None);
         return Ok(Some(lead));
     }
-    ledger.begin(LEAD, OperationKind::UpdateLead, &plan.attributes).await?;
+    ledger
+        .begin(LEAD, OperationKind::UpdateLead, &plan.attributes)
+        .await?;
     match account.client.update_lead(&lead, &plan.attributes).await {
         Ok(()) => {
             ledger.done(&lead);
@@ -115,7 +153,10 @@ async fn update(
         Err(fault @ leadsquared::Error::LeadNotFound) => {
             // Deleted or merged in LeadSquared: forget what we knew and resolve it afresh at the next attempt.
             ledger.failed(fault.code());
-            plan.search.iter().map(lead_link).for_each(|key| ledger.forget(key));
+            plan.search
+                .iter()
+                .map(lead_link)
+                .for_each(|key| ledger.forget(key));
             Err(Stop::LeadGone)
         }
         Err(fault) => Err(ledger.stop(fault)),
@@ -137,15 +178,24 @@ pub async fn activity(
         return Ok(());
     }
     // LeadSquared does not deduplicate activities: a creation whose answer never came is looked for to the last page.
-    if let Earlier::Unknown { kind: OperationKind::CreateActivity, .. } = earlier {
-        let found = account.client.find_activity(lead, plan.code, &plan.key_field, &plan.key).await;
+    if let Earlier::Unknown {
+        kind: OperationKind::CreateActivity,
+        ..
+    } = earlier
+    {
+        let found = account
+            .client
+            .find_activity(lead, plan.code, &plan.key_field, &plan.key)
+            .await;
         if let Some(activity) = found.map_err(Stop::LeadSquared)? {
             ledger.adopt(&earlier, &activity);
             ledger.link(key, &activity, Some(lead));
             return Ok(());
         }
     }
-    let links = ledger.links(&account.account.id, std::slice::from_ref(&key)).await?;
+    let links = ledger
+        .links(&account.account.id, std::slice::from_ref(&key))
+        .await?;
     match links.into_iter().flatten().next() {
         Some(link) if matches!(plan.behaviour, Behaviour::Capture | Behaviour::UpdateOnly) => {
             update_activity(account, ledger, ordinal, plan, key, &link.target).await
@@ -172,7 +222,9 @@ async fn create_activity(
         at: plan.at.clone(),
         fields: with_key(plan),
     };
-    ledger.begin(ordinal, OperationKind::CreateActivity, &activity).await?;
+    ledger
+        .begin(ordinal, OperationKind::CreateActivity, &activity)
+        .await?;
     match account.client.create_activity(&activity).await {
         Ok(id) => {
             ledger.done(&id);
@@ -197,7 +249,9 @@ async fn update_activity(
         note: plan.note.clone(),
         fields: with_key(plan),
     };
-    ledger.begin(ordinal, OperationKind::UpdateActivity, &update).await?;
+    ledger
+        .begin(ordinal, OperationKind::UpdateActivity, &update)
+        .await?;
     match account.client.update_activity(&update).await {
         Ok(()) => {
             ledger.done(activity);
@@ -214,14 +268,25 @@ async fn update_activity(
 
 /// The host writes the key, whatever the mapping says: it is the activity's identity.
 fn with_key(plan: &ActivityPlan) -> Vec<leadsquared::Attribute> {
-    let key = leadsquared::Attribute { name: plan.key_field.clone(), value: Some(plan.key.clone()) };
-    std::iter::once(key).chain(plan.fields.iter().cloned()).collect()
+    let key = leadsquared::Attribute {
+        name: plan.key_field.clone(),
+        value: Some(plan.key.clone()),
+    };
+    std::iter::once(key)
+        .chain(plan.fields.iter().cloned())
+        .collect()
 }
 
 fn lead_link(by: &SearchBy) -> LinkKey {
-    LinkKey { kind: format!("lead {}", by.field), key: by.value.clone() }
+    LinkKey {
+        kind: format!("lead {}", by.field),
+        key: by.value.clone(),
+    }
 }
 
 fn activity_link(plan: &ActivityPlan) -> LinkKey {
-    LinkKey { kind: format!("activity {}", plan.code), key: plan.key.clone() }
+    LinkKey {
+        kind: format!("activity {}", plan.code),
+        key: plan.key.clone(),
+    }
 }

@@ -23,13 +23,22 @@ impl Answer {
     pub fn not_kept(self, now: &Zoned) -> Option<Vec<u8>> {
         let message = self.message?;
         let code = ack::reply_code(&message.header(), Outcome::Failed)?;
-        let fault = fault(Condition::Application, "message could not be stored, send it again", None);
+        let fault = fault(
+            Condition::Application,
+            "message could not be stored, send it again",
+            None,
+        );
         Some(ack::build(&message, code, Some(&fault), &control_id(), now))
     }
 }
 
 /// Reads what the channel needs to know of one message and decides its route.
-pub fn examine(configuration: &Configuration, channel: &Channel, payload: &[u8], now: &Zoned) -> (Arrival, Answer) {
+pub fn examine(
+    configuration: &Configuration,
+    channel: &Channel,
+    payload: &[u8],
+    now: &Zoned,
+) -> (Arrival, Answer) {
     match hl7::Message::parse(payload) {
         Ok(message) => readable(configuration, channel, payload, message, now),
         Err(fault) => unreadable(channel, payload, &fault, now),
@@ -66,15 +75,23 @@ fn readable(
         event: event.to_string(),
         sender: format!("{}|{}", header.sending_application, header.sending_facility),
         version: header.version.to_string(),
-        duplicate: (!header.control_id.is_empty())
-            .then(|| DuplicateKey { identity, payload: Sha256::digest(payload).into() }),
+        duplicate: (!header.control_id.is_empty()).then(|| DuplicateKey {
+            identity,
+            payload: Sha256::digest(payload).into(),
+        }),
         lanes: channel.patient_key.keys(&message),
         search: search::keys(&message),
         acknowledgement: answer.clone().unwrap_or_default(),
         payload: payload.to_vec(),
         route,
     };
-    (arrival, Answer { kept: answer, message: Some(message) })
+    (
+        arrival,
+        Answer {
+            kept: answer,
+            message: Some(message),
+        },
+    )
 }
 
 /// Decides by channel checks alone; mapping never has a say in what is answered.
@@ -86,15 +103,30 @@ fn decide(
 ) -> (Route, Outcome, Option<ack::Fault>) {
     if header.message_code == "ACK" {
         // `reply_code` never answers one.
-        let text = "an acknowledgement arrived on a listener, where only messages are expected".into();
-        return (Route::Skipped { reason: "acknowledgement", text }, Outcome::Stored, None);
+        let text =
+            "an acknowledgement arrived on a listener, where only messages are expected".into();
+        return (
+            Route::Skipped {
+                reason: "acknowledgement",
+                text,
+            },
+            Outcome::Stored,
+            None,
+        );
     }
     if header.control_id.is_empty() {
         let text = "MSH-10 is empty: without a control id the sender cannot match an answer".into();
         return (
-            Route::Rejected { reason: "no-control-id", text },
+            Route::Rejected {
+                reason: "no-control-id",
+                text,
+            },
             Outcome::Rejected,
-            Some(fault(Condition::RequiredFieldMissing, "MSH-10 is empty", Path::new("MSH", Some(10)))),
+            Some(fault(
+                Condition::RequiredFieldMissing,
+                "MSH-10 is empty",
+                Path::new("MSH", Some(10)),
+            )),
         );
     }
     let routed: Vec<Routed> = configuration
@@ -102,9 +134,10 @@ fn decide(
         .map(|route| Routed {
             flow: route.flow.id.clone(),
             start: match &route.flow.status {
-                Status::Paused(why) => {
-                    Start::Parked { reason: "flow-paused", text: format!("the flow is paused ({why})") }
-                }
+                Status::Paused(why) => Start::Parked {
+                    reason: "flow-paused",
+                    text: format!("the flow is paused ({why})"),
+                },
                 _ => Start::Queued,
             },
         })
@@ -114,16 +147,38 @@ fn decide(
     }
     let text = format!("no flow takes {event}");
     match channel.no_flow {
-        NoFlow::Accept => (Route::Skipped { reason: "no-flow", text }, Outcome::Stored, None),
+        NoFlow::Accept => (
+            Route::Skipped {
+                reason: "no-flow",
+                text,
+            },
+            Outcome::Stored,
+            None,
+        ),
         NoFlow::Reject => {
-            let fault = fault(Condition::UnsupportedEvent, "event is not taken here", Path::new("MSH", Some(9)));
-            (Route::Rejected { reason: "no-flow", text }, Outcome::Rejected, Some(fault))
+            let fault = fault(
+                Condition::UnsupportedEvent,
+                "event is not taken here",
+                Path::new("MSH", Some(9)),
+            );
+            (
+                Route::Rejected {
+                    reason: "no-flow",
+                    text,
+                },
+                Outcome::Rejected,
+                Some(fault),
+            )
         }
     }
 }
 
 fn fault(condition: Condition, text: &'static str, location: Option<Path>) -> ack::Fault {
-    ack::Fault { condition, text, location }
+    ack::Fault {
+        condition,
+        text,
+        location,
+    }
 }
 
 /// Our own MSH-10, never the sender's: answers are matched by MSA-2.
@@ -131,18 +186,51 @@ fn control_id() -> String {
     ack::control_id(uuid::Uuid::now_v7().as_u128())
 }
 
-fn unreadable(channel: &Channel, payload: &[u8], fault: &hl7::Error, now: &Zoned) -> (Arrival, Answer) {
+fn unreadable(
+    channel: &Channel,
+    payload: &[u8],
+    fault: &hl7::Error,
+    now: &Zoned,
+) -> (Arrival, Answer) {
     let answer = ack::build_unreadable(payload, &control_id(), now);
-    let route = Route::Rejected { reason: "unreadable", text: fault.to_string() };
-    let arrival = Arrival { acknowledgement: answer.clone().unwrap_or_default(), ..bare(channel, payload, route, now) };
-    (arrival, Answer { kept: answer, message: None })
+    let route = Route::Rejected {
+        reason: "unreadable",
+        text: fault.to_string(),
+    };
+    let arrival = Arrival {
+        acknowledgement: answer.clone().unwrap_or_default(),
+        ..bare(channel, payload, route, now)
+    };
+    (
+        arrival,
+        Answer {
+            kept: answer,
+            message: None,
+        },
+    )
 }
 
 /// Keeps what came of a frame that never was whole; nobody is answered.
-pub fn cut_off(channel: &Channel, payload: &[u8], code: &'static str, now: &Zoned) -> (Arrival, Answer) {
+pub fn cut_off(
+    channel: &Channel,
+    payload: &[u8],
+    code: &'static str,
+    now: &Zoned,
+) -> (Arrival, Answer) {
     let text = "the frame was not whole when it ended, so it was not answered: the sender still has the message".into();
-    let arrival = bare(channel, payload, Route::Rejected { reason: code, text }, now);
-    (arrival, Answer { kept: None, message: None })
+    let arrival = bare(
+        channel,
+        payload,
+        Route::Rejected { reason: code, text },
+        now,
+    );
+    (
+        arrival,
+        Answer {
+            kept: None,
+            message: None,
+        },
+    )
 }
 
 /// A row for bytes of which nothing could be read.

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 
 use super::configuration::Configuration;
 use super::ledger::Ledger;
+use crate::flow::mapped::Refusal;
 use crate::hl7;
 use crate::leadsquared;
-use crate::flow::mapped::Refusal;
 use crate::mapping::Failure;
 use crate::store;
 use crate::store::journal::{Attempt, Claimed, Settled, Settlement};
@@ -42,9 +42,13 @@ impl Stage {
 /// An attempt that came to its end.
 #[derive(Debug)]
 pub enum Done {
-    Delivered { left_out: Vec<LeftOut> },
+    Delivered {
+        left_out: Vec<LeftOut>,
+    },
     /// The component said that this message means nothing to LeadSquared; its words may hold patient data.
-    Skipped { note: String },
+    Skipped {
+        note: String,
+    },
     /// The lead is unknown and the flow may not create it.
     NoLead,
 }
@@ -59,11 +63,16 @@ pub enum Stop {
     Mapping(Failure),
     Plan(sync::Fault),
     LeadSquared(leadsquared::Error),
-    SeveralLeads { field: String, count: usize },
+    SeveralLeads {
+        field: String,
+        count: usize,
+    },
     LeadGone,
     ActivityGone,
     /// A write of unknown outcome is looked up when its request can no longer be under way.
-    LookUpLater { due_at_ms: i64 },
+    LookUpLater {
+        due_at_ms: i64,
+    },
     Store(store::Error),
     /// Another host has the lane; this attempt must not touch it any more.
     LeaseLost,
@@ -78,11 +87,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
 /// Doubles with every attempt, within bounds.
 fn wait(attempt: u32) -> Duration {
-    FIRST_WAIT.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_WAIT)
+    FIRST_WAIT
+        .saturating_mul(1 << (attempt - 1).min(16))
+        .min(LONGEST_WAIT)
 }
 
 /// Records one attempt: stage, code and duration, never text of the message.
-pub fn attempt(stage: Stage, result: &Result<Done, Stop>, started_at: Timestamp, duration: Duration) -> Attempt {
+pub fn attempt(
+    stage: Stage,
+    result: &Result<Done, Stop>,
+    started_at: Timestamp,
+    duration: Duration,
+) -> Attempt {
     Attempt {
         stage: stage.as_str().into(),
         code: match result {
@@ -103,17 +119,25 @@ pub fn settlement(
     result: Result<Done, Stop>,
     attempt: Attempt,
 ) -> Settlement {
-    let hold = configuration.route(&claimed.flow).is_some_and(|route| route.flow.hold_lane);
-    let look_up_wait_ms = configuration.route(&claimed.flow).map_or(0, |route| route.account.look_up_wait_ms());
+    let hold = configuration
+        .route(&claimed.flow)
+        .is_some_and(|route| route.flow.hold_lane);
+    let look_up_wait_ms = configuration
+        .route(&claimed.flow)
+        .map_or(0, |route| route.account.look_up_wait_ms());
     let code = attempt.code.clone();
     let (state, text, note) = match result {
         Ok(Done::Delivered { left_out }) => (Settled::Delivered, left_out_text(&left_out), None),
-        Ok(Done::Skipped { note }) => {
-            (Settled::Skipped, "the component skipped this message; its reason is kept sealed".into(), Some(note))
-        }
-        Ok(Done::NoLead) => {
-            (Settled::Skipped, "no lead has this search value, and the flow may not create one".into(), None)
-        }
+        Ok(Done::Skipped { note }) => (
+            Settled::Skipped,
+            "the component skipped this message; its reason is kept sealed".into(),
+            Some(note),
+        ),
+        Ok(Done::NoLead) => (
+            Settled::Skipped,
+            "no lead has this search value, and the flow may not create one".into(),
+            None,
+        ),
         Err(stop) => {
             let text = stop.sentence();
             let note = stop.note();
@@ -133,7 +157,11 @@ pub fn settlement(
 }
 
 fn left_out_text(left_out: &[LeftOut]) -> String {
-    left_out.iter().map(|left| format!("left out {}: {}", left.field, left.why)).collect::<Vec<_>>().join("; ")
+    left_out
+        .iter()
+        .map(|left| format!("left out {}: {}", left.field, left.why))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl Done {
@@ -193,7 +221,9 @@ impl Stop {
         match self {
             Stop::Mapping(Failure::Refused(refusal)) => Some(match refusal {
                 Refusal::Missing(path) => format!("missing: {path}"),
-                Refusal::Malformed { path, expected } => format!("malformed: {path}, expected {expected}"),
+                Refusal::Malformed { path, expected } => {
+                    format!("malformed: {path}, expected {expected}")
+                }
                 Refusal::UnmappedCode { table, code } => format!("no entry in {table} for {code}"),
                 Refusal::Other(text) => text.clone(),
             }),
@@ -213,14 +243,18 @@ impl Stop {
             Stop::Mapping(Failure::TimedOut { .. }) if claimed.attempt > TIMEOUT_TRIES => dead,
             Stop::Mapping(failure) if failure.is_transient() => retry,
             Stop::Mapping(_) => dead,
-            Stop::LeadSquared(fault) if fault.outcome_unknown() => after(Duration::from_millis(look_up_wait_ms)),
+            Stop::LeadSquared(fault) if fault.outcome_unknown() => {
+                after(Duration::from_millis(look_up_wait_ms))
+            }
             // Nothing is wrong with the message: it waits until somebody has mended the account.
             Stop::LeadSquared(fault) if fault.is_transient() || fault.is_account_wide() => retry,
             Stop::LeadSquared(_) => dead,
             // What was known is forgotten, so the next try resolves afresh; growing waits in case that does not help.
             Stop::LeadGone | Stop::ActivityGone if claimed.attempt == 1 => after(Duration::ZERO),
             Stop::LeadGone | Stop::ActivityGone => retry,
-            Stop::LookUpLater { due_at_ms } => Settled::Waiting { due_at_ms: *due_at_ms },
+            Stop::LookUpLater { due_at_ms } => Settled::Waiting {
+                due_at_ms: *due_at_ms,
+            },
             Stop::Store(_) | Stop::LeaseLost => retry,
         }
     }

@@ -10,8 +10,8 @@ use super::judge::Stop;
 use crate::flow::AccountId;
 use crate::leadsquared;
 use crate::store::journal::{
-    Claimed, Finished, Lease, Link, LinkKey, LinkTarget, NewOperation, OperationId, OperationKind, OperationRow,
-    OperationState,
+    Claimed, Finished, Lease, Link, LinkKey, LinkTarget, NewOperation, OperationId, OperationKind,
+    OperationRow, OperationState,
 };
 use crate::store::{self, Store};
 
@@ -33,9 +33,14 @@ pub struct Ledger {
 pub enum Earlier {
     /// Nothing that had an effect.
     Nothing,
-    Done { target: String },
+    Done {
+        target: String,
+    },
     /// Sent, and the answer never came.
-    Unknown { operation: OperationId, kind: OperationKind },
+    Unknown {
+        operation: OperationId,
+        kind: OperationKind,
+    },
 }
 
 impl Ledger {
@@ -60,13 +65,20 @@ impl Ledger {
             return Ok(Earlier::Nothing);
         };
         match &row.state {
-            OperationState::Done { target: Some(target) } => Ok(Earlier::Done { target: target.clone() }),
+            OperationState::Done {
+                target: Some(target),
+            } => Ok(Earlier::Done {
+                target: target.clone(),
+            }),
             OperationState::Begun | OperationState::Unknown => {
                 let due_at_ms = row.started_at_ms + wait_ms as i64;
                 if Timestamp::now().as_millisecond() < due_at_ms {
                     return Err(Stop::LookUpLater { due_at_ms });
                 }
-                Ok(Earlier::Unknown { operation: row.id.clone(), kind: row.kind })
+                Ok(Earlier::Unknown {
+                    operation: row.id.clone(),
+                    kind: row.kind,
+                })
             }
             _ => Ok(Earlier::Nothing),
         }
@@ -80,9 +92,19 @@ impl Ledger {
         payload: &impl Serialize,
     ) -> Result<(), Stop> {
         let payload = serde_json::to_vec(payload).expect("a planned write serializes");
-        let operation = NewOperation { ordinal, kind, identity: None, payload };
+        let operation = NewOperation {
+            ordinal,
+            kind,
+            identity: None,
+            payload,
+        };
         let finished = std::mem::take(&mut self.finished);
-        match self.store.journal().begin(&self.lease, finished, operation).await {
+        match self
+            .store
+            .journal()
+            .begin(&self.lease, finished, operation)
+            .await
+        {
             Ok(id) => {
                 self.open = Some(id);
                 Ok(())
@@ -94,7 +116,9 @@ impl Ledger {
 
     /// The call took effect on `target`.
     pub fn done(&mut self, target: &str) {
-        self.finish(OperationState::Done { target: Some(target.into()) });
+        self.finish(OperationState::Done {
+            target: Some(target.into()),
+        });
     }
 
     /// The call certainly had no effect.
@@ -115,13 +139,24 @@ impl Ledger {
     /// A write of unknown outcome was found to have taken place.
     pub fn adopt(&mut self, earlier: &Earlier, target: &str) {
         if let Earlier::Unknown { operation, .. } = earlier {
-            let state = OperationState::Done { target: Some(target.into()) };
-            self.finished.push(Finished { operation: operation.clone(), state });
+            let state = OperationState::Done {
+                target: Some(target.into()),
+            };
+            self.finished.push(Finished {
+                operation: operation.clone(),
+                state,
+            });
         }
     }
 
     pub fn link(&mut self, key: LinkKey, target: &str, parent: Option<&str>) {
-        self.links.push(Link { key, to: LinkTarget { target: target.into(), parent: parent.map(str::to_owned) } });
+        self.links.push(Link {
+            key,
+            to: LinkTarget {
+                target: target.into(),
+                parent: parent.map(str::to_owned),
+            },
+        });
     }
 
     pub fn forget(&mut self, key: LinkKey) {
@@ -129,8 +164,16 @@ impl Ledger {
     }
 
     /// What the account's links know; links of this attempt are not in the journal before it is settled.
-    pub async fn links(&self, account: &AccountId, keys: &[LinkKey]) -> Result<Vec<Option<LinkTarget>>, Stop> {
-        self.store.journal().links(account, keys).await.map_err(Stop::Store)
+    pub async fn links(
+        &self,
+        account: &AccountId,
+        keys: &[LinkKey],
+    ) -> Result<Vec<Option<LinkTarget>>, Stop> {
+        self.store
+            .journal()
+            .links(account, keys)
+            .await
+            .map_err(Stop::Store)
     }
 
     fn finish(&mut self, state: OperationState) {

@@ -25,7 +25,8 @@ pub use ledger::{
 };
 pub use links::{Link, LinkKey, LinkTarget};
 pub use read::{
-    AttemptRow, DeliveryRow, DeliveryView, Filter, MessageRow, MessageView, Page, StateCount, WrittenRow,
+    AttemptRow, DeliveryRow, DeliveryView, Filter, MessageRow, MessageView, Page, StateCount,
+    WrittenRow,
 };
 pub use settle::{Attempt, Settled, Settlement};
 
@@ -72,7 +73,10 @@ impl State {
 
     /// Whether nothing more happens to the delivery unless a person asks for it.
     pub fn is_final(self) -> bool {
-        matches!(self, State::Parked | State::Delivered | State::Skipped | State::Dead)
+        matches!(
+            self,
+            State::Parked | State::Delivered | State::Skipped | State::Dead
+        )
     }
 
     /// Reads the word again; none for a word of a newer program.

@@ -465,7 +465,11 @@ async fn transaction(
     let held = settle::held(&mut answers, &freed)?;
     let sqlite = renderer.dialect == Dialect::Sqlite;
     // SQLite's block needs no answer: one process counts, and its script may not have run yet.
-    let given = if sqlite { Vec::new() } else { answers.of(&reserved) };
+    let given = if sqlite {
+        Vec::new()
+    } else {
+        answers.of(&reserved)
+    };
     let mut given = given
         .iter()
         .map(|row| row.int(0))

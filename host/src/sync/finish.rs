@@ -18,7 +18,12 @@ pub struct Fields(HashMap<String, LeadField>);
 
 impl FromIterator<LeadField> for Fields {
     fn from_iter<I: IntoIterator<Item = LeadField>>(fields: I) -> Self {
-        Self(fields.into_iter().map(|field| (field.schema_name.clone(), field)).collect())
+        Self(
+            fields
+                .into_iter()
+                .map(|field| (field.schema_name.clone(), field))
+                .collect(),
+        )
     }
 }
 
@@ -35,10 +40,17 @@ pub type Finished = Result<Option<String>, &'static str>;
 
 impl<'a> Finish<'a> {
     pub fn new(account: &'a Account, flow: &'a Flow, fields: &'a Fields) -> Self {
-        let zone = flow.time_zone.as_deref().or(account.time_zone.as_deref()).unwrap_or("UTC");
+        let zone = flow
+            .time_zone
+            .as_deref()
+            .or(account.time_zone.as_deref())
+            .unwrap_or("UTC");
         Self {
             fields,
-            country_code: flow.default_country_code.as_deref().or(account.default_country_code.as_deref()),
+            country_code: flow
+                .default_country_code
+                .as_deref()
+                .or(account.default_country_code.as_deref()),
             // Unknown zone names are refused when a flow is saved.
             zone: TimeZone::get(zone).unwrap_or(TimeZone::UTC),
         }
@@ -49,7 +61,11 @@ impl<'a> Finish<'a> {
     /// # Errors
     /// [`Fault::UnknownField`] if the account has no such field.
     pub fn lead_value(&self, name: &str, value: Value) -> Result<Finished, Fault> {
-        let field = self.fields.0.get(name).ok_or_else(|| Fault::UnknownField(name.into()))?;
+        let field = self
+            .fields
+            .0
+            .get(name)
+            .ok_or_else(|| Fault::UnknownField(name.into()))?;
         let text = match value {
             Value::Text(text) if field.data_type == "Phone" && !text.trim().is_empty() => {
                 match phone(&text, self.country_code) {
@@ -63,7 +79,9 @@ impl<'a> Finish<'a> {
             },
         };
         match field.max_length {
-            Some(longest) if text.chars().count() > longest as usize => Ok(Err("it is longer than the field takes")),
+            Some(longest) if text.chars().count() > longest as usize => {
+                Ok(Err("it is longer than the field takes"))
+            }
             _ => Ok(Ok(Some(text))),
         }
     }
@@ -77,7 +95,10 @@ impl<'a> Finish<'a> {
     ///
     /// A local time in a gap moves forward, one that happens twice is the earlier of the two.
     pub fn utc(&self, at: &DateTime) -> String {
-        let zone = match at.offset_minutes.map(|minutes| Offset::from_seconds(i32::from(minutes) * 60)) {
+        let zone = match at
+            .offset_minutes
+            .map(|minutes| Offset::from_seconds(i32::from(minutes) * 60))
+        {
             Some(Ok(offset)) => TimeZone::fixed(offset),
             _ => self.zone.clone(),
         };
@@ -122,8 +143,15 @@ pub fn phone(text: &str, country_code: Option<&str>) -> Option<String> {
     Some(match country {
         Some(country) if international => match digits.strip_prefix(country) {
             Some(national) => format!("+{country}-{national}"),
-            None => match number.trim_start().trim_start_matches('+').split_once(['-', ' ', '(']) {
-                Some((other, rest)) if (1..=3).contains(&other.len()) && other.chars().all(|c| c.is_ascii_digit()) => {
+            None => match number
+                .trim_start()
+                .trim_start_matches('+')
+                .split_once(['-', ' ', '('])
+            {
+                Some((other, rest))
+                    if (1..=3).contains(&other.len())
+                        && other.chars().all(|c| c.is_ascii_digit()) =>
+                {
                     let national: String = rest.chars().filter(char::is_ascii_digit).collect();
                     format!("+{other}-{national}")
                 }
@@ -132,7 +160,9 @@ pub fn phone(text: &str, country_code: Option<&str>) -> Option<String> {
         },
         None if international => format!("+{digits}"),
         // North American numbers are often written with their country code and no plus sign.
-        Some("1") if digits.len() == 11 && digits.starts_with('1') => format!("+1-{}", &digits[1..]),
+        Some("1") if digits.len() == 11 && digits.starts_with('1') => {
+            format!("+1-{}", &digits[1..])
+        }
         // The 0 in front is the domestic trunk prefix nearly everywhere; Italian numbers keep it abroad.
         Some(country) if country != "39" => {
             format!("+{country}-{}", digits.strip_prefix('0').unwrap_or(&digits))

@@ -9,7 +9,10 @@ use crate::flow::{ActivityType, Direction, Event, Grants, Status};
 use crate::leadsquared::LeadField;
 
 fn account() -> Account {
-    toml::from_str("id = \"a\"\nname = \"A\"\napi = \"http://127.0.0.1:1\"\ntime_zone = \"America/New_York\"").unwrap()
+    toml::from_str(
+        "id = \"a\"\nname = \"A\"\napi = \"http://127.0.0.1:1\"\ntime_zone = \"America/New_York\"",
+    )
+    .unwrap()
 }
 
 fn flow(entity: Entity) -> Flow {
@@ -24,8 +27,10 @@ fn flow(entity: Entity) -> Flow {
         entity,
         lead_behaviour: Behaviour::Capture,
         activity_behaviour: Behaviour::Capture,
-        activity: (entity == Entity::Activity)
-            .then(|| ActivityType { code: 205, key_field: "mx_Custom_1".into() }),
+        activity: (entity == Entity::Activity).then(|| ActivityType {
+            code: 205,
+            key_field: "mx_Custom_1".into(),
+        }),
         primary_search_field: "mx_MRN".into(),
         secondary_search_field: Some("EmailAddress".into()),
         lead_source: Some("EHR".into()),
@@ -39,19 +44,24 @@ fn flow(entity: Entity) -> Flow {
 }
 
 fn fields() -> Fields {
-    [("mx_MRN", "Text", Some(20)), ("EmailAddress", "Email", None), ("FirstName", "Text", None), ("Phone", "Phone", None)]
-        .into_iter()
-        .map(|(name, data_type, max_length)| LeadField {
-            schema_name: name.into(),
-            data_type: data_type.into(),
-            max_length,
-            display_name: name.into(),
-            is_mandatory: false,
-            is_unique: false,
-            is_locked_after_create: false,
-            options: Vec::new(),
-        })
-        .collect()
+    [
+        ("mx_MRN", "Text", Some(20)),
+        ("EmailAddress", "Email", None),
+        ("FirstName", "Text", None),
+        ("Phone", "Phone", None),
+    ]
+    .into_iter()
+    .map(|(name, data_type, max_length)| LeadField {
+        schema_name: name.into(),
+        data_type: data_type.into(),
+        max_length,
+        display_name: name.into(),
+        is_mandatory: false,
+        is_unique: false,
+        is_locked_after_create: false,
+        options: Vec::new(),
+    })
+    .collect()
 }
 
 fn release() -> Release {
@@ -66,12 +76,22 @@ fn release() -> Release {
 }
 
 fn text(target: &str, value: &str) -> Assignment {
-    Assignment { target: target.into(), value: Value::Text(value.into()) }
+    Assignment {
+        target: target.into(),
+        value: Value::Text(value.into()),
+    }
 }
 
 /// Plans `write` and writes the plan, or the fault, as text.
 fn check(entity: Entity, write: Write) -> String {
-    let planned = plan(&account(), &flow(entity), &release(), &fields(), &"m".into(), write);
+    let planned = plan(
+        &account(),
+        &flow(entity),
+        &release(),
+        &fields(),
+        &"m".into(),
+        write,
+    );
     let plan = match planned {
         Ok(plan) => plan,
         Err(fault) => return format!("{}: {fault}", fault.code()),
@@ -85,7 +105,12 @@ fn check(entity: Entity, write: Write) -> String {
     let mut lines = vec![
         format!(
             "search {}",
-            plan.lead.search.iter().map(|by| format!("{}={}", by.field, by.value)).collect::<Vec<_>>().join(" then ")
+            plan.lead
+                .search
+                .iter()
+                .map(|by| format!("{}={}", by.field, by.value))
+                .collect::<Vec<_>>()
+                .join(" then ")
         ),
         format!("write {}", attributes(&plan.lead.attributes)),
         format!("on create {}", attributes(&plan.lead.on_create)),
@@ -100,13 +125,21 @@ fn check(entity: Entity, write: Write) -> String {
             attributes(&activity.fields)
         ));
     }
-    lines.extend(plan.left_out.iter().map(|left| format!("left out {}: {}", left.field, left.why)));
+    lines.extend(
+        plan.left_out
+            .iter()
+            .map(|left| format!("left out {}: {}", left.field, left.why)),
+    );
     lines.join("\n")
 }
 
 #[test]
 fn a_target_is_written_to_the_field_it_is_bound_to() {
-    let lead = vec![text("mrn", "0042"), text("FirstName", "Odalys"), text("Phone", "(617) 555-0142")];
+    let lead = vec![
+        text("mrn", "0042"),
+        text("FirstName", "Odalys"),
+        text("Phone", "(617) 555-0142"),
+    ];
     insta::assert_snapshot!(check(Entity::Lead, Write { lead, ..Write::default() }), @r"
     search mx_MRN=0042
     write mx_MRN=0042 FirstName=Odalys Phone=+1-6175550142
@@ -177,8 +210,14 @@ fn an_activity_has_a_key_even_without_one_from_the_mapping() {
         key: key.map(str::to_owned),
         kind: None,
         note: None,
-        at: Some(DateTime { at: datetime(2026, 11, 2, 9, 30, 0, 0), offset_minutes: None }),
-        fields: vec![text("Status", "Booked"), text("mx_Custom_1", "not from here")],
+        at: Some(DateTime {
+            at: datetime(2026, 11, 2, 9, 30, 0, 0),
+            offset_minutes: None,
+        }),
+        fields: vec![
+            text("Status", "Booked"),
+            text("mx_Custom_1", "not from here"),
+        ],
     };
     let write = Write {
         lead: vec![text("mrn", "0042")],
@@ -200,22 +239,43 @@ fn local_times_become_utc() {
     let finish = Finish::new(&account, &flow, &fields);
     let utc = |at, offset_minutes| finish.utc(&DateTime { at, offset_minutes });
     // The flow's zone, in summer and in winter.
-    assert_eq!(utc(datetime(2026, 7, 1, 9, 0, 0, 0), None), "2026-07-01 13:00:00");
-    assert_eq!(utc(datetime(2026, 12, 1, 9, 0, 0, 0), None), "2026-12-01 14:00:00");
+    assert_eq!(
+        utc(datetime(2026, 7, 1, 9, 0, 0, 0), None),
+        "2026-07-01 13:00:00"
+    );
+    assert_eq!(
+        utc(datetime(2026, 12, 1, 9, 0, 0, 0), None),
+        "2026-12-01 14:00:00"
+    );
     // The sender's own offset stands over it.
-    assert_eq!(utc(datetime(2026, 7, 1, 9, 0, 0, 0), Some(330)), "2026-07-01 03:30:00");
+    assert_eq!(
+        utc(datetime(2026, 7, 1, 9, 0, 0, 0), Some(330)),
+        "2026-07-01 03:30:00"
+    );
     // In the gap of March the clock moves forward; of the two in November the earlier is taken.
-    assert_eq!(utc(datetime(2026, 3, 8, 2, 30, 0, 0), None), "2026-03-08 07:30:00");
-    assert_eq!(utc(datetime(2026, 11, 1, 1, 30, 0, 0), None), "2026-11-01 05:30:00");
+    assert_eq!(
+        utc(datetime(2026, 3, 8, 2, 30, 0, 0), None),
+        "2026-03-08 07:30:00"
+    );
+    assert_eq!(
+        utc(datetime(2026, 11, 1, 1, 30, 0, 0), None),
+        "2026-11-01 05:30:00"
+    );
 }
 
 #[test]
 fn a_birth_date_stays_a_date() {
     let (account, flow, fields) = (account(), flow(Entity::Lead), fields());
     let finish = Finish::new(&account, &flow, &fields);
-    assert_eq!(finish.activity_value(Value::Date(date(1984, 2, 19))), Ok(Some("1984-02-19".into())));
+    assert_eq!(
+        finish.activity_value(Value::Date(date(1984, 2, 19))),
+        Ok(Some("1984-02-19".into()))
+    );
     assert_eq!(finish.activity_value(Value::Clear), Ok(None));
-    assert_eq!(finish.activity_value(Value::Choices(vec!["A".into(), "B".into()])), Ok(Some("A;B".into())));
+    assert_eq!(
+        finish.activity_value(Value::Choices(vec!["A".into(), "B".into()])),
+        Ok(Some("A;B".into()))
+    );
 }
 
 #[test]

@@ -24,18 +24,22 @@ struct Page {
 impl Fault {
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Fault::NotFound => {
-                (StatusCode::NOT_FOUND, "Not here", "There is nothing at this address; it may have been deleted by age.")
-            }
+            Fault::NotFound => (
+                StatusCode::NOT_FOUND,
+                "Not here",
+                "There is nothing at this address; it may have been deleted by age.",
+            ),
             Fault::BadQuery(text) => (StatusCode::BAD_REQUEST, "The address has a fault", text),
             Fault::Store(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store does not answer",
                 "Messages are not taken either while it is gone. The host's log says why; try again in a moment.",
             ),
-            Fault::Template(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be made", "The host's log says why.")
-            }
+            Fault::Template(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "This page could not be made",
+                "The host's log says why.",
+            ),
         }
     }
 
@@ -43,7 +47,11 @@ impl Fault {
     pub fn json(self) -> Response {
         let (status, title, text) = self.parts();
         self.log();
-        (status, axum::Json(serde_json::json!({ "error": { "title": title, "text": text } }))).into_response()
+        (
+            status,
+            axum::Json(serde_json::json!({ "error": { "title": title, "text": text } })),
+        )
+            .into_response()
     }
 
     fn log(&self) {
@@ -71,7 +79,9 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let (status, title, text) = self.parts();
         self.log();
-        let page = Page { title, text }.render().unwrap_or_else(|_| text.to_owned());
+        let page = Page { title, text }
+            .render()
+            .unwrap_or_else(|_| text.to_owned());
         (status, Html(page)).into_response()
     }
 }

@@ -39,7 +39,11 @@ impl Params {
                 "state is one of queued, running, waiting, parked, delivered, skipped and dead",
             ))?),
         };
-        Ok(Filter { account: None, flow: self.flow.as_deref().map(FlowId::from), state })
+        Ok(Filter {
+            account: None,
+            flow: self.flow.as_deref().map(FlowId::from),
+            state,
+        })
     }
 
     fn before(&self) -> Option<MessageId> {
@@ -50,12 +54,18 @@ impl Params {
     fn address(&self, state: Option<&str>, before: Option<&str>, rows: bool) -> String {
         let parts = [
             state.map(|state| format!("state={state}")),
-            self.flow.as_ref().map(|flow| format!("flow={}", encoded(flow))),
+            self.flow
+                .as_ref()
+                .map(|flow| format!("flow={}", encoded(flow))),
             before.map(|before| format!("before={}", encoded(before))),
             rows.then(|| "rows=1".to_owned()),
         ];
         let query = parts.into_iter().flatten().collect::<Vec<_>>().join("&");
-        if query.is_empty() { "/messages".into() } else { format!("/messages?{query}") }
+        if query.is_empty() {
+            "/messages".into()
+        } else {
+            format!("/messages?{query}")
+        }
     }
 }
 
@@ -133,9 +143,16 @@ struct ShowPage {
 }
 
 /// The list as a page, or only its rows.
-pub async fn list(State(pipeline): State<Arc<Pipeline>>, query: Query<Params>) -> Result<Html<String>, Fault> {
+pub async fn list(
+    State(pipeline): State<Arc<Pipeline>>,
+    query: Query<Params>,
+) -> Result<Html<String>, Fault> {
     let Query(params) = query;
-    let page = pipeline.store.journal().list(&params.filter()?, params.before().as_ref(), PAGE).await?;
+    let page = pipeline
+        .store
+        .journal()
+        .list(&params.filter()?, params.before().as_ref(), PAGE)
+        .await?;
     let configuration = pipeline.configuration();
     let mut choices = vec![Choice {
         label: "All",
@@ -145,19 +162,31 @@ pub async fn list(State(pipeline): State<Arc<Pipeline>>, query: Query<Params>) -
     }];
     if params.rows.is_none() {
         let counts = counts(&pipeline).await?;
-        choices.extend(journal::State::ALL.map(|state| Choice {
-            label: state.as_str(),
-            address: params.address(Some(state.as_str()), None, false),
-            chosen: params.state.as_deref() == Some(state.as_str()),
-            count: counts.iter().find(|(counted, _)| *counted == state).map(|(_, count)| *count).filter(|count| *count > 0),
+        choices.extend(journal::State::ALL.map(|state| {
+            Choice {
+                label: state.as_str(),
+                address: params.address(Some(state.as_str()), None, false),
+                chosen: params.state.as_deref() == Some(state.as_str()),
+                count: counts
+                    .iter()
+                    .find(|(counted, _)| *counted == state)
+                    .map(|(_, count)| *count)
+                    .filter(|count| *count > 0),
+            }
         }));
     }
     let rendered = ListPage {
         choices,
-        messages: page.rows.into_iter().map(|message| line(&pipeline, message)).collect(),
+        messages: page
+            .rows
+            .into_iter()
+            .map(|message| line(&pipeline, message))
+            .collect(),
         newest: params.before.is_none(),
         refresh: params.address(params.state.as_deref(), None, true),
-        older: page.next.map(|next| params.address(params.state.as_deref(), Some(next.as_str()), false)),
+        older: page
+            .next
+            .map(|next| params.address(params.state.as_deref(), Some(next.as_str()), false)),
         channels: configuration
             .channels
             .iter()
@@ -165,7 +194,11 @@ pub async fn list(State(pipeline): State<Arc<Pipeline>>, query: Query<Params>) -
             .collect::<Vec<_>>()
             .join(", "),
     };
-    Ok(Html(if params.rows.is_some() { rendered.as_rows().render()? } else { rendered.render()? }))
+    Ok(Html(if params.rows.is_some() {
+        rendered.as_rows().render()?
+    } else {
+        rendered.render()?
+    }))
 }
 
 /// The list as JSON.
@@ -173,7 +206,11 @@ pub async fn list_json(State(pipeline): State<Arc<Pipeline>>, query: Query<Param
     let Query(params) = query;
     let read = async {
         let limit = params.limit.unwrap_or(PAGE).clamp(1, MOST);
-        let page = pipeline.store.journal().list(&params.filter()?, params.before().as_ref(), limit).await?;
+        let page = pipeline
+            .store
+            .journal()
+            .list(&params.filter()?, params.before().as_ref(), limit)
+            .await?;
         Ok(json!({
             "messages": page.rows.iter().map(message_json).collect::<Vec<_>>(),
             "next": page.next.map(|next| next.to_string()),
@@ -183,7 +220,10 @@ pub async fn list_json(State(pipeline): State<Arc<Pipeline>>, query: Query<Param
 }
 
 /// One message as a page.
-pub async fn show(State(pipeline): State<Arc<Pipeline>>, params: RawPathParams) -> Result<Html<String>, Fault> {
+pub async fn show(
+    State(pipeline): State<Arc<Pipeline>>,
+    params: RawPathParams,
+) -> Result<Html<String>, Fault> {
     let view = find(&pipeline, &params).await?;
     let mut message = line(&pipeline, view.message);
     for (delivery, seen) in message.deliveries.iter_mut().zip(view.deliveries) {
@@ -205,7 +245,9 @@ pub async fn show(State(pipeline): State<Arc<Pipeline>>, params: RawPathParams) 
                 kind: operation.kind.as_str(),
                 state: operation.state.as_str(),
                 target: match operation.state {
-                    journal::OperationState::Done { target: Some(target) } => target,
+                    journal::OperationState::Done {
+                        target: Some(target),
+                    } => target,
                     _ => String::new(),
                 },
             })
@@ -218,7 +260,12 @@ pub async fn show(State(pipeline): State<Arc<Pipeline>>, params: RawPathParams) 
 pub async fn show_json(State(pipeline): State<Arc<Pipeline>>, params: RawPathParams) -> Response {
     answer(find(&pipeline, &params).await.map(|view| {
         let mut message = message_json(&view.message);
-        for (delivery, seen) in message["deliveries"].as_array_mut().into_iter().flatten().zip(&view.deliveries) {
+        for (delivery, seen) in message["deliveries"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+            .zip(&view.deliveries)
+        {
             delivery["history"] = seen
                 .attempts
                 .iter()
@@ -255,7 +302,10 @@ pub async fn counts_json(State(pipeline): State<Arc<Pipeline>>) -> Response {
 }
 
 async fn counts(pipeline: &Pipeline) -> Result<Vec<(journal::State, u64)>, Fault> {
-    let mut totals: Vec<(journal::State, u64)> = journal::State::ALL.iter().map(|state| (*state, 0)).collect();
+    let mut totals: Vec<(journal::State, u64)> = journal::State::ALL
+        .iter()
+        .map(|state| (*state, 0))
+        .collect();
     for account in pipeline.configuration().accounts() {
         for counted in pipeline.store.journal().counts(account).await? {
             if let Some((_, total)) = totals.iter_mut().find(|(state, _)| *state == counted.state) {
@@ -267,7 +317,11 @@ async fn counts(pipeline: &Pipeline) -> Result<Vec<(journal::State, u64)>, Fault
 }
 
 async fn find(pipeline: &Pipeline, params: &RawPathParams) -> Result<MessageView, Fault> {
-    let id = params.iter().find(|(name, _)| *name == "id").map(|(_, id)| MessageId::from(id)).ok_or(Fault::NotFound)?;
+    let id = params
+        .iter()
+        .find(|(name, _)| *name == "id")
+        .map(|(_, id)| MessageId::from(id))
+        .ok_or(Fault::NotFound)?;
     for account in pipeline.configuration().accounts() {
         if let Some(view) = pipeline.store.journal().message(account, &id).await? {
             return Ok(view);
@@ -278,7 +332,11 @@ async fn find(pipeline: &Pipeline, params: &RawPathParams) -> Result<MessageView
 
 fn answer(read: Result<Value, Fault>) -> Response {
     match read {
-        Ok(value) => ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response(),
+        Ok(value) => (
+            [(header::CONTENT_TYPE, "application/json")],
+            value.to_string(),
+        )
+            .into_response(),
         Err(fault) => fault.json(),
     }
 }
@@ -288,7 +346,11 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
     MessageLine {
         id: message.id.to_string(),
         received: utc(message.received_at_ms),
-        event: if message.event.is_empty() { "unreadable".into() } else { message.event },
+        event: if message.event.is_empty() {
+            "unreadable".into()
+        } else {
+            message.event
+        },
         control_id: message.control_id,
         sender: message.sender.replace('|', " "),
         channel: message.channel.to_string(),
@@ -299,9 +361,10 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
             .deliveries
             .into_iter()
             .map(|delivery| DeliveryLine {
-                flow: configuration
-                    .route(&delivery.flow)
-                    .map_or_else(|| delivery.flow.to_string(), |route| route.flow.name.clone()),
+                flow: configuration.route(&delivery.flow).map_or_else(
+                    || delivery.flow.to_string(),
+                    |route| route.flow.name.clone(),
+                ),
                 why: why(&delivery),
                 written: written(&delivery).join(", "),
                 id: delivery.id.to_string(),

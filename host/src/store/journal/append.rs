@@ -425,7 +425,10 @@ pub(in crate::store) fn look_up(script: &mut Script, entry: &Entry, second: bool
         return Part::default();
     };
     let key = duplicate.key(second);
-    script.one(&KNOWN_IDENTITY, vec![(&entry.account).into(), (&key).into()])
+    script.one(
+        &KNOWN_IDENTITY,
+        vec![(&entry.account).into(), (&key).into()],
+    )
 }
 
 /// What to do after [`look_up`]: a verdict, or statements that note the entry under one of its keys.
