@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::load::{registration, send};
 use crate::site::Bench;
 
-pub async fn run() -> anyhow::Result<Value> {
+pub(crate) async fn run() -> anyhow::Result<Value> {
     Ok(json!({
         "no_latency": through(20_000, Duration::ZERO).await?,
         "latency_100_ms": through(6_000, Duration::from_millis(100)).await?,

@@ -12,7 +12,7 @@ use crate::site::Bench;
 /// How long the bare loop runs.
 const BARE: Duration = Duration::from_secs(3);
 
-pub async fn run() -> anyhow::Result<Value> {
+pub(crate) async fn run() -> anyhow::Result<Value> {
     let mut figures = serde_json::Map::new();
     let mut sync_method = Value::Null;
     for (connections, count) in [(1, 3_000), (8, 15_000), (64, 50_000)] {

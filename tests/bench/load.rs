@@ -12,15 +12,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Times of single answers, sorted.
-pub struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    pub fn new(mut times: Vec<Duration>) -> Self {
+    pub(crate) fn new(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         Self(times)
     }
 
-    pub fn quantile(&self, share: f64) -> Duration {
+    pub(crate) fn quantile(&self, share: f64) -> Duration {
         let last = self.0.len().saturating_sub(1);
         self.0
             .get((last as f64 * share) as usize)
@@ -28,17 +28,17 @@ impl Times {
             .unwrap_or_default()
     }
 
-    pub fn json_us(&self) -> Value {
+    pub(crate) fn json_us(&self) -> Value {
         json!({ "p50_us": micros(self.quantile(0.5)), "p99_us": micros(self.quantile(0.99)) })
     }
 }
 
-pub fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e7).round() / 10.0
 }
 
 /// Sends `count` messages over `connections`, each made by `message` from its number.
-pub async fn send(
+pub(crate) async fn send(
     to: SocketAddr,
     connections: usize,
     count: usize,
@@ -72,7 +72,7 @@ pub async fn send(
 }
 
 /// A registration of about 2 KB, a new patient for each number.
-pub fn registration(number: usize) -> String {
+pub(crate) fn registration(number: usize) -> String {
     let filler = "^^^".repeat(20);
     let mut text = format!(
         "MSH|^~\\&|BENCH|CLINIC|LIG|LSQ|20261120093000||ADT^A04^ADT_A01|B{number:07}|P|2.5.1\r\

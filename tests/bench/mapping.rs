@@ -14,7 +14,7 @@ use crate::load::{Times, registration};
 
 const RUNS: usize = 5_000;
 
-pub async fn run() -> anyhow::Result<Value> {
+pub(crate) async fn run() -> anyhow::Result<Value> {
     let artefacts = tempfile::tempdir()?;
     let document = Document::parse(&document()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let started = Instant::now();

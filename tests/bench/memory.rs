@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::site::Bench;
 
-pub async fn run() -> anyhow::Result<Value> {
+pub(crate) async fn run() -> anyhow::Result<Value> {
     let mut bench = Bench::start(0, 5_000, Duration::ZERO).await?;
     bench.host.take().context("the host runs")?.stop()?;
     let host = bench.site.start().await?;

@@ -9,15 +9,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// A host and the simulator that it writes to.
-pub struct Bench {
-    pub site: Site,
-    pub simulator: Handle,
-    pub host: Option<Process>,
+pub(crate) struct Bench {
+    pub(crate) site: Site,
+    pub(crate) simulator: Handle,
+    pub(crate) host: Option<Process>,
 }
 
 impl Bench {
     /// Starts both; `calls` is the account's budget in a window of `window_ms`, 0 for none.
-    pub async fn start(calls: u32, window_ms: u64, latency: Duration) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        calls: u32,
+        window_ms: u64,
+        latency: Duration,
+    ) -> anyhow::Result<Self> {
         let settings = Settings {
             rate_limit: None,
             latency,

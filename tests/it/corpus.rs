@@ -40,7 +40,10 @@ fn corpus() -> Option<Vec<PathBuf>> {
         .join("../shared/corpus/microsoft+FHIR-Converter/data/SampleData/Hl7v2");
     let Ok(entries) = std::fs::read_dir(&folder) else {
         assert!(!ligature_tests::in_ci(), "{} is missing", folder.display());
-        ligature_tests::say(&format!("not run: the sample messages are not at {}", folder.display()));
+        ligature_tests::say(&format!(
+            "not run: the sample messages are not at {}",
+            folder.display()
+        ));
         return None;
     };
     let mut files: Vec<PathBuf> = entries
@@ -58,9 +61,17 @@ struct Clinic {
 }
 
 async fn clinic() -> anyhow::Result<Clinic> {
-    let settings = Settings { rate_limit: None, ..Settings::default() };
+    let settings = Settings {
+        rate_limit: None,
+        ..Settings::default()
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let simulator = Simulator::start(listener, settings, &TaskTracker::new(), CancellationToken::new())?;
+    let simulator = Simulator::start(
+        listener,
+        settings,
+        &TaskTracker::new(),
+        CancellationToken::new(),
+    )?;
     let site = Site::new(None)?;
     let mut setup = format!(
         "[account]\nid = \"clinic\"\nname = \"Clinic\"\napi = \"{}\"\nrate_plan = {{ calls = 0, window_ms = 5000 }}\n\
@@ -71,7 +82,9 @@ async fn clinic() -> anyhow::Result<Clinic> {
     for (event, entity) in FLOWS {
         let rest = match entity {
             "lead" => "mapping = \"adt-a04-lead.toml\"",
-            _ => "mapping = \"siu-s12-activity.toml\"\nactivity = { code = 205, key_field = \"mx_Custom_1\" }",
+            _ => {
+                "mapping = \"siu-s12-activity.toml\"\nactivity = { code = 205, key_field = \"mx_Custom_1\" }"
+            }
         };
         setup.push_str(&format!(
             "\n[[flows]]\nid = \"{event}\"\nname = \"{event}\"\ndirection = \"ehr-to-leadsquared\"\nchannel = \"ehr\"\n\
@@ -82,12 +95,19 @@ async fn clinic() -> anyhow::Result<Clinic> {
         &[
             ("setup.toml", &setup),
             ("adt-a04-lead.toml", &quickstart("adt-a04-lead.toml")?),
-            ("siu-s12-activity.toml", &quickstart("siu-s12-activity.toml")?),
+            (
+                "siu-s12-activity.toml",
+                &quickstart("siu-s12-activity.toml")?,
+            ),
         ],
         (&simulator.keys().access_key, &simulator.keys().secret_key),
     )?;
     let host = site.start().await?;
-    Ok(Clinic { site, simulator, _host: host })
+    Ok(Clinic {
+        site,
+        simulator,
+        _host: host,
+    })
 }
 
 /// Waits until every delivery came to its end, then holds the simulator and the journal against the table.
@@ -95,42 +115,77 @@ async fn verify(clinic: &Clinic, sent: usize) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         let counts = clinic.site.json("/api/v1/counts").await?;
-        let open: u64 =
-            ["queued", "running", "waiting"].iter().filter_map(|state| counts["deliveries"][state].as_u64()).sum();
+        let open: u64 = ["queued", "running", "waiting"]
+            .iter()
+            .filter_map(|state| counts["deliveries"][state].as_u64())
+            .sum();
         if open == 0 {
             break;
         }
-        ensure!(started.elapsed() < Duration::from_secs(60), "still open: {counts}");
+        ensure!(
+            started.elapsed() < Duration::from_secs(60),
+            "still open: {counts}"
+        );
         sleep(Duration::from_millis(20)).await;
     }
     let leads = clinic.simulator.leads();
-    let mrns: Vec<&str> = leads.iter().filter_map(|lead| lead.values.get("mx_MRN").map(String::as_str)).collect();
+    let mrns: Vec<&str> = leads
+        .iter()
+        .filter_map(|lead| lead.values.get("mx_MRN").map(String::as_str))
+        .collect();
     ensure!(mrns.len() == leads.len(), "a lead without MRN");
-    ensure!(mrns.iter().copied().collect::<BTreeSet<_>>() == BTreeSet::from(LEADS), "leads {mrns:?}");
+    ensure!(
+        mrns.iter().copied().collect::<BTreeSet<_>>() == BTreeSet::from(LEADS),
+        "leads {mrns:?}"
+    );
     ensure!(mrns.len() == LEADS.len(), "leads twice: {mrns:?}");
 
-    let of_lead: BTreeMap<&str, &str> = leads.iter().zip(mrns).map(|(lead, mrn)| (lead.id.as_str(), mrn)).collect();
+    let of_lead: BTreeMap<&str, &str> = leads
+        .iter()
+        .zip(mrns)
+        .map(|(lead, mrn)| (lead.id.as_str(), mrn))
+        .collect();
     let activities: Vec<(String, &str)> = clinic
         .simulator
         .activities()
         .iter()
         .map(|activity| {
-            let key = activity.values.get("mx_Custom_1").cloned().unwrap_or_default();
-            (key, of_lead.get(activity.lead.as_str()).copied().unwrap_or("nobody"))
+            let key = activity
+                .values
+                .get("mx_Custom_1")
+                .cloned()
+                .unwrap_or_default();
+            (
+                key,
+                of_lead
+                    .get(activity.lead.as_str())
+                    .copied()
+                    .unwrap_or("nobody"),
+            )
         })
         .collect();
-    let expected: Vec<(String, &str)> = ACTIVITIES.iter().map(|(key, mrn)| ((*key).to_owned(), *mrn)).collect();
+    let expected: Vec<(String, &str)> = ACTIVITIES
+        .iter()
+        .map(|(key, mrn)| ((*key).to_owned(), *mrn))
+        .collect();
     ensure!(activities == expected, "activities {activities:?}");
 
     let page = clinic.site.json("/api/v1/messages?limit=500").await?;
     let messages = page["messages"].as_array().context("messages")?;
-    ensure!(messages.len() == sent, "{} messages in the journal, {sent} sent", messages.len());
+    ensure!(
+        messages.len() == sent,
+        "{} messages in the journal, {sent} sent",
+        messages.len()
+    );
     let taken: BTreeSet<&str> = FLOWS.iter().map(|(event, _)| *event).collect();
     for message in messages {
         let deliveries = message["deliveries"].as_array().context("deliveries")?;
         let event = message["event"].as_str().context("event")?;
         if taken.contains(event) {
-            ensure!(deliveries.len() == 1 && deliveries[0]["state"] == "delivered", "{message}");
+            ensure!(
+                deliveries.len() == 1 && deliveries[0]["state"] == "delivered",
+                "{message}"
+            );
         } else {
             ensure!(deliveries.is_empty(), "{message}");
             let reason = message["reason"].as_str().unwrap_or_default();
@@ -151,7 +206,11 @@ async fn our_sender_delivers_every_public_message() -> anyhow::Result<()> {
         .args(["--to", &clinic.site.mllp.to_string(), "--json"])
         .output()?;
     let text = String::from_utf8(sent.stdout)?;
-    ensure!(sent.status.success(), "{text}\n{}", String::from_utf8_lossy(&sent.stderr));
+    ensure!(
+        sent.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&sent.stderr)
+    );
     verify(&clinic, files.len()).await
 }
 
@@ -164,8 +223,16 @@ async fn every_public_message_gets_one_answer_with_its_own_control_id() -> anyho
         let bytes = std::fs::read(file)?;
         let answer = client.exchange(&bytes).await?;
         let control_id = field(&bytes, b"MSH", 10).context("MSH-10")?;
-        ensure!(field(&answer, b"MSA", 1) == Some(b"AA".to_vec()), "{}", file.display());
-        ensure!(field(&answer, b"MSA", 2) == Some(control_id), "{}: a foreign MSA-2", file.display());
+        ensure!(
+            field(&answer, b"MSA", 1) == Some(b"AA".to_vec()),
+            "{}",
+            file.display()
+        );
+        ensure!(
+            field(&answer, b"MSA", 2) == Some(control_id),
+            "{}: a foreign MSA-2",
+            file.display()
+        );
     }
     ensure!(client.is_silent().await, "more answers than messages");
     verify(&clinic, files.len()).await
@@ -178,12 +245,21 @@ async fn the_python_client_delivers_every_public_message() -> anyhow::Result<()>
     let python = ligature_tests::python_with(&["hl7==0.4.5"])?;
     for file in &files {
         let sent = Command::new(python.join("bin/mllp_send"))
-            .args(["--loose", "--port", &clinic.site.mllp.port().to_string(), "--file"])
+            .args([
+                "--loose",
+                "--port",
+                &clinic.site.mllp.port().to_string(),
+                "--file",
+            ])
             .arg(file)
             .arg("127.0.0.1")
             .output()?;
         let text = String::from_utf8_lossy(&sent.stdout);
-        ensure!(sent.status.success() && text.contains("MSA|AA|"), "{}: {text}", file.display());
+        ensure!(
+            sent.status.success() && text.contains("MSA|AA|"),
+            "{}: {text}",
+            file.display()
+        );
     }
     verify(&clinic, files.len()).await
 }
@@ -192,7 +268,11 @@ async fn the_python_client_delivers_every_public_message() -> anyhow::Result<()>
 fn field(message: &[u8], name: &[u8], number: usize) -> Option<Vec<u8>> {
     let text = message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message);
     let separator = *text.get(3)?;
-    let line = text.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| line.starts_with(name))?;
+    let line = text
+        .split(|byte| matches!(byte, b'\r' | b'\n'))
+        .find(|line| line.starts_with(name))?;
     let shift = usize::from(name == b"MSH");
-    line.split(|byte| *byte == separator).nth(number - shift).map(<[u8]>::to_vec)
+    line.split(|byte| *byte == separator)
+        .nth(number - shift)
+        .map(<[u8]>::to_vec)
 }

@@ -22,7 +22,12 @@ const SENDERS: usize = 8;
 const KILLS: usize = 30;
 
 /// The four events of one patient in the order sent, with what the appointment's status says after each.
-const EVENTS: [(&str, &str); 4] = [("A04", ""), ("S12", "Booked"), ("S14", "Started"), ("S15", "Cancelled")];
+const EVENTS: [(&str, &str); 4] = [
+    ("A04", ""),
+    ("S12", "Booked"),
+    ("S14", "Started"),
+    ("S15", "Cancelled"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_or_doubled_by_kills() -> anyhow::Result<()> {
@@ -37,7 +42,9 @@ async fn nothing_is_lost_or_doubled_by_kills_and_faults() -> anyhow::Result<()> 
         Fault::once(Kind::Drop, When::BeforeEffect).with_probability(0.03),
         Fault::once(Kind::BadGateway, When::AfterEffect).with_probability(0.02),
         Fault::once(Kind::Html, When::AfterEffect).with_probability(0.02),
-        Fault::once(Kind::Delay, When::AfterEffect).lasting(Duration::from_millis(1_500)).with_probability(0.01),
+        Fault::once(Kind::Delay, When::AfterEffect)
+            .lasting(Duration::from_millis(1_500))
+            .with_probability(0.01),
     ];
     run(None, &faults).await
 }
@@ -50,14 +57,24 @@ async fn nothing_is_lost_or_doubled_by_kills_on_postgresql() -> anyhow::Result<(
 
 async fn run(storage: Option<&str>, faults: &[Fault]) -> anyhow::Result<()> {
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    let settings = Settings { rate_limit: None, ..Settings::default() };
-    let simulator =
-        Simulator::start(TcpListener::bind("127.0.0.1:0").await?, settings, &tracker, stop.clone())?;
+    let settings = Settings {
+        rate_limit: None,
+        ..Settings::default()
+    };
+    let simulator = Simulator::start(
+        TcpListener::bind("127.0.0.1:0").await?,
+        settings,
+        &tracker,
+        stop.clone(),
+    )?;
     for fault in faults {
         simulator.inject(fault.clone());
     }
     let site = Site::new(storage)?;
-    let (lead, activity) = (quickstart("adt-a04-lead.toml")?, quickstart("siu-s12-activity.toml")?);
+    let (lead, activity) = (
+        quickstart("adt-a04-lead.toml")?,
+        quickstart("siu-s12-activity.toml")?,
+    );
     site.import(
         &[
             ("setup.toml", &setup(&simulator, &site)),
@@ -74,7 +91,10 @@ async fn run(storage: Option<&str>, faults: &[Fault]) -> anyhow::Result<()> {
     }
     let mut random = Random(0x5eed_0000_1234_5678);
     for kill in 0..KILLS {
-        let host = site.start().await.with_context(|| format!("start after kill {kill}"))?;
+        let host = site
+            .start()
+            .await
+            .with_context(|| format!("start after kill {kill}"))?;
         sleep(Duration::from_millis(50 + random.next() % 450)).await;
         host.kill();
     }
@@ -85,7 +105,11 @@ async fn run(storage: Option<&str>, faults: &[Fault]) -> anyhow::Result<()> {
         patients.extend(sent??);
     }
     simulator.clear_faults();
-    ensure!(patients.len() >= SENDERS, "only {} patients were sent", patients.len());
+    ensure!(
+        patients.len() >= SENDERS,
+        "only {} patients were sent",
+        patients.len()
+    );
     settled(&site).await?;
     host.stop()?;
     verify(&simulator, &patients)?;
@@ -94,7 +118,11 @@ async fn run(storage: Option<&str>, faults: &[Fault]) -> anyhow::Result<()> {
 }
 
 /// Sends patients until `done`, each message until it is acknowledged; returns their MRNs.
-async fn send(mllp: std::net::SocketAddr, sender: usize, done: Arc<AtomicBool>) -> anyhow::Result<Vec<String>> {
+async fn send(
+    mllp: std::net::SocketAddr,
+    sender: usize,
+    done: Arc<AtomicBool>,
+) -> anyhow::Result<Vec<String>> {
     let mut patients = Vec::new();
     let mut client: Option<Client> = None;
     while !done.load(Ordering::Relaxed) {
@@ -112,7 +140,10 @@ async fn send(mllp: std::net::SocketAddr, sender: usize, done: Arc<AtomicBool>) 
                 match open.exchange(message.as_bytes()).await {
                     Ok(answer) => {
                         let answer = String::from_utf8_lossy(&answer).into_owned();
-                        ensure!(answer.contains(&format!("|{mrn}-{position}")), "a foreign answer: {answer}");
+                        ensure!(
+                            answer.contains(&format!("|{mrn}-{position}")),
+                            "a foreign answer: {answer}"
+                        );
                         if answer.contains("MSA|AA|") {
                             break;
                         }
@@ -130,9 +161,13 @@ async fn send(mllp: std::net::SocketAddr, sender: usize, done: Arc<AtomicBool>) 
 
 fn message(event: &str, status: &str, mrn: &str, position: usize) -> String {
     let head = |kind: &str| {
-        format!("MSH|^~\\&|SEND|CLINIC|LIG|LSQ|20261120093{position}00||{kind}^{event}|{mrn}-{position}|P|2.5.1\r")
+        format!(
+            "MSH|^~\\&|SEND|CLINIC|LIG|LSQ|20261120093{position}00||{kind}^{event}|{mrn}-{position}|P|2.5.1\r"
+        )
     };
-    let pid = format!("PID|1||{mrn}^^^CLINIC^MR||Fenwick-{mrn}^Odalys||19840219|F|||1 Elm^^Boston^MA^02110\r");
+    let pid = format!(
+        "PID|1||{mrn}^^^CLINIC^MR||Fenwick-{mrn}^Odalys||19840219|F|||1 Elm^^Boston^MA^02110\r"
+    );
     match event {
         "A04" => format!("{}EVN|A04|20261120093000\r{pid}PV1|1|O\r", head("ADT")),
         _ => format!(
@@ -149,10 +184,17 @@ async fn settled(site: &Site) -> anyhow::Result<()> {
         let counts = site.json("/api/v1/counts").await?;
         let count = |state: &str| counts["deliveries"][state].as_u64().unwrap_or(0);
         if count("queued") + count("running") + count("waiting") == 0 {
-            ensure!(count("dead") == 0, "deliveries died: {counts}\n{}", site.log()?);
+            ensure!(
+                count("dead") == 0,
+                "deliveries died: {counts}\n{}",
+                site.log()?
+            );
             return Ok(());
         }
-        ensure!(started.elapsed() < Duration::from_secs(180), "still unfinished: {counts}");
+        ensure!(
+            started.elapsed() < Duration::from_secs(180),
+            "still unfinished: {counts}"
+        );
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -161,33 +203,69 @@ async fn settled(site: &Site) -> anyhow::Result<()> {
 fn verify(simulator: &Handle, patients: &[String]) -> anyhow::Result<()> {
     let mut leads: HashMap<String, Vec<String>> = HashMap::new();
     for lead in simulator.leads() {
-        leads.entry(lead.values.get("mx_MRN").cloned().unwrap_or_default()).or_default().push(lead.id.clone());
+        leads
+            .entry(lead.values.get("mx_MRN").cloned().unwrap_or_default())
+            .or_default()
+            .push(lead.id.clone());
     }
     let mut activities: HashMap<String, Vec<_>> = HashMap::new();
     for activity in simulator.activities() {
-        activities.entry(activity.values.get("mx_Custom_1").cloned().unwrap_or_default()).or_default().push(activity);
+        activities
+            .entry(
+                activity
+                    .values
+                    .get("mx_Custom_1")
+                    .cloned()
+                    .unwrap_or_default(),
+            )
+            .or_default()
+            .push(activity);
     }
     for mrn in patients {
         let lead = leads.get(mrn).map(Vec::as_slice).unwrap_or_default();
         ensure!(lead.len() == 1, "{mrn} has {} leads", lead.len());
-        let activity = activities.get(&format!("AP-{mrn}")).map(Vec::as_slice).unwrap_or_default();
-        ensure!(activity.len() == 1, "{mrn} has {} activities", activity.len());
+        let activity = activities
+            .get(&format!("AP-{mrn}"))
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        ensure!(
+            activity.len() == 1,
+            "{mrn} has {} activities",
+            activity.len()
+        );
         let activity = &activity[0];
-        ensure!(activity.lead == lead[0], "{mrn}: the activity is under another lead");
+        ensure!(
+            activity.lead == lead[0],
+            "{mrn}: the activity is under another lead"
+        );
         let status = activity.values.get("Status").map(String::as_str);
         ensure!(status == Some("Cancelled"), "{mrn} ended as {status:?}");
     }
-    ensure!(leads.len() == patients.len(), "{} leads for {} patients", leads.len(), patients.len());
+    ensure!(
+        leads.len() == patients.len(),
+        "{} leads for {} patients",
+        leads.len(),
+        patients.len()
+    );
 
     // A write may be repeated (the same values after an unknown outcome), but never after a later one.
     let mut reached: HashMap<String, usize> = HashMap::new();
     for write in simulator.writes() {
-        let Some(activity) = write.activity else { continue };
+        let Some(activity) = write.activity else {
+            continue;
+        };
         let body = String::from_utf8_lossy(&write.body).into_owned();
-        let step = EVENTS.iter().position(|(_, status)| !status.is_empty() && body.contains(status));
+        let step = EVENTS
+            .iter()
+            .position(|(_, status)| !status.is_empty() && body.contains(status));
         let step = step.context("a status that nobody sent")?;
         let last = reached.entry(activity).or_insert(step);
-        ensure!(step >= *last, "an activity went back from {} to {}", EVENTS[*last].1, EVENTS[step].1);
+        ensure!(
+            step >= *last,
+            "an activity went back from {} to {}",
+            EVENTS[*last].1,
+            EVENTS[step].1
+        );
         *last = step;
     }
     Ok(())

@@ -14,11 +14,24 @@ fn demo(args: &[&str]) -> Command {
 
 /// Runs the demo to its end on free ports; returns its lines.
 fn once(args: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let free = ["--mllp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--leadsquared-addr", "127.0.0.1:0"];
+    let free = [
+        "--mllp-addr",
+        "127.0.0.1:0",
+        "--http-addr",
+        "127.0.0.1:0",
+        "--leadsquared-addr",
+        "127.0.0.1:0",
+    ];
     let output = demo(&[&["--once", "--json"], &free[..], args].concat()).output()?;
     let text = String::from_utf8(output.stdout)?;
-    ensure!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    text.lines().map(|line| serde_json::from_str(line).context("a line that is not JSON")).collect()
+    ensure!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text.lines()
+        .map(|line| serde_json::from_str(line).context("a line that is not JSON"))
+        .collect()
 }
 
 #[test]
@@ -26,14 +39,27 @@ fn every_sample_arrives() -> anyhow::Result<()> {
     let lines = once(&[])?;
     let (addresses, messages) = lines.split_first().context("no output")?;
     for key in ["mllp", "http", "leadsquared", "access_key", "secret_key"] {
-        ensure!(addresses[key].is_string(), "the first line has no {key}: {addresses}");
+        ensure!(
+            addresses[key].is_string(),
+            "the first line has no {key}: {addresses}"
+        );
     }
     ensure!(messages.len() >= 2, "only {} messages", messages.len());
     for message in messages {
         // CA where the sample asks for enhanced mode.
-        ensure!(["AA", "CA"].iter().any(|code| message["acknowledgement"] == *code), "{message}");
+        ensure!(
+            ["AA", "CA"]
+                .iter()
+                .any(|code| message["acknowledgement"] == *code),
+            "{message}"
+        );
         ensure!(message["state"] == "delivered", "{message}");
-        ensure!(message["written"].as_array().is_some_and(|written| !written.is_empty()), "{message}");
+        ensure!(
+            message["written"]
+                .as_array()
+                .is_some_and(|written| !written.is_empty()),
+            "{message}"
+        );
     }
     Ok(())
 }
@@ -42,11 +68,19 @@ fn every_sample_arrives() -> anyhow::Result<()> {
 fn a_second_start_on_the_same_data_is_no_duplicate() -> anyhow::Result<()> {
     let data = tempfile::tempdir()?;
     let folder = data.path().to_str().context("a plain path")?;
-    let count = |lines: Vec<Value>| lines.iter().filter(|line| line["state"] == "delivered").count();
+    let count = |lines: Vec<Value>| {
+        lines
+            .iter()
+            .filter(|line| line["state"] == "delivered")
+            .count()
+    };
     let first = count(once(&["--data", folder])?);
     // The simulator starts empty again, so that every id that the store knows is stale.
     let second = count(once(&["--data", folder])?);
-    ensure!(first == second && first > 0, "{first} delivered at first, then {second}");
+    ensure!(
+        first == second && first > 0,
+        "{first} delivered at first, then {second}"
+    );
     Ok(())
 }
 
@@ -57,14 +91,26 @@ fn a_port_given_by_flag_that_is_taken_is_an_error() -> anyhow::Result<()> {
     let output = demo(&["--once", "--mllp-addr", &address]).output()?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1), "{:?}", output.status);
-    ensure!(text.contains("--mllp-addr") && text.contains(&address), "{text}");
+    ensure!(
+        text.contains("--mllp-addr") && text.contains(&address),
+        "{text}"
+    );
     Ok(())
 }
 
 #[test]
 fn one_more_can_be_sent_to_a_demo_that_keeps_running() -> anyhow::Result<()> {
-    let free = ["--mllp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--leadsquared-addr", "127.0.0.1:0"];
-    let mut child = demo(&[&["--json"], &free[..]].concat()).stdout(Stdio::piped()).spawn()?;
+    let free = [
+        "--mllp-addr",
+        "127.0.0.1:0",
+        "--http-addr",
+        "127.0.0.1:0",
+        "--leadsquared-addr",
+        "127.0.0.1:0",
+    ];
+    let mut child = demo(&[&["--json"], &free[..]].concat())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("piped")?).lines();
     let addresses: Value = serde_json::from_str(&lines.next().context("a first line")??)?;
     let sample = ligature_tests::workspace_root().join("examples/quickstart/adt-a04.hl7");
@@ -73,11 +119,24 @@ fn one_more_can_be_sent_to_a_demo_that_keeps_running() -> anyhow::Result<()> {
         let sent = Command::new(ligature_tests::ligature_binary())
             .arg("send")
             .arg(&sample)
-            .args(["--to", addresses["mllp"].as_str().context("an address")?, "--new-control-id"])
+            .args([
+                "--to",
+                addresses["mllp"].as_str().context("an address")?,
+                "--new-control-id",
+            ])
             .output()?;
-        ensure!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stdout));
+        ensure!(
+            sent.status.success(),
+            "{}",
+            String::from_utf8_lossy(&sent.stdout)
+        );
     }
-    let stopped = Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
-    ensure!(stopped.success() && child.wait()?.success(), "the demo did not end well");
+    let stopped = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()?;
+    ensure!(
+        stopped.success() && child.wait()?.success(),
+        "the demo did not end well"
+    );
     Ok(())
 }

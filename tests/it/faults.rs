@@ -22,7 +22,12 @@ struct Clinic {
 /// A host with one registration flow; `channel` and `account` are further lines of the setup.
 async fn clinic(account: &str, channel: &str, settings: Settings) -> anyhow::Result<Clinic> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let simulator = Simulator::start(listener, settings, &TaskTracker::new(), CancellationToken::new())?;
+    let simulator = Simulator::start(
+        listener,
+        settings,
+        &TaskTracker::new(),
+        CancellationToken::new(),
+    )?;
     let site = Site::new(None)?;
     let setup = format!(
         "[account]\nid = \"clinic\"\nname = \"Clinic\"\napi = \"{}\"\n{account}\n\n\
@@ -33,18 +38,29 @@ async fn clinic(account: &str, channel: &str, settings: Settings) -> anyhow::Res
         site.mllp
     );
     site.import(
-        &[("setup.toml", &setup), ("adt-a04-lead.toml", &quickstart("adt-a04-lead.toml")?)],
+        &[
+            ("setup.toml", &setup),
+            ("adt-a04-lead.toml", &quickstart("adt-a04-lead.toml")?),
+        ],
         (&simulator.keys().access_key, &simulator.keys().secret_key),
     )?;
     let host = site.start().await?;
-    Ok(Clinic { site, simulator, host })
+    Ok(Clinic {
+        site,
+        simulator,
+        host,
+    })
 }
 
 fn plain() -> Settings {
-    Settings { rate_limit: None, ..Settings::default() }
+    Settings {
+        rate_limit: None,
+        ..Settings::default()
+    }
 }
 
-const UNLIMITED: &str = "rate_plan = { calls = 0, window_ms = 5000 }\nlook_up_wait_ms = 300\ncall_timeout_ms = 500";
+const UNLIMITED: &str =
+    "rate_plan = { calls = 0, window_ms = 5000 }\nlook_up_wait_ms = 300\ncall_timeout_ms = 500";
 
 fn registration(control_id: &str, mrn: &str) -> String {
     format!(
@@ -61,14 +77,23 @@ impl Clinic {
     }
 
     /// Waits until the newest message with `control_id` satisfies `wanted`.
-    async fn until(&self, control_id: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    async fn until(
+        &self,
+        control_id: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
         let started = Instant::now();
         loop {
             let messages = self.messages().await?;
-            let found = messages.into_iter().find(|message| message["control_id"] == control_id);
+            let found = messages
+                .into_iter()
+                .find(|message| message["control_id"] == control_id);
             match found {
                 Some(message) if wanted(&message) => return Ok(message),
-                found => ensure!(started.elapsed() < Duration::from_secs(60), "not yet: {found:?}"),
+                found => ensure!(
+                    started.elapsed() < Duration::from_secs(60),
+                    "not yet: {found:?}"
+                ),
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -85,32 +110,64 @@ async fn input_that_is_no_message_is_answered_kept_and_survived() -> anyhow::Res
     let mut client = Client::connect(clinic.site.mllp).await?;
 
     let answer = client.exchange(b"hello, is this the laboratory?").await?;
-    ensure!(answer.windows(7).any(|part| part == b"MSA|AR|"), "not HL7 is answered AR");
+    ensure!(
+        answer.windows(7).any(|part| part == b"MSA|AR|"),
+        "not HL7 is answered AR"
+    );
     let nameless = registration("", "Z1");
     let answer = client.exchange(nameless.as_bytes()).await?;
-    ensure!(answer.windows(7).any(|part| part == b"MSA|AR|"), "no MSH-10 is answered AR");
-    let answer = client.exchange(registration("AFTER", "Z1").as_bytes()).await?;
-    ensure!(answer.windows(12).any(|part| part == b"MSA|AA|AFTER"), "the connection goes on");
+    ensure!(
+        answer.windows(7).any(|part| part == b"MSA|AR|"),
+        "no MSH-10 is answered AR"
+    );
+    let answer = client
+        .exchange(registration("AFTER", "Z1").as_bytes())
+        .await?;
+    ensure!(
+        answer.windows(12).any(|part| part == b"MSA|AA|AFTER"),
+        "the connection goes on"
+    );
 
     // Over the limit: no answer is possible, the connection closes, the host goes on.
     let large = vec![b'x'; 200_000];
-    ensure!(client.exchange(&large).await.is_err(), "an endless frame is not answered");
+    ensure!(
+        client.exchange(&large).await.is_err(),
+        "an endless frame is not answered"
+    );
     let mut client = Client::connect(clinic.site.mllp).await?;
-    client.write(b"\x0bMSH|^~\\&|SEND|CLINIC|LIG|LSQ|20261120||ADT^A04|HALF|P|2.5").await?;
+    client
+        .write(b"\x0bMSH|^~\\&|SEND|CLINIC|LIG|LSQ|20261120||ADT^A04|HALF|P|2.5")
+        .await?;
     drop(client);
     let mut client = Client::connect(clinic.site.mllp).await?;
-    let answer = client.exchange(registration("LAST", "Z2").as_bytes()).await?;
-    ensure!(answer.windows(11).any(|part| part == b"MSA|AA|LAST"), "the next connection works");
+    let answer = client
+        .exchange(registration("LAST", "Z2").as_bytes())
+        .await?;
+    ensure!(
+        answer.windows(11).any(|part| part == b"MSA|AA|LAST"),
+        "the next connection works"
+    );
 
     let started = Instant::now();
     loop {
         let messages = clinic.messages().await?;
-        let reasons: Vec<&str> = messages.iter().filter_map(|message| message["reason_code"].as_str()).collect();
-        let wanted = ["unreadable", "no-control-id", "mllp-frame-too-large", "mllp-frame-cut-off"];
+        let reasons: Vec<&str> = messages
+            .iter()
+            .filter_map(|message| message["reason_code"].as_str())
+            .collect();
+        let wanted = [
+            "unreadable",
+            "no-control-id",
+            "mllp-frame-too-large",
+            "mllp-frame-cut-off",
+        ];
         if wanted.iter().all(|wanted| reasons.contains(wanted)) {
             return Ok(());
         }
-        ensure!(started.elapsed() < Duration::from_secs(20), "kept: {reasons:?}");
+        ensure!(
+            started.elapsed() < Duration::from_secs(20),
+            "kept: {reasons:?}"
+        );
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -123,22 +180,38 @@ async fn the_same_message_again_gets_the_same_answer_and_has_one_effect() -> any
     let mut other = Client::connect(clinic.site.mllp).await?;
     let second = other.exchange(registration("C1", "Z1").as_bytes()).await?;
     ensure!(first == second, "the stored acknowledgement is sent again");
-    clinic.until("C1", |message| delivery(message)["state"] == "delivered").await?;
-    ensure!(clinic.messages().await?.len() == 1 && clinic.simulator.writes().len() == 1, "one effect");
+    clinic
+        .until("C1", |message| delivery(message)["state"] == "delivered")
+        .await?;
+    ensure!(
+        clinic.messages().await?.len() == 1 && clinic.simulator.writes().len() == 1,
+        "one effect"
+    );
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_no_flow_takes_is_kept_or_rejected_as_the_channel_says() -> anyhow::Result<()> {
-    for (channel, code, state) in [("", "AA", "skipped"), ("no_flow = \"reject\"", "AR", "rejected")] {
+async fn an_event_that_no_flow_takes_is_kept_or_rejected_as_the_channel_says() -> anyhow::Result<()>
+{
+    for (channel, code, state) in [
+        ("", "AA", "skipped"),
+        ("no_flow = \"reject\"", "AR", "rejected"),
+    ] {
         let clinic = clinic(UNLIMITED, channel, plain()).await?;
         let mut client = Client::connect(clinic.site.mllp).await?;
         let transfer = registration("T1", "Z1").replace("ADT^A04", "ADT^A02");
         let answer = client.exchange(transfer.as_bytes()).await?;
         let wanted = format!("MSA|{code}|T1");
-        ensure!(String::from_utf8_lossy(&answer).contains(&wanted), "{}", String::from_utf8_lossy(&answer));
+        ensure!(
+            String::from_utf8_lossy(&answer).contains(&wanted),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
         let message = clinic.until("T1", |_| true).await?;
-        ensure!(message["state"] == state && message["reason"] == "no flow takes ADT^A02", "{message}");
+        ensure!(
+            message["state"] == state && message["reason"] == "no flow takes ADT^A02",
+            "{message}"
+        );
     }
     Ok(())
 }
@@ -149,27 +222,46 @@ async fn full_storage_is_answered_ae_until_there_is_room_again() -> anyhow::Resu
     let mut client = Client::connect(clinic.site.mllp).await?;
     let limit = |bytes: &str| -> anyhow::Result<()> {
         let set = Command::new("prlimit")
-            .args(["--pid", &clinic.host.id().to_string(), &format!("--fsize={bytes}:unlimited")])
+            .args([
+                "--pid",
+                &clinic.host.id().to_string(),
+                &format!("--fsize={bytes}:unlimited"),
+            ])
             .status()?;
         ensure!(set.success(), "prlimit");
         Ok(())
     };
-    client.exchange(registration("BEFORE", "Z1").as_bytes()).await?;
-    clinic.until("BEFORE", |message| delivery(message)["state"] == "delivered").await?;
+    client
+        .exchange(registration("BEFORE", "Z1").as_bytes())
+        .await?;
+    clinic
+        .until("BEFORE", |message| {
+            delivery(message)["state"] == "delivered"
+        })
+        .await?;
     limit("4096")?;
-    let answer = client.exchange(registration("FULL", "Z2").as_bytes()).await?;
+    let answer = client
+        .exchange(registration("FULL", "Z2").as_bytes())
+        .await?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     ensure!(answer.contains("MSA|AE|FULL"), "{answer}");
     limit("unlimited")?;
     let started = Instant::now();
     loop {
-        let answer = client.exchange(registration("FULL", "Z2").as_bytes()).await?;
+        let answer = client
+            .exchange(registration("FULL", "Z2").as_bytes())
+            .await?;
         if answer.windows(11).any(|part| part == b"MSA|AA|FULL") {
             break;
         }
-        ensure!(started.elapsed() < Duration::from_secs(30), "storage is back, messages are not taken");
+        ensure!(
+            started.elapsed() < Duration::from_secs(30),
+            "storage is back, messages are not taken"
+        );
     }
-    clinic.until("FULL", |message| delivery(message)["state"] == "delivered").await?;
+    clinic
+        .until("FULL", |message| delivery(message)["state"] == "delivered")
+        .await?;
     Ok(())
 }
 
@@ -182,16 +274,27 @@ async fn while_leadsquared_is_gone_deliveries_wait_with_the_reason() -> anyhow::
         (Kind::RateLimit, "leadsquared-rate-limited"),
     ] {
         let clinic = clinic(UNLIMITED, "", plain()).await?;
-        clinic.simulator.inject(Fault::once(fault, When::BeforeEffect).with_probability(1.0));
+        clinic
+            .simulator
+            .inject(Fault::once(fault, When::BeforeEffect).with_probability(1.0));
         let mut client = Client::connect(clinic.site.mllp).await?;
         client.exchange(registration("W1", "Z1").as_bytes()).await?;
-        let message = clinic.until("W1", |message| delivery(message)["state"] == "waiting").await?;
+        let message = clinic
+            .until("W1", |message| delivery(message)["state"] == "waiting")
+            .await?;
         let waiting = delivery(&message);
         ensure!(waiting["reason_code"] == reason, "{fault:?}: {waiting}");
-        ensure!(waiting["reason"].as_str().is_some_and(|text| text.len() > 20), "{waiting}");
+        ensure!(
+            waiting["reason"]
+                .as_str()
+                .is_some_and(|text| text.len() > 20),
+            "{waiting}"
+        );
         ensure!(waiting["due_at"].is_string(), "{waiting}");
         clinic.simulator.clear_faults();
-        clinic.until("W1", |message| delivery(message)["state"] == "delivered").await?;
+        clinic
+            .until("W1", |message| delivery(message)["state"] == "delivered")
+            .await?;
         ensure!(clinic.simulator.leads().len() == 1, "one lead");
     }
     Ok(())
@@ -200,23 +303,42 @@ async fn while_leadsquared_is_gone_deliveries_wait_with_the_reason() -> anyhow::
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_answer_is_lost_is_looked_up_and_not_repeated() -> anyhow::Result<()> {
     let clinic = clinic(UNLIMITED, "", plain()).await?;
-    clinic.simulator.inject(Fault::once(Kind::Drop, When::AfterEffect).on("Lead.Create"));
+    clinic
+        .simulator
+        .inject(Fault::once(Kind::Drop, When::AfterEffect).on("Lead.Create"));
     let mut client = Client::connect(clinic.site.mllp).await?;
     client.exchange(registration("U1", "Z1").as_bytes()).await?;
-    let message = clinic.until("U1", |message| delivery(message)["state"] == "delivered").await?;
-    ensure!(clinic.simulator.writes().len() == 1, "{:?}", clinic.simulator.writes());
-    ensure!(delivery(&message)["attempts"].as_u64() >= Some(2), "{message}");
+    let message = clinic
+        .until("U1", |message| delivery(message)["state"] == "delivered")
+        .await?;
+    ensure!(
+        clinic.simulator.writes().len() == 1,
+        "{:?}",
+        clinic.simulator.writes()
+    );
+    ensure!(
+        delivery(&message)["attempts"].as_u64() >= Some(2),
+        "{message}"
+    );
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_keys_hold_messages_and_lose_none() -> anyhow::Result<()> {
-    let settings = Settings { other_region: Some("api-us11.leadsquared.com".into()), ..plain() };
+    let settings = Settings {
+        other_region: Some("api-us11.leadsquared.com".into()),
+        ..plain()
+    };
     let clinic = clinic(UNLIMITED, "", settings).await?;
     let mut client = Client::connect(clinic.site.mllp).await?;
     client.exchange(registration("K1", "Z1").as_bytes()).await?;
-    let message = clinic.until("K1", |message| delivery(message)["state"] == "waiting").await?;
-    ensure!(delivery(&message)["reason_code"] == "leadsquared-unauthorized", "{message}");
+    let message = clinic
+        .until("K1", |message| delivery(message)["state"] == "waiting")
+        .await?;
+    ensure!(
+        delivery(&message)["reason_code"] == "leadsquared-unauthorized",
+        "{message}"
+    );
     Ok(())
 }
 
@@ -224,23 +346,50 @@ async fn refused_keys_hold_messages_and_lose_none() -> anyhow::Result<()> {
 async fn no_patient_data_reaches_the_log_or_the_pages() -> anyhow::Result<()> {
     let clinic = clinic(UNLIMITED, "", plain()).await?;
     let mut client = Client::connect(clinic.site.mllp).await?;
-    client.exchange(registration("P1", "ZSECRETMRN").replace("Fenwick", "ZSECRETNAME").as_bytes()).await?;
+    client
+        .exchange(
+            registration("P1", "ZSECRETMRN")
+                .replace("Fenwick", "ZSECRETNAME")
+                .as_bytes(),
+        )
+        .await?;
     client.exchange(b"MSH|^~\\&|ZSECRETNAME").await?;
-    let message = clinic.until("P1", |message| delivery(message)["state"] == "delivered").await?;
+    let message = clinic
+        .until("P1", |message| delivery(message)["state"] == "delivered")
+        .await?;
     let id = message["id"].as_str().context("id")?;
     let page = |path: String| {
         let address = format!("http://{}{path}", clinic.site.http);
-        async move { anyhow::Ok(reqwest::get(address).await?.text().await?) }
+        async move {
+            anyhow::Ok(
+                ligature_tests::http()
+                    .get(address)
+                    .send()
+                    .await?
+                    .text()
+                    .await?,
+            )
+        }
     };
     let mut seen = clinic.site.log()?;
-    for path in ["/messages".to_owned(), format!("/messages/{id}"), format!("/api/v1/messages/{id}")] {
+    for path in [
+        "/messages".to_owned(),
+        format!("/messages/{id}"),
+        format!("/api/v1/messages/{id}"),
+    ] {
         seen.push_str(&page(path).await?);
     }
-    ensure!(!seen.contains("ZSECRET"), "patient data in a log or on a page");
+    ensure!(
+        !seen.contains("ZSECRET"),
+        "patient data in a log or on a page"
+    );
     // The store's own files hold it sealed only.
     for file in ["ligature.db", "ligature.db-wal"] {
         let bytes = std::fs::read(clinic.site.path(file)).unwrap_or_default();
-        ensure!(!bytes.windows(7).any(|part| part == b"ZSECRET"), "{file} holds patient data in clear");
+        ensure!(
+            !bytes.windows(7).any(|part| part == b"ZSECRET"),
+            "{file} holds patient data in clear"
+        );
     }
     Ok(())
 }

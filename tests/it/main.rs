@@ -1,1 +1,8 @@
 //! Integration tests: one binary, one module a topic.
+
+mod corpus;
+mod crash;
+mod demo;
+mod faults;
+mod harness;
+mod tidy;

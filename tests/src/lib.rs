@@ -1,5 +1,6 @@
 //! Harness of the integration tests and benches: a host as an operator has it, and peers that speak the wire.
 
+mod cluster;
 pub mod mllp;
 pub mod site;
 
@@ -9,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 
+pub use cluster::postgres;
+
 /// The folder of the workspace.
 pub fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -16,7 +19,10 @@ pub fn workspace_root() -> &'static Path {
         .unwrap_or(Path::new("."))
 }
 
-/// The `ligature` binary of the same build, beside this test's own folder; built if it is not there.
+/// The `ligature` binary of the same build, brought up to date when first asked for.
+///
+/// A test of another package has no `CARGO_BIN_EXE_ligature`. The binary is built as `cargo test --workspace` builds
+/// it: any other selection of packages and targets unites features differently and would build every dependency anew.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -29,31 +35,40 @@ pub fn ligature_binary() -> PathBuf {
 }
 
 fn build() -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let deps = test.parent().context("a test lies in a folder")?;
-    let profile = if deps.ends_with("deps") {
-        deps.parent().context("deps lies in a folder")?
-    } else {
-        deps
-    };
-    // The same selection as the tests, so that no dependency is built twice; up to date is a fraction of a second.
-    let status = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--release",
-            "--workspace",
-            "--quiet",
-            "--target-dir",
-        ])
-        .arg(
-            profile
-                .parent()
-                .context("a profile lies in a target folder")?,
-        )
+    // TARGET/release/deps/it-0123456789abcdef, or TARGET/release/bench
+    let executable = std::env::current_exe()?;
+    let profile = executable
+        .ancestors()
+        .find(|folder| folder.ends_with("release"))
+        .context("the tests run in the release profile only: cargo test --release --workspace")?;
+    let target = profile.parent().context("no target folder")?;
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo tells this test about its own package would make build scripts run again.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name.as_ref());
+        }
+    }
+    let status = cargo
+        .args(["test", "--quiet", "--release", "--workspace", "--no-run"])
+        .args(["--test", "command", "--target-dir"])
+        .arg(target)
         .current_dir(workspace_root())
-        .status()?;
-    ensure!(status.success(), "cargo build ended with {status}");
+        .status()
+        .context("starting cargo")?;
+    ensure!(status.success(), "building the ligature binary failed");
     Ok(profile.join("ligature"))
+}
+
+/// The HTTP client of the tests.
+pub fn http() -> &'static reqwest::Client {
+    static CLIENT: std::sync::OnceLock<reqwest::Client> = std::sync::OnceLock::new();
+    CLIENT.get_or_init(|| {
+        // reqwest asks for a provider even where no TLS is spoken; the host may have installed the same one before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::new()
+    })
 }
 
 /// Whether this runs where nothing may be left out.

@@ -91,9 +91,8 @@ impl Site {
             .spawn()?;
         let mut process = Process(child);
         let started = Instant::now();
-        let client = reqwest::Client::new();
         loop {
-            if let Ok(answer) = client
+            if let Ok(answer) = crate::http()
                 .get(format!("http://{}/healthz", self.http))
                 .send()
                 .await
@@ -118,7 +117,9 @@ impl Site {
 
     /// Reads one page or interface of the console as JSON.
     pub async fn json(&self, path: &str) -> anyhow::Result<serde_json::Value> {
-        let answer = reqwest::get(format!("http://{}{path}", self.http))
+        let answer = crate::http()
+            .get(format!("http://{}{path}", self.http))
+            .send()
             .await?
             .error_for_status()?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
