@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::message::find;
 use super::{Charset, Delimiters, warning};
 
 /// Decodes one leaf; formatting, highlighting, character set switches and local sequences are kept as they are.
@@ -194,7 +195,7 @@ fn render<'a>(
     let Some(escape) = delimiters.escape else {
         return Cow::Borrowed(raw);
     };
-    let Some(first) = memchr::memchr(escape, raw.as_bytes()) else {
+    let Some(first) = find(escape, raw) else {
         return Cow::Borrowed(raw);
     };
     let mut out = String::with_capacity(raw.len());

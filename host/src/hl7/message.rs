@@ -365,7 +365,7 @@ impl<'a> Segment<'a> {
         let mut rest = self.field(number).filter(|raw| !raw.is_empty());
         std::iter::from_fn(move || {
             let raw = rest?;
-            let end = separator.and_then(|separator| memchr::memchr(separator, raw.as_bytes()));
+            let end = separator.and_then(|separator| find(separator, raw));
             rest = end.map(|end| &raw[end + 1..]);
             Some(Repetition {
                 message,
@@ -452,9 +452,21 @@ pub(super) fn nth(text: &str, separator: Option<u8>, number: u16) -> Option<&str
     };
     let mut rest = text;
     for _ in 1..number {
-        let at = memchr::memchr(separator, rest.as_bytes())?;
+        let at = find(separator, rest)?;
         rest = &rest[at + 1..];
     }
-    let end = memchr::memchr(separator, rest.as_bytes()).unwrap_or(rest.len());
+    let end = find(separator, rest).unwrap_or(rest.len());
     Some(&rest[..end])
+}
+
+/// Where `byte` first stands; most elements are too short for a vector search to pay.
+#[inline]
+pub(super) fn find(byte: u8, text: &str) -> Option<usize> {
+    const SHORT: usize = 24;
+    let bytes = text.as_bytes();
+    let (head, tail) = bytes.split_at(bytes.len().min(SHORT));
+    match head.iter().position(|&other| other == byte) {
+        None if !tail.is_empty() => memchr::memchr(byte, tail).map(|at| SHORT + at),
+        found => found,
+    }
 }

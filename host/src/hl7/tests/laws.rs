@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::super::ack::AckCode;
+use super::answers::fault;
 use super::*;
 
 /// Bytes that often come near a message.
