@@ -13,7 +13,8 @@ pub enum PatientKeyRule {
     /// PID-3 where `.5` is MR, else PI, else PT, else the first repetition, together with `.4`; else PID-2. MRG-1 alike.
     #[default]
     Default,
-    /// What stands at this path, for senders that keep their identifier elsewhere; MRG-1 as by default.
+    /// What stands at this path, for senders that keep their identifier elsewhere. If it is in PID-2 or PID-3, the
+    /// retired identifier is at the same place of MRG-1, else it is the first of MRG-1.
     Path(Path),
 }
 
@@ -22,19 +23,27 @@ impl PatientKeyRule {
     pub fn keys(&self, message: &Message) -> Vec<String> {
         let mut keys = Vec::new();
         if let PatientKeyRule::Path(path) = self {
-            for hit in message.get_all(path) {
-                add(&mut keys, &hit.text_or_empty());
+            let retired = match (path.segment(), path.field()) {
+                ("PID", Some(2 | 3)) => path.moved_to("MRG", 1),
+                _ => Path::new("MRG", Some(1)).and_then(|path| path.moved_to("MRG", 1)),
+            };
+            let every = path
+                .field()
+                .and_then(|field| path.moved_to(path.segment(), field));
+            for path in every.iter().chain(&retired) {
+                for hit in message.get_all(path) {
+                    add(&mut keys, &hit.text_or_empty());
+                }
             }
+            return keys;
         }
         for segment in message.segments() {
-            match (segment.name(), self) {
-                ("PID", PatientKeyRule::Default) => {
-                    let key = identifier(segment, 3).or_else(|| identifier(segment, 2));
-                    add(&mut keys, &key.unwrap_or_default());
-                }
-                ("MRG", _) => add(&mut keys, &identifier(segment, 1).unwrap_or_default()),
-                _ => {}
-            }
+            let key = match segment.name() {
+                "PID" => identifier(segment, 3).or_else(|| identifier(segment, 2)),
+                "MRG" => identifier(segment, 1),
+                _ => None,
+            };
+            add(&mut keys, &key.unwrap_or_default());
         }
         keys
     }
@@ -107,7 +116,18 @@ mod tests {
     #[test]
     fn keys_by_path() {
         let rule = PatientKeyRule::Path("PID-3[.5='PI'].1".parse().unwrap());
-        check(&rule, "PID|1||1^^^A^MR~2^^^A^PI\rMRG|9", &["2", "9^"]);
+        check(
+            &rule,
+            "PID|1||1^^^A^MR~2^^^A^PI\rMRG|8^^^A^MR~9^^^A^PI",
+            &["2", "9"],
+        );
+        check(&rule, "PID|1||2^^^A^PI\rPID|2||3^^^A^PI", &["2", "3"]);
+        let rule = PatientKeyRule::Path("PID-18.1".parse().unwrap());
+        check(
+            &rule,
+            "PID|||||||||||||||||| 5 ^^^A\rMRG|9^^^A~8",
+            &["5", "9"],
+        );
         let kept = serde_json::to_string(&rule).unwrap();
         assert_eq!(serde_json::from_str::<PatientKeyRule>(&kept).unwrap(), rule);
     }

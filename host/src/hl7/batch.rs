@@ -69,10 +69,11 @@ pub fn read(bytes: &[u8]) -> Batch<'_> {
         let line = trim_start(&bytes[at..end]);
         match kind(line) {
             Kind::Message => {
+                // A byte order mark and blank lines at the very start belong to the first message.
+                let is_first =
+                    open.is_none() && batch.messages.is_empty() && batch.envelope.is_empty();
                 batch.close(bytes, open, at);
-                // A byte order mark belongs to the first line.
-                let start = if at == mark { 0 } else { at };
-                open = Some((start, true));
+                open = Some((if is_first { 0 } else { at }, true));
                 seen.messages += 1;
             }
             Kind::Envelope => {

@@ -104,7 +104,11 @@ impl Message {
             return Ok(());
         }
         let mut encoded = Vec::new();
-        if self.charset.encode(&value, &mut encoded) {
+        let known = self
+            .warnings
+            .iter()
+            .any(|known| known.code == warning::CHARSET_UNMAPPABLE);
+        if self.charset.encode(&value, &mut encoded) && !known {
             self.warnings.push(Warning {
                 code: warning::CHARSET_UNMAPPABLE,
                 offset: 0,

@@ -160,6 +160,19 @@ impl Path {
         }
     }
 
+    /// The same conditions, indices and components in another field, read in every segment of its name.
+    ///
+    /// `None` if `segment` is no segment id or `field` is 0.
+    pub fn moved_to(&self, segment: &str, field: u16) -> Option<Path> {
+        let place = Path::new(segment, Some(field))?;
+        Some(Path {
+            name: place.name,
+            occurrence: Index::Every,
+            field: place.field,
+            ..self.clone()
+        })
+    }
+
     pub(super) fn name(&self) -> [u8; 3] {
         self.name
     }

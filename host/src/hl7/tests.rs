@@ -437,6 +437,7 @@ fn batches() {
         &["MSH|1\rPID|1\r", "MSH|2\r"],
     );
     check("BHS|^\rEVN|1\rMSH|1\r", &["EVN|1\r", "MSH|1\r"]);
+    check("\n MSH|1\rMSH|2", &["\n MSH|1\r", "MSH|2"]);
     check("\u{feff}MSH|1\r", &["\u{feff}MSH|1\r"]);
     check("\u{feff}FHS|1\rMSH|1\r", &["MSH|1\r"]);
     check("nothing", &["nothing"]);
