@@ -19,9 +19,14 @@ const PROGRAM_EXPORT: &str = "LIGATURE_PROGRAM";
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// The interpreter beside this code cannot take a program: a fault of the build, not of the document.
+/// Memory that an instance starts with behind its program. Pages that are not touched cost nothing; growing would
+/// cost a system call for each message.
+const HEAP_PAGES: u64 = 16;
+
+/// A core module that cannot be made a component. For the interpreter this is a fault of the build, not of the
+/// document: `plugins/mapper/build` mends it.
 #[derive(Debug, thiserror::Error)]
-#[error("the interpreter cannot be made a component: {0}; rebuild it with plugins/mapper/build")]
+#[error("the core module cannot be made a component: {0}")]
 pub struct Error(String);
 
 /// Makes the component of a document.
@@ -30,19 +35,36 @@ pub struct Error(String);
 ///
 /// Only when the interpreter in the repository does not fit this code.
 pub fn component(document: &Document) -> Result<Vec<u8>, Error> {
-    let text = document.to_text();
-    let core = core_module(&document.to_program())?;
-    let mut component = ComponentEncoder::default()
-        .validate(true)
-        .module(&core)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| Error(format!("{error:#}")))?;
+    component_with(ligature_mapper::CORE_MODULE, document)
+}
+
+/// Makes the component of a document with another build of the interpreter.
+///
+/// # Errors
+///
+/// The interpreter does not fit this code.
+pub fn component_with(interpreter: &[u8], document: &Document) -> Result<Vec<u8>, Error> {
+    let core = with_program(interpreter, &document.to_program())?;
+    let mut component = from_core_module(&core)?;
     let section = CustomSection {
         name: DOCUMENT_SECTION.into(),
-        data: text.as_bytes().into(),
+        data: document.to_text().into_bytes().into(),
     };
     section.append_to_component(&mut component);
     Ok(component)
+}
+
+/// Makes the component of a core module that the SDK's export macro was used in, as `cargo build` writes it.
+///
+/// # Errors
+///
+/// The module does not say what its imports and exports mean.
+pub fn from_core_module(core: &[u8]) -> Result<Vec<u8>, Error> {
+    ComponentEncoder::default()
+        .validate(true)
+        .module(core)
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| Error(format!("{error:#}")))
 }
 
 /// The document that a component was made of; none if it was not made of one.
@@ -62,8 +84,7 @@ pub fn document_of(component: &[u8]) -> Option<Document> {
 }
 
 /// The interpreter's core module with a program inside.
-fn core_module(program: &[u8]) -> Result<Vec<u8>, Error> {
-    let interpreter = ligature_mapper::CORE_MODULE;
+fn with_program(interpreter: &[u8], program: &[u8]) -> Result<Vec<u8>, Error> {
     let place = Place::find(interpreter)
         .map_err(|error| Error(error.to_string()))?
         .ok_or_else(|| Error(format!("it has no export {PROGRAM_EXPORT}")))?;
@@ -133,7 +154,7 @@ impl Reencode for Insert<'_> {
         memory: wasmparser::MemoryType,
     ) -> Result<wasm_encoder::MemoryType, reencode::Error> {
         let mut memory = reencode::utils::memory_type(self, memory);
-        memory.minimum += (self.program.len() as u64).div_ceil(PAGE_BYTES);
+        memory.minimum += (self.program.len() as u64).div_ceil(PAGE_BYTES) + HEAP_PAGES;
         Ok(memory)
     }
 

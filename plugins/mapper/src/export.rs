@@ -17,8 +17,13 @@ use crate::{Contents, Manifest, Program, Reader, Unreadable, Value};
 #[unsafe(no_mangle)]
 pub(crate) static LIGATURE_PROGRAM: [AtomicU32; 2] = [AtomicU32::new(0), AtomicU32::new(0)];
 
+/// Address and length of the program; zeros without one.
+pub(crate) fn program_place() -> [usize; 2] {
+    [0, 1].map(|at: usize| LIGATURE_PROGRAM[at].load(Ordering::Relaxed) as usize)
+}
+
 fn program_bytes() -> &'static [u8] {
-    let [address, length] = [0, 1].map(|at: usize| LIGATURE_PROGRAM[at].load(Ordering::Relaxed));
+    let [address, length] = program_place();
     if address == 0 {
         return &[];
     }
@@ -28,7 +33,7 @@ fn program_bytes() -> &'static [u8] {
     )]
     // SAFETY: the host put `length` bytes at `address`, in pages of their own that no allocator hands out.
     unsafe {
-        std::slice::from_raw_parts(address as *const u8, length as usize)
+        std::slice::from_raw_parts(address as *const u8, length)
     }
 }
 

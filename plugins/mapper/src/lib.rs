@@ -14,6 +14,8 @@ mod step;
 mod value;
 
 #[cfg(target_family = "wasm")]
+mod arena;
+#[cfg(target_family = "wasm")]
 mod export;
 
 pub use evaluate::{Contents, Reader, evaluate};
