@@ -70,6 +70,15 @@ impl Manifest {
         self
     }
 
+    /// Marks the targets of this name as ones that every answer gives.
+    pub fn required(mut self, name: &str) -> Self {
+        let lists = [&mut self.0.lead_targets, &mut self.0.activity_targets];
+        for target in lists.into_iter().flatten() {
+            target.required |= target.name == name;
+        }
+        self
+    }
+
     /// HL7 paths that an outbound mapping fills.
     pub fn places<'a>(mut self, paths: impl IntoIterator<Item = &'a str>) -> Self {
         self.0.places.extend(paths.into_iter().map(String::from));

@@ -85,6 +85,8 @@ fn start() -> usize {
 /// Makes memory up to `end` exist.
 #[inline]
 fn reach(end: usize) -> bool {
-    let missing = end.div_ceil(PAGE_BYTES).saturating_sub(std::arch::wasm32::memory_size(0));
+    let missing = end
+        .div_ceil(PAGE_BYTES)
+        .saturating_sub(std::arch::wasm32::memory_size(0));
     missing == 0 || std::arch::wasm32::memory_grow(0, missing) != usize::MAX
 }

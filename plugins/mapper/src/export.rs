@@ -70,6 +70,14 @@ fn describe(manifest: &Manifest<'_>) -> guest::Manifest {
     for target in &manifest.activity_targets {
         out = out.activity_target(target.name, target.label, target.name);
     }
+    let targets = [&manifest.lead_targets, &manifest.activity_targets];
+    for target in targets
+        .into_iter()
+        .flatten()
+        .filter(|target| target.required)
+    {
+        out = out.required(target.name);
+    }
     for kind in &manifest.activity_kinds {
         out = out.activity_kind(kind, kind);
     }
