@@ -118,7 +118,8 @@ impl Failure {
                 match trap {
                     Trap::Unreachable => "it stopped itself (a panic or a failed check)",
                     Trap::StackOverflow => "it called itself too deeply",
-                    Trap::MemoryFault => "it reached outside its memory",
+                    Trap::MemoryFault =>
+                        "it reached outside its memory, as a component does that calls itself too deeply",
                     Trap::Arithmetic => "it divided by zero or overflowed",
                     Trap::Protocol => "it answered in a form that the contract does not know",
                     Trap::Other => "it ended in a way that the contract does not know",

@@ -286,7 +286,7 @@ impl Outline {
              `--disable all` (stdio, random, clocks, http, fetch-event)"
         } else if made_by("TinyGo") || made_by("Go") {
             "it comes from Go's runtime, which needs WASI: use a language that can do without"
-        } else if made_by("Rust") {
+        } else if made_by("Rust") || made_by("wit-bindgen-rust") {
             "it comes from Rust's standard library for WASI: build for `wasm32-unknown-unknown` \
              instead of `wasm32-wasip1` or `wasm32-wasip2`"
         } else {
