@@ -5,4 +5,7 @@ mod crash;
 mod demo;
 mod faults;
 mod harness;
+mod mapping;
 mod tidy;
+#[cfg(test)]
+mod vectors;

@@ -1,6 +1,7 @@
 //! Harness of the integration tests and benches: a host as an operator has it, and peers that speak the wire.
 
 mod cluster;
+pub mod guests;
 pub mod mllp;
 pub mod site;
 

@@ -1,0 +1,180 @@
+//! Components generated from documents.
+
+use std::process::Command;
+
+use ligature::mapping::native::Native;
+
+use super::*;
+
+const LEAD: &str = include_str!("../../../examples/quickstart/adt-a04-lead.toml");
+const ACTIVITY: &str = include_str!("../../../examples/quickstart/siu-s12-activity.toml");
+const A04: &[u8] = include_bytes!("../../../examples/quickstart/adt-a04.hl7");
+const S12: &[u8] = include_bytes!("../../../examples/quickstart/siu-s12.hl7");
+
+fn document(text: &str) -> Document {
+    Document::parse(text).unwrap_or_else(|faults| panic!("{}", faults[0]))
+}
+
+#[test]
+fn the_same_document_gives_the_same_small_component_and_gives_it_back() {
+    for text in [LEAD, ACTIVITY] {
+        let parsed = document(text);
+        let component = generate::component(&parsed).unwrap();
+        assert!(component.len() < 200 * 1024, "{} bytes", component.len());
+        assert!(component == generate::component(&document(&parsed.to_text())).unwrap());
+        let back = generate::document_of(&component).unwrap();
+        assert_eq!(back.to_text(), parsed.to_text());
+    }
+    assert!(generate::document_of(&guests::guest("misbehaving")).is_none());
+}
+
+#[test]
+fn the_quickstart_documents_are_in_their_written_form() {
+    for text in [LEAD, ACTIVITY] {
+        assert_eq!(document(text).to_text(), text);
+    }
+}
+
+#[test]
+fn the_manifest_is_the_documents() {
+    let fixture = Fixture::new();
+    let component = fixture.load(&generate::component(&document(ACTIVITY)).unwrap());
+    let manifest = &component.manifest;
+    assert_eq!(manifest.name, "SIU S12 to activity");
+    assert_eq!(manifest.events, ["SIU^S12", "SIU^S14", "SIU^S15"]);
+    assert_eq!(manifest.reads, document(ACTIVITY).reads());
+    let targets: Vec<_> = manifest
+        .activity_targets
+        .iter()
+        .map(|target| target.name.as_str())
+        .collect();
+    assert_eq!(
+        targets,
+        [
+            "Status",
+            "mx_Custom_2",
+            "mx_Custom_3",
+            "mx_Custom_4",
+            "mx_Custom_5"
+        ]
+    );
+    let mrn = manifest
+        .lead_targets
+        .iter()
+        .find(|target| target.name == "mx_MRN");
+    assert!(mrn.unwrap().required);
+}
+
+#[test]
+fn a_component_and_the_plain_function_map_alike() {
+    let fixture = Fixture::new();
+    for (text, messages) in [(LEAD, A04), (ACTIVITY, S12)] {
+        let document = document(text);
+        compare(
+            &fixture,
+            &document,
+            &generate::component(&document).unwrap(),
+            messages,
+        );
+    }
+}
+
+/// The kept interpreter is what its source gives: to the byte with the compiler that it records, in what it does
+/// with another.
+#[test]
+fn the_kept_interpreter_is_what_its_source_gives() {
+    let rebuilt = guests::mapper();
+    let recorded = std::fs::read_to_string(guests::root().join("plugins/mapper/mapper.wasm.txt"));
+    let recorded = recorded.unwrap();
+    let here = Command::new("rustc").arg("--version").output().unwrap();
+    let here = String::from_utf8(here.stdout).unwrap();
+    if here == recorded {
+        assert!(
+            rebuilt == ligature_mapper::CORE_MODULE,
+            "plugins/mapper/mapper.wasm is not what its source gives: run plugins/mapper/build"
+        );
+        return;
+    }
+    #[expect(clippy::print_stderr, reason = "the reader of the test must know")]
+    {
+        eprintln!(
+            "mapper.wasm was built with {}, this is {}: comparing what both do instead of bytes",
+            recorded.trim(),
+            here.trim()
+        );
+    }
+    let fixture = Fixture::new();
+    for (text, messages) in [(LEAD, A04), (ACTIVITY, S12)] {
+        let document = document(text);
+        let kept = generate::component(&document).unwrap();
+        let other = generate::component_with(&rebuilt, &document).unwrap();
+        compare(&fixture, &document, &kept, messages);
+        compare(&fixture, &document, &other, messages);
+    }
+}
+
+/// Maps each message as a component and natively, and compares the assignments.
+fn compare(fixture: &Fixture, document: &Document, component: &[u8], messages: &[u8]) {
+    let component = fixture.load(component);
+    let release = Arc::new(release(&component));
+    let program = document.to_program();
+    for bytes in ligature::hl7::batch::split(messages) {
+        let run = fixture
+            .runtime
+            .run(component.clone(), input(&release, "ADT^A04", bytes));
+        let Ok(Mapped::Write(write)) = run.outcome else {
+            panic!("not mapped");
+        };
+        let message = Message::parse(bytes).unwrap();
+        let program = ligature_mapper::decode(&program).unwrap();
+        let reader = Native::new(&program, &message).unwrap();
+        let contents = ligature_mapper::Contents::read(&program, &reader);
+        let contents = contents.ok().unwrap();
+        let evaluated = ligature_mapper::evaluate(&program, &contents).ok().unwrap();
+
+        assert_eq!(write.lead.len(), evaluated.lead.len());
+        for (here, there) in write.lead.iter().zip(&evaluated.lead) {
+            assert_eq!(here.target, there.target);
+            assert_eq!(shown(&here.value), shown_native(&there.value));
+        }
+        assert_eq!(write.activities.len(), evaluated.activities.len());
+        for (here, there) in write.activities.iter().zip(&evaluated.activities) {
+            assert_eq!(here.key.as_deref(), there.key.as_deref());
+            assert_eq!(here.note.as_deref(), there.note.as_deref());
+            for (here, there) in here.fields.iter().zip(&there.fields) {
+                assert_eq!(here.target, there.target);
+                assert_eq!(shown(&here.value), shown_native(&there.value));
+            }
+        }
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Clear => "clear".into(),
+        Value::Text(text) => text.clone(),
+        Value::Date(date) => date.to_string(),
+        Value::DateTime(at) => format!("{} {:?}", at.at, at.offset_minutes),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shown_native(value: &ligature_mapper::Value<'_>) -> String {
+    use ligature_mapper::Value;
+    let date = |date: &ligature_mapper::Date| {
+        format!("{:04}-{:02}-{:02}", date.year, date.month, date.day)
+    };
+    match value {
+        Value::Clear => "clear".into(),
+        Value::Text(text) => text.to_string(),
+        Value::Date(value) => date(value),
+        Value::DateTime(at) => format!(
+            "{}T{:02}:{:02}:{:02} {:?}",
+            date(&at.date),
+            at.time.hour,
+            at.time.minute,
+            at.time.second,
+            at.offset_minutes
+        ),
+    }
+}
