@@ -243,7 +243,7 @@ fn files_say_what_they_are_for() {
 /// Test data must be made up, and be seen to be: nothing in it may be somebody's.
 ///
 /// Mail addresses use the domains that RFC 2606 keeps for examples, telephone numbers the range 555-01xx that North
-/// America keeps for fiction, and there are no social security numbers at all.
+/// America keeps for fiction, social security numbers the ten that are kept for advertisements.
 #[test]
 fn fixtures_belong_to_nobody() {
     let mut found = Vec::new();
@@ -262,7 +262,7 @@ fn fixtures_belong_to_nobody() {
             }
             if has_social_security_number(line) {
                 found.push(format!(
-                    "{place}: looks like a social security number: leave it out"
+                    "{place}: looks like a social security number: leave it out, or use 987-65-4320"
                 ));
             }
         }
@@ -312,7 +312,7 @@ fn has_social_security_number(line: &str) -> bool {
     let runs = line.split(|c: char| !c.is_ascii_digit() && c != '-');
     runs.into_iter().any(|run| {
         let lengths: Vec<usize> = run.split('-').map(str::len).collect();
-        lengths == [3, 2, 4]
+        lengths == [3, 2, 4] && !run.starts_with("987-65-432")
     })
 }
 
