@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{Config, Mapping};
 use crate::flow::{Channel, ChannelId};
@@ -166,15 +166,9 @@ pub async fn start(
         .spawn(dispatch::renew(pipeline.clone(), open.tasks.stop.clone()));
     let http_address = http.local_addr()?;
     info!(address = %http_address, "serving the console");
-    let (router, stop) = (web::router(pipeline.clone()), pages.stop.clone());
-    pages.tracker.spawn(async move {
-        let served = axum::serve(http, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await;
-        if let Err(fault) = served {
-            error!(%fault, "the console stopped");
-        }
-    });
+    pages
+        .tracker
+        .spawn(web::serve(http, pipeline.clone(), pages.stop.clone()));
     Ok(Host {
         pipeline,
         http: http_address,
@@ -231,6 +225,7 @@ impl Host {
 
 /// Runs the host of `config` until it is asked to stop.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
     let open = open(
         &config.storage,
         config.migrate,
@@ -245,20 +240,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Sockets::default(),
     ))
     .await?;
-    stop_signal().await;
+    stop.await;
     info!("stopping");
     host.stop().await;
     Ok(())
 }
 
-/// Resolves at SIGINT or SIGTERM.
-pub async fn stop_signal() {
+/// Listens for SIGINT and SIGTERM from now on; the future resolves at the first of them.
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

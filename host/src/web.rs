@@ -13,6 +13,9 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::pipeline::Pipeline;
 use fault::Fault;
@@ -48,6 +51,15 @@ pub fn router(pipeline: Arc<Pipeline>) -> Router {
         .fallback(async || Fault::NotFound)
         .layer(map_response(guard))
         .with_state(pipeline)
+}
+
+/// Serves the console until `stop`, then lets answers in hand go out.
+pub async fn serve(listener: TcpListener, pipeline: Arc<Pipeline>, stop: CancellationToken) {
+    let served =
+        axum::serve(listener, router(pipeline)).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(fault) = served.await {
+        error!(%fault, "the console stopped");
+    }
 }
 
 fn asset(content_type: &'static str, bytes: &'static [u8]) -> Response {

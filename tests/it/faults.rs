@@ -353,7 +353,9 @@ async fn no_patient_data_reaches_the_log_or_the_pages() -> anyhow::Result<()> {
                 .as_bytes(),
         )
         .await?;
-    client.exchange(b"MSH|^~\\&|ZSECRETNAME").await?;
+    client
+        .exchange(b"MSH|^~\\&|SEND\rPID|1||ZSECRETMRN")
+        .await?;
     let message = clinic
         .until("P1", |message| delivery(message)["state"] == "delivered")
         .await?;

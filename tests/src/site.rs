@@ -83,9 +83,12 @@ impl Site {
             .create(true)
             .append(true)
             .open(self.path("host.log"))?;
-        let child = self
-            .command(&["serve", "--config"])
+        // A limit on file size is to be a fault of the write, as a full disk is, not the end of the process.
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" serve --config \"$1\""])
+            .arg(crate::ligature_binary())
             .arg(self.path("ligature.toml"))
+            .current_dir(self.folder.path())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()?;

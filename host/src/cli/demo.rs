@@ -98,6 +98,7 @@ struct Report {
 }
 
 pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+    let mut stop = std::pin::pin!(serve::stop_signal()?);
     // Every socket first: a port given by flag that is taken ends the demo before anything is made.
     let (mllp, mllp_moved) = bind("--mllp-addr", args.mllp_addr, DEFAULT_MLLP).await?;
     let (http, http_moved) = bind("--http-addr", args.http_addr, DEFAULT_HTTP).await?;
@@ -192,20 +193,22 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     }
     out.flush()?;
 
-    let arrived = send_samples(&host.pipeline, addresses.mllp, args.json, out).await?;
-
-    if !args.json {
-        look_here(&addresses, &data, args.once, out)?;
-    }
-    out.flush()?;
-    if !args.once {
-        serve::stop_signal().await;
+    let arrived = tokio::select! {
+        arrived = send_samples(&host.pipeline, addresses.mllp, args.json, out) => Some(arrived?),
+        () = &mut stop => None,
+    };
+    if arrived.is_some() && !args.once {
+        if !args.json {
+            look_here(&addresses, &data, out)?;
+        }
+        out.flush()?;
+        stop.await;
     }
     host.stop().await;
     simulated.cancel();
     tracker.close();
     tracker.wait().await;
-    Ok(if arrived || !args.once {
+    Ok(if arrived == Some(true) || !args.once {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -399,12 +402,8 @@ fn report(
 fn look_here(
     addresses: &Addresses,
     data: &std::path::Path,
-    once: bool,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
-    if once {
-        return Ok(());
-    }
     let samples = data.join("samples");
     std::fs::create_dir_all(&samples)?;
     for (name, bytes) in SAMPLES {

@@ -431,10 +431,10 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded() {
-        let query = parse_query("accessKey=u%24r1&emailaddress=a%2Bb%40x.org&q=a+b%2&flag");
+        let query = parse_query("accessKey=u%24r1&emailaddress=a%2Bb%40example.org&q=a+b%2&flag");
         let plain = [
             ("accessKey", "u$r1"),
-            ("emailaddress", "a+b@x.org"),
+            ("emailaddress", "a+b@example.org"),
             ("q", "a b%2"),
             ("flag", ""),
         ];
