@@ -98,9 +98,10 @@ impl Pipeline {
                     .zip(appended)
                     .filter_map(|(answer, appended)| match appended {
                         Appended::Stored => answer.kept,
-                        Appended::Duplicate {
-                            acknowledgement, ..
-                        } => Some(acknowledgement),
+                        Appended::Duplicate { acknowledgement, .. } => {
+                                // Nothing was answered the first time either.
+                                Some(acknowledgement).filter(|answer| !answer.is_empty())
+                            }
                     });
                 Reply {
                     answers: answers.collect(),

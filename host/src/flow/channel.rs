@@ -21,6 +21,10 @@ pub struct Channel {
     /// What an event that no flow takes is answered with.
     #[serde(default)]
     pub no_flow: NoFlow,
+    /// Send no answer where MSH-15 and MSH-16 both say NE. Without it such a message is answered like one that leaves
+    /// them empty: an answer that nobody waits for does no harm, a sender that waits for none stalls the feed.
+    #[serde(default)]
+    pub obey_never: bool,
     /// Largest payload of one frame in bytes.
     #[serde(default = "default_max_frame_bytes")]
     pub max_frame_bytes: usize,

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::configuration::Configuration;
 use crate::flow::channel::NoFlow;
 use crate::flow::{Channel, Direction, Event, MessageId, Status, search};
-use crate::hl7::ack::{self, Condition, Outcome};
+use crate::hl7::ack::{self, AckCode, AckMode, Condition, Outcome};
 use crate::hl7::{self, Path};
 use crate::store::journal::{Arrival, DuplicateKey, Route, Routed, Start};
 
@@ -15,14 +15,14 @@ use crate::store::journal::{Arrival, DuplicateKey, Route, Routed, Start};
 pub struct Answer {
     /// The acknowledgement if the message was kept; none where the sender wants none.
     pub kept: Option<Vec<u8>>,
-    message: Option<hl7::Message>,
+    /// The message, and the code if it could not be kept.
+    if_not: Option<(hl7::Message, AckCode)>,
 }
 
 impl Answer {
     /// The acknowledgement if the message could not be kept: AE, or CE in enhanced mode.
     pub fn not_kept(self, now: &Zoned) -> Option<Vec<u8>> {
-        let message = self.message?;
-        let code = ack::reply_code(&message.header(), Outcome::Failed)?;
+        let (message, code) = self.if_not?;
         let fault = fault(
             Condition::Application,
             "message could not be stored, send it again",
@@ -55,8 +55,9 @@ fn readable(
     let header = message.header();
     let event = Event::new(&header.message_code, &header.trigger_event);
     let (route, outcome, fault) = decide(configuration, channel, &header, &event);
-    let answer = ack::reply_code(&header, outcome)
+    let answer = code(channel, &header, outcome)
         .map(|code| ack::build(&message, code, fault.as_ref(), &control_id(), now));
+    let failed = code(channel, &header, Outcome::Failed);
     let identity = [
         channel.id.as_str(),
         &*header.sending_application,
@@ -89,9 +90,20 @@ fn readable(
         arrival,
         Answer {
             kept: answer,
-            message: Some(message),
+            if_not: failed.map(|code| (message, code)),
         },
     )
+}
+
+/// The code that answers `outcome`; none where the sender wants no answer and the channel obeys.
+fn code(channel: &Channel, header: &hl7::Header<'_>, outcome: Outcome) -> Option<AckCode> {
+    let never = header.accept_ack == "NE" && header.application_ack == "NE";
+    let mode = if never && !channel.obey_never {
+        AckMode::Original
+    } else {
+        AckMode::Auto
+    };
+    ack::replies(header, mode, outcome).first
 }
 
 /// Decides by channel checks alone; mapping never has a say in what is answered.
@@ -205,7 +217,7 @@ fn unreadable(
         arrival,
         Answer {
             kept: answer,
-            message: None,
+            if_not: None,
         },
     )
 }
@@ -228,7 +240,7 @@ pub fn cut_off(
         arrival,
         Answer {
             kept: None,
-            message: None,
+            if_not: None,
         },
     )
 }
