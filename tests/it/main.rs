@@ -5,6 +5,8 @@ mod crash;
 mod demo;
 mod faults;
 mod harness;
+#[cfg(test)]
+mod journal;
 mod mapping;
 mod tidy;
 #[cfg(test)]

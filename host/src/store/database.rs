@@ -5,9 +5,11 @@
 //! send several statements to SQLite's thread at once, which is what makes a single append quick (see [`Script`]).
 //! Knows nothing of messages.
 
-use std::collections::HashMap;
+mod script;
+mod value;
+
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -23,347 +25,19 @@ use sqlx::{
 
 use super::failure::Failure;
 
+pub(super) use script::{Answers, Dialect, Part, Renderer, Script, Sql};
+pub(super) use value::{Kind, Row, Value};
+
+use script::Statement;
+
 /// How long a connection may take to come up.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers beside the one writer.
 const READERS: u32 = 4;
 /// Statements of several sizes are kept prepared; see [`Script::rows`].
 const PREPARED_STATEMENTS: usize = 500;
-/// Rows of one statement; more are split, fewer are filled up with nulls to the next size.
-const SIZES: [usize; 4] = [1, 4, 16, 64];
 /// Statements with fewer values go to SQLite's thread together.
 const SMALL: usize = 200;
-
-/// The type of a column or parameter; these three are spelled alike in both databases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Int,
-    Text,
-    Bytes,
-}
-
-/// One value on its way to or from the database.
-#[derive(Clone, PartialEq)]
-pub(super) enum Value {
-    Null(Kind),
-    Int(i64),
-    Text(Arc<str>),
-    Bytes(Arc<[u8]>),
-}
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Self {
-        Value::Int(value)
-    }
-}
-
-impl From<&str> for Value {
-    /// PostgreSQL has no text with NUL in it, and a sender's control id may hold anything.
-    fn from(value: &str) -> Self {
-        if value.contains('\0') {
-            Value::Text(value.replace('\0', "\u{fffd}").into())
-        } else {
-            Value::Text(value.into())
-        }
-    }
-}
-
-impl From<&Arc<str>> for Value {
-    fn from(value: &Arc<str>) -> Self {
-        Value::Text(value.clone())
-    }
-}
-
-impl From<&Arc<[u8]>> for Value {
-    fn from(value: &Arc<[u8]>) -> Self {
-        Value::Bytes(value.clone())
-    }
-}
-
-impl From<Vec<u8>> for Value {
-    fn from(value: Vec<u8>) -> Self {
-        Value::Bytes(value.into())
-    }
-}
-
-impl Value {
-    pub(super) fn optional_int(value: Option<i64>) -> Self {
-        value.map_or(Value::Null(Kind::Int), Value::Int)
-    }
-
-    pub(super) fn optional_text(value: Option<&str>) -> Self {
-        value.map_or(Value::Null(Kind::Text), Value::from)
-    }
-
-    pub(super) fn optional_bytes(value: Option<&Arc<[u8]>>) -> Self {
-        value.map_or(Value::Null(Kind::Bytes), Value::from)
-    }
-}
-
-/// One row of an answer.
-pub(super) struct Row(Vec<Value>);
-
-impl Row {
-    pub(super) fn int(&self, at: usize) -> Result<i64, Failure> {
-        match &self.0[at] {
-            Value::Int(value) => Ok(*value),
-            _ => Err(Failure::column(at)),
-        }
-    }
-
-    pub(super) fn text(&self, at: usize) -> Result<Arc<str>, Failure> {
-        match &self.0[at] {
-            Value::Text(value) => Ok(value.clone()),
-            _ => Err(Failure::column(at)),
-        }
-    }
-
-    pub(super) fn string(&self, at: usize) -> Result<String, Failure> {
-        self.text(at).map(|text| text.as_ref().into())
-    }
-
-    pub(super) fn bytes(&self, at: usize) -> Result<Arc<[u8]>, Failure> {
-        match &self.0[at] {
-            Value::Bytes(value) => Ok(value.clone()),
-            _ => Err(Failure::column(at)),
-        }
-    }
-
-    pub(super) fn is_null(&self, at: usize) -> bool {
-        matches!(self.0[at], Value::Null(_))
-    }
-
-    /// What `read` finds at `at`, or none for null.
-    pub(super) fn optional<T>(
-        &self,
-        at: usize,
-        read: impl Fn(&Self, usize) -> Result<T, Failure>,
-    ) -> Result<Option<T>, Failure> {
-        if self.is_null(at) {
-            Ok(None)
-        } else {
-            read(self, at).map(Some)
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
-    Sqlite,
-    Postgres,
-}
-
-impl Dialect {
-    /// What a word in braces stands for.
-    fn word(self, word: &str) -> &'static str {
-        match (word, self) {
-            // A claimer does not wait for lanes that another host is claiming.
-            ("skip_locked", Dialect::Postgres) => "for update skip locked",
-            // A lease that a ledger row relies on must not change hands before that row is committed.
-            ("share_lease", Dialect::Postgres) => "for share of l",
-            // Locks the lane, so that a settling host cannot delete it as empty while an entry is on its way.
-            ("keep_lane", Dialect::Postgres) => "do update set due_at = lane.due_at",
-            ("keep_lane", Dialect::Sqlite) => "do nothing",
-            // A refused statement ends the whole transaction anyway; without this word SQLite keeps a copy of every page
-            // that the statement touches, so as to undo it alone, which is a fifth of the work of an append.
-            ("or_rollback", Dialect::Sqlite) => "or rollback",
-            ("or_rollback", Dialect::Postgres) => "",
-            // SQLite has one writer; it needs no row locks.
-            ("skip_locked" | "share_lease", Dialect::Sqlite) => "",
-            _ => unreachable!("no word {word:?}"),
-        }
-    }
-}
-
-/// One SQL text for both databases.
-///
-/// `?` is a parameter. `{rows}` is `(?, ?), (?, ?)`, one for each row, with the columns of `kinds`.
-pub(super) struct Sql {
-    pub(super) text: &'static str,
-    pub(super) kinds: &'static [Kind],
-}
-
-/// Writes [`Sql`] out for one dialect and keeps the results.
-pub(super) struct Renderer {
-    pub(super) dialect: Dialect,
-    known: RwLock<HashMap<(usize, usize), Arc<str>>>,
-}
-
-impl Renderer {
-    pub(super) fn new(dialect: Dialect) -> Self {
-        Self {
-            dialect,
-            known: RwLock::default(),
-        }
-    }
-
-    /// The text of `sql` for `rows` rows.
-    fn text(&self, sql: &'static Sql, rows: usize) -> Arc<str> {
-        let key = (sql.text.as_ptr() as usize, rows);
-        if let Some(text) = self
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-        {
-            return text.clone();
-        }
-        let text: Arc<str> = self.write_out(sql, rows).into();
-        self.known
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, text.clone());
-        text
-    }
-
-    fn write_out(&self, sql: &Sql, rows: usize) -> String {
-        let mut text = String::with_capacity(sql.text.len() + rows * sql.kinds.len() * 4);
-        let mut parameters = 0;
-        let mut parameter = |text: &mut String| {
-            parameters += 1;
-            match self.dialect {
-                // Named and numbered parameters cost SQLite a search through all of them for each.
-                Dialect::Sqlite => text.push('?'),
-                Dialect::Postgres => {
-                    text.push('$');
-                    text.push_str(&parameters.to_string());
-                }
-            }
-        };
-        let mut rest = sql.text;
-        while let Some(at) = rest.find(['?', '{']) {
-            text.push_str(&rest[..at]);
-            if rest[at..].starts_with('?') {
-                parameter(&mut text);
-                rest = &rest[at + 1..];
-                continue;
-            }
-            let end = at + rest[at..].find('}').expect("a closing brace");
-            match &rest[at + 1..end] {
-                "rows" => {
-                    for row in 0..rows {
-                        text.push_str(if row == 0 { "(" } else { ", (" });
-                        for column in 0..sql.kinds.len() {
-                            if column > 0 {
-                                text.push_str(", ");
-                            }
-                            parameter(&mut text);
-                        }
-                        text.push(')');
-                    }
-                }
-                word => text.push_str(self.dialect.word(word)),
-            }
-            rest = &rest[end + 1..];
-        }
-        text.push_str(rest);
-        text
-    }
-}
-
-struct Statement {
-    text: Arc<str>,
-    values: Vec<Value>,
-}
-
-/// Statements to run one after another.
-///
-/// SQLite runs on a thread of its own; small statements cross over to it together.
-pub(super) struct Script {
-    renderer: Arc<Renderer>,
-    statements: Vec<Statement>,
-}
-
-/// Which statements of a script a call added.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Part(std::ops::Range<usize>);
-
-impl Part {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Script {
-    pub(super) fn new(renderer: &Arc<Renderer>) -> Self {
-        Self {
-            renderer: renderer.clone(),
-            statements: Vec::new(),
-        }
-    }
-
-    pub(super) fn dialect(&self) -> Dialect {
-        self.renderer.dialect
-    }
-
-    pub(super) fn renderer(&self) -> &Arc<Renderer> {
-        &self.renderer
-    }
-
-    /// Adds a statement without parameters.
-    pub(super) fn plain(&mut self, text: &'static str) {
-        self.statements.push(Statement {
-            text: text.into(),
-            values: Vec::new(),
-        });
-    }
-
-    /// Adds a statement whose parameters are `values`, in order.
-    pub(super) fn one(&mut self, sql: &'static Sql, values: Vec<Value>) -> Part {
-        let start = self.statements.len();
-        self.statements.push(Statement {
-            text: self.renderer.text(sql, 1),
-            values,
-        });
-        Part(start..start + 1)
-    }
-
-    /// Adds as many statements as `rows` (all values, row after row) take; none for none.
-    ///
-    /// Few sizes, so that statements stay prepared; what is missing is filled up with nulls, which every
-    /// text takes care to leave out.
-    pub(super) fn rows(&mut self, sql: &'static Sql, rows: Vec<Value>) -> Part {
-        let start = self.statements.len();
-        let width = sql.kinds.len();
-        debug_assert_eq!(rows.len() % width, 0, "{}", sql.text);
-        let mut rows = rows.into_iter();
-        while rows.len() > 0 {
-            let count = (rows.len() / width).min(SIZES[SIZES.len() - 1]);
-            let size = SIZES
-                .into_iter()
-                .find(|size| *size >= count)
-                .unwrap_or(count);
-            let mut values = Vec::with_capacity(size * width);
-            values.extend(rows.by_ref().take(count * width));
-            for _ in count..size {
-                values.extend(sql.kinds.iter().map(|kind| Value::Null(*kind)));
-            }
-            self.statements.push(Statement {
-                text: self.renderer.text(sql, size),
-                values,
-            });
-        }
-        Part(start..self.statements.len())
-    }
-}
-
-/// The rows that each statement of a script gave.
-#[derive(Default)]
-pub(super) struct Answers(Vec<Vec<Row>>);
-
-impl Answers {
-    /// The rows of all statements of `part`.
-    pub(super) fn of(&mut self, part: &Part) -> Vec<Row> {
-        let mut rows = Vec::new();
-        if part.is_empty() {
-            return rows;
-        }
-        for answer in &mut self.0[part.0.clone()] {
-            rows.append(answer);
-        }
-        rows
-    }
-}
 
 /// Where the database is and how to open it.
 #[derive(Clone)]
@@ -614,8 +288,11 @@ async fn run_sqlite(
 fn sqlite_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
     let read = |at| {
         let value = ValueRef::to_owned(&row.try_get_raw(at)?);
+        if value.is_null() {
+            // The type of a null is its column's, and no reader asks for it.
+            return Ok(Value::Null(Kind::Int));
+        }
         match value.type_info().name() {
-            "NULL" => Ok(Value::Null(Kind::Int)),
             "TEXT" => value
                 .try_decode::<&str>()
                 .map(|text| Value::Text(text.into())),
