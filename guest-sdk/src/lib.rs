@@ -1,7 +1,7 @@
 //! Write a mapping component for ligature in Rust.
 //!
 //! Implement [`InboundMapping`] (EHR to LeadSquared) or [`OutboundMapping`] (LeadSquared to EHR) for a type of your
-//! own and export it; the README beside this crate has the whole way from an empty folder to an uploaded component.
+//! own and export it; the README beside this crate has the whole way from an empty folder to a component.
 //! Everything a mapping can reach is in this crate: the [`Message`] or [`Change`] it is given, the [`flow`] it runs
 //! in, the administrator's code tables ([`codes`]) and [`log`].
 //! There is no clock, no network, no file and no randomness.
@@ -96,3 +96,8 @@ pub mod __private {
     pub use crate::bindings::{about, inbound, outbound};
     pub use crate::export::{Inbound, Outbound};
 }
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

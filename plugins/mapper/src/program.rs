@@ -142,7 +142,7 @@ pub enum Test<'a> {
 }
 
 /// What `""` in the message does to the target.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Null {
     /// The field stays as it is.
     Keep,
@@ -151,7 +151,7 @@ pub enum Null {
 }
 
 /// What a value that cannot be used does to the message.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnError {
     /// The field is left out with a warning.
     LeaveOut,
