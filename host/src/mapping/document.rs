@@ -26,7 +26,7 @@ pub use parse::Fault;
 pub const FORMAT: i64 = 1;
 
 /// What one kind of message means in LeadSquared's fields.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     pub name: String,
     pub version: String,
@@ -40,7 +40,7 @@ pub struct Document {
 }
 
 /// One target and how it gets its value.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub target: String,
     /// What people call the target; the target's name if empty.
@@ -49,7 +49,7 @@ pub struct Row {
 }
 
 /// One activity to write when all of `when` hold.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Activity {
     pub kind: Option<String>,
     pub when: Vec<Condition>,
@@ -63,7 +63,7 @@ pub struct Activity {
 }
 
 /// How a value comes about.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     pub source: Source,
     pub steps: Vec<Step>,
@@ -76,7 +76,7 @@ pub struct Rule {
 }
 
 /// Where a value comes from.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Path {
         path: Path,
@@ -93,7 +93,7 @@ pub enum Source {
 }
 
 /// What becomes of several hits of one path.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Hits {
     #[default]
     First,
@@ -106,7 +106,7 @@ pub enum Hits {
 }
 
 /// One change of a value on its way.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     Trim,
     Upper,
@@ -135,14 +135,14 @@ pub enum Step {
 }
 
 /// Something that must hold of the message.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub path: Path,
     pub test: Test,
 }
 
 /// What is asked of the value at a condition's path.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {
     /// The path has text.
     Present,

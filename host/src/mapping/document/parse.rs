@@ -101,10 +101,7 @@ fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
             Err(error) => keys.fault("events", error.to_string()),
         }
     }
-    for (at, table) in keys.tables("lead") {
-        document.lead.extend(row(faults, "lead row", at, table));
-    }
-    unique(faults, "lead row", &keys.tables("lead"));
+    document.lead = rows(&mut keys, "lead", "lead row");
     for (at, table) in keys.tables("activity") {
         let position = document.activities.len() + 1;
         document
@@ -118,34 +115,30 @@ fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
     Some(document)
 }
 
-/// Two rows for one target would be two assignments: conditions belong into one row's sources.
-fn unique(faults: &Faults<'_>, what: &str, rows: &[(usize, &DeTable<'_>)]) {
-    let mut seen = Vec::new();
-    for (at, row) in rows {
-        let Some(target) = row
-            .get("target")
-            .and_then(|target| target.get_ref().as_str())
-        else {
+/// All rows of a list; two for one target would be two assignments.
+fn rows(keys: &mut Keys<'_, '_>, name: &str, what: &str) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let faults = keys.faults;
+    for (position, (at, table)) in keys.tables(name).into_iter().enumerate() {
+        let target = table.get("target");
+        let place = match target.and_then(|target| target.get_ref().as_str()) {
+            Some(target) => format!("{what} {target:?}"),
+            None => format!("{what} {}", position + 1),
+        };
+        let Some(row) = row(faults, &place, at, table) else {
             continue;
         };
-        if seen.contains(&target) {
-            let text = "the target has a row already".into();
-            faults.add(*at, &format!("{what} {target:?}"), "target", text);
+        if rows.iter().any(|before| before.target == row.target) {
+            let text = "the target has a row already";
+            faults.add(at, &place, "target", text.into());
         }
-        seen.push(target);
+        rows.push(row);
     }
+    rows
 }
 
-fn row(faults: &Faults<'_>, what: &str, at: usize, table: &DeTable<'_>) -> Option<Row> {
-    let named = table
-        .get("target")
-        .and_then(|target| target.get_ref().as_str());
-    let mut keys = Keys::new(
-        faults,
-        table,
-        at,
-        &format!("{what} {:?}", named.unwrap_or("")),
-    );
+fn row(faults: &Faults<'_>, place: &str, at: usize, table: &DeTable<'_>) -> Option<Row> {
+    let mut keys = Keys::new(faults, table, at, place);
     let target = keys.text("target");
     if target.is_none() {
         keys.missing("target");
@@ -175,19 +168,14 @@ fn activity(faults: &Faults<'_>, position: usize, at: usize, table: &DeTable<'_>
         part("note", Kind::Text),
         part("at", Kind::DateTime),
     );
-    let what = format!("{place} field");
-    let fields = keys.tables("field");
-    unique(faults, &what, &fields);
+    let fields = rows(&mut keys, "field", &format!("{place} field"));
     let activity = Activity {
         kind: keys.text("kind"),
         when: conditions(&mut keys),
         key,
         note,
         at: starts,
-        fields: fields
-            .into_iter()
-            .filter_map(|(at, table)| row(faults, &what, at, table))
-            .collect(),
+        fields,
     };
     keys.end();
     activity

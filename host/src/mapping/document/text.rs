@@ -182,8 +182,22 @@ fn conditions(conditions: &[Condition]) -> String {
     }))
 }
 
+/// A basic string on one line, whatever is in it; also a quoted key.
 fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
+    let mut out = String::from('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            letter if letter.is_control() => {
+                out.push_str(&format!("\\u{:04X}", u32::from(letter)));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn key(text: &str) -> String {
