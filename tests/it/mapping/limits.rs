@@ -67,7 +67,7 @@ fn every_misbehaviour_ends_with_its_own_code_and_sentence() {
         "mapping-over-limit",
         "more than 16 MiB at once",
     );
-    check("recurse", "mapping-trapped", "called itself too deeply");
+    check("recurse", "mapping-trapped", "itself too deeply");
     check("panic", "mapping-trapped", "it stopped itself");
     check("refuse", "mapping-refused", "a reason of its own");
     check(
