@@ -98,10 +98,12 @@ impl Pipeline {
                     .zip(appended)
                     .filter_map(|(answer, appended)| match appended {
                         Appended::Stored => answer.kept,
-                        Appended::Duplicate { acknowledgement, .. } => {
-                                // Nothing was answered the first time either.
-                                Some(acknowledgement).filter(|answer| !answer.is_empty())
-                            }
+                        Appended::Duplicate {
+                            acknowledgement, ..
+                        } => {
+                            // Nothing was answered the first time either.
+                            Some(acknowledgement).filter(|answer| !answer.is_empty())
+                        }
                     });
                 Reply {
                     answers: answers.collect(),

@@ -16,9 +16,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::database::{
-    Address, Connection, Dialect, Part, Renderer, Row, Script, Sql, Value,
-};
+use super::database::{Address, Connection, Dialect, Part, Renderer, Row, Script, Sql, Value};
 use super::failure::Failure;
 use super::journal::append::{Entry, Kept};
 use super::journal::claim::{self, Claim, Head};

@@ -82,7 +82,7 @@ async fn a_repeated_message_gets_the_first_acknowledgement(bed: Bed) {
         let again = repeatable("1", 1);
         assert_eq!(
             bed.journal.append(vec![again]).await.unwrap(),
-            [duplicate.clone()]
+            std::slice::from_ref(&duplicate)
         );
     }
     assert_eq!(bed.claim_ids().await, ["1"]);
@@ -431,7 +431,7 @@ async fn configuration_comes_back_as_it_was(bed: Bed) {
     let bed = bed.reopen().await;
     let catalog = bed.store.catalog();
     let snapshot = catalog.load().await.unwrap();
-    assert_eq!(snapshot.accounts, [account.clone()]);
+    assert_eq!(snapshot.accounts, std::slice::from_ref(&account));
     assert_eq!(snapshot.keys[&account.id], keys);
     assert_eq!(
         snapshot.releases[&(account.id.clone(), release_digest)],

@@ -80,7 +80,7 @@ async fn run(bed: &Bed, seed: u64) {
     });
     futures_util::future::join_all(workers).await;
 
-    let seen = seen.lock().unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
     assert!(seen.running.is_empty() && seen.busy.is_empty());
     let mut last: HashMap<&str, i64> = HashMap::new();
     for (seq, lanes) in &seen.effects {

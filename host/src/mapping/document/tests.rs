@@ -1,3 +1,5 @@
+//! Documents in, what they say or what is wrong with them out.
+
 use insta::assert_snapshot;
 use ligature_mapper as mapper;
 
