@@ -242,14 +242,15 @@ async fn the_python_client_delivers_every_public_message() -> anyhow::Result<()>
     let clinic = clinic().await?;
     let python = ligature_tests::python_with(&["hl7==0.4.5"])?;
     for file in &files {
+        // Framed, so that it goes out as it is: for a loose file this client takes a byte order mark for a message.
+        let framed = clinic.site.path("framed");
+        std::fs::write(
+            &framed,
+            [&b"\x0b"[..], &std::fs::read(file)?, b"\x1c\r"].concat(),
+        )?;
         let sent = Command::new(python.join("bin/mllp_send"))
-            .args([
-                "--loose",
-                "--port",
-                &clinic.site.mllp.port().to_string(),
-                "--file",
-            ])
-            .arg(file)
+            .args(["--port", &clinic.site.mllp.port().to_string(), "--file"])
+            .arg(&framed)
             .arg("127.0.0.1")
             .output()?;
         let text = String::from_utf8_lossy(&sent.stdout);

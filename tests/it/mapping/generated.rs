@@ -53,9 +53,9 @@ fn the_manifest_is_the_documents() {
         [
             "Status",
             "mx_Custom_2",
-            "mx_Custom_3",
             "mx_Custom_4",
-            "mx_Custom_5"
+            "mx_Custom_5",
+            "mx_Custom_6"
         ]
     );
     let mrn = manifest

@@ -160,7 +160,7 @@ static FREE: Sql = Sql {
 update {or_rollback} lane set owner = null, due_at = v.due_at
 from v
 where lane.account_id = v.account_id and lane.lane = v.lane and lane.fence = v.fence and lane.owner is not null
-returning lane.account_id, lane.lane",
+returning lane.account_id, lane.lane, lane.fence",
     kinds: &[Text, Bytes, Int, Int],
 };
 
@@ -235,12 +235,17 @@ impl Settle {
 }
 
 /// The settlements that hold their leases.
-pub(in crate::store) struct Held(HashSet<(Arc<str>, Arc<[u8]>)>);
+///
+/// The fence is part of it: an old worker's settlement may be in the same batch as the new one's.
+pub(in crate::store) struct Held(HashSet<(Arc<str>, Arc<[u8]>, i64)>);
 
 impl Held {
     pub(in crate::store) fn has(&self, settle: &Settle) -> bool {
-        self.0
-            .contains(&(settle.account.clone(), settle.lanes[0].clone()))
+        self.0.contains(&(
+            settle.account.clone(),
+            settle.lanes[0].clone(),
+            settle.fence,
+        ))
     }
 }
 
@@ -264,7 +269,7 @@ pub(in crate::store) fn held(answers: &mut Answers, part: &Part) -> Result<Held,
     answers
         .of(part)
         .iter()
-        .map(|row| Ok((row.text(0)?, row.bytes(1)?)))
+        .map(|row| Ok((row.text(0)?, row.bytes(1)?, row.int(2)?)))
         .collect::<Result<_, _>>()
         .map(Held)
 }
