@@ -21,7 +21,9 @@ impl InboundMapping for Appointments {
     fn describe() -> Manifest {
         Manifest::new("appointments", env!("CARGO_PKG_VERSION"))
             .vendor("Example Scheduling Inc.")
-            .summary("Appointments become activities, with provider names and the way to a video visit.")
+            .summary(
+                "Appointments become activities, with provider names and the way to a video visit.",
+            )
             .events(["SIU^S12", "SIU^S13", "SIU^S14", "SIU^S15", "SIU^S26"])
             .reads(["PID-3", "PID-5", "SCH", "AIS", "AIP-3", "ZAP"])
             .lead_target("mrn", "Medical record number", "mx_MRN")
@@ -149,7 +151,11 @@ mod tests {
             .collect();
         assert_eq!(
             texts,
-            ["Booked", "Dr Marta Reyes", "Video: https://visits.example.org/r/4711"]
+            [
+                "Booked",
+                "Dr Marta Reyes",
+                "Video: https://visits.example.org/r/4711"
+            ]
         );
     }
 
