@@ -6,7 +6,16 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::load::{registration, send};
-use crate::site::Bench;
+use ligature::simulator::lead_squared::Settings;
+use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
+
+/// A flow for registrations and no limit on calls.
+const SETUP: Setup<'_> = Setup {
+    account: UNLIMITED,
+    channel: "",
+    leads: &["ADT^A04"],
+    activities: &[],
+};
 
 pub(crate) async fn run() -> anyhow::Result<Value> {
     Ok(json!({
@@ -17,7 +26,11 @@ pub(crate) async fn run() -> anyhow::Result<Value> {
 
 /// Sends `count` registrations of new patients and waits until each is a lead.
 async fn through(count: usize, latency: Duration) -> anyhow::Result<Value> {
-    let bench = Bench::start(0, 5_000, latency).await?;
+    let settings = Settings {
+        latency,
+        ..unlimited()
+    };
+    let bench = Clinic::start(settings, SETUP).await?;
     let started = Instant::now();
     let (intake, _) = send(bench.site.mllp, 16, count, registration).await?;
     bench.simulator.until(|counts| counts.leads >= count).await;

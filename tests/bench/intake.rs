@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::load::{Times, registration, send};
-use crate::site::Bench;
+use ligature_tests::clinic::{Clinic, Setup, unlimited};
 
 /// How long the bare loop runs.
 const BARE: Duration = Duration::from_secs(3);
@@ -17,7 +17,13 @@ pub(crate) async fn run() -> anyhow::Result<Value> {
     let mut sync_method = Value::Null;
     for (connections, count) in [(1, 3_000), (8, 15_000), (64, 50_000)] {
         // A budget of next to nothing: deliveries queue up as on a limited account and stay out of the way.
-        let bench = Bench::start(1, 3_600_000, Duration::ZERO).await?;
+        let setup = Setup {
+            account: "rate_plan = { calls = 1, window_ms = 3600000 }",
+            channel: "",
+            leads: &["ADT^A04"],
+            activities: &[],
+        };
+        let bench = Clinic::start(unlimited(), setup).await?;
         let bare = bare_disk(&bench.site.path("bare"))?;
         sync_method = bench.site.json("/api/v1/counts").await?["sync_method"].clone();
         let before = commits(&bench).await?;
@@ -64,7 +70,7 @@ fn bare_disk(path: &std::path::Path) -> anyhow::Result<(f64, Times)> {
 }
 
 /// Transactions that the host has committed; each is one disk sync.
-async fn commits(bench: &Bench) -> anyhow::Result<u64> {
+async fn commits(bench: &Clinic) -> anyhow::Result<u64> {
     Ok(bench.site.json("/api/v1/counts").await?["commits"]
         .as_u64()
         .unwrap_or(0))

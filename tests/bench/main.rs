@@ -14,7 +14,6 @@ mod intake;
 mod load;
 mod mapping;
 mod memory;
-mod site;
 
 use serde_json::{Map, Value, json};
 

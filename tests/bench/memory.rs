@@ -6,10 +6,18 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::site::Bench;
+use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
+
+/// A flow for registrations and no limit on calls.
+const SETUP: Setup<'_> = Setup {
+    account: UNLIMITED,
+    channel: "",
+    leads: &["ADT^A04"],
+    activities: &[],
+};
 
 pub(crate) async fn run() -> anyhow::Result<Value> {
-    let mut bench = Bench::start(0, 5_000, Duration::ZERO).await?;
+    let mut bench = Clinic::start(unlimited(), SETUP).await?;
     bench.host.take().context("the host runs")?.stop()?;
     let host = bench.site.start().await?;
     sleep(Duration::from_secs(30)).await;

@@ -9,13 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use ligature::simulator::lead_squared::{Handle, Settings, Simulator};
+use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
 use ligature_tests::mllp::Client;
-use ligature_tests::site::{Process, Site, quickstart};
-use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// The medical record numbers that the registrations and appointments of the corpus carry: one lead each.
 const LEADS: [&str; 4] = ["0000000001", "123456789", "MRN12345", "PATID1234"];
@@ -24,16 +19,14 @@ const LEADS: [&str; 4] = ["0000000001", "123456789", "MRN12345", "PATID1234"];
 const ACTIVITIES: [(&str, &str); 1] = [("12345", "PATID1234")];
 
 /// What the flows take; everything else in the corpus is kept and shown as skipped.
-const FLOWS: [(&str, &str); 8] = [
-    ("ADT^A04", "lead"),
-    ("SIU^S12", "activity"),
-    ("SIU^S13", "activity"),
-    ("SIU^S14", "activity"),
-    ("SIU^S15", "activity"),
-    ("SIU^S16", "activity"),
-    ("SIU^S17", "activity"),
-    ("SIU^S26", "activity"),
-];
+const SETUP: Setup<'_> = Setup {
+    account: UNLIMITED,
+    channel: "",
+    leads: &["ADT^A04"],
+    activities: &[
+        "SIU^S12", "SIU^S13", "SIU^S14", "SIU^S15", "SIU^S16", "SIU^S17", "SIU^S26",
+    ],
+};
 
 fn corpus() -> Option<Vec<PathBuf>> {
     let folder = ligature_tests::workspace_root()
@@ -54,80 +47,9 @@ fn corpus() -> Option<Vec<PathBuf>> {
     Some(files)
 }
 
-struct Clinic {
-    site: Site,
-    simulator: Handle,
-    _host: Process,
-}
-
-async fn clinic() -> anyhow::Result<Clinic> {
-    let settings = Settings {
-        rate_limit: None,
-        ..Settings::default()
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let simulator = Simulator::start(
-        listener,
-        settings,
-        &TaskTracker::new(),
-        CancellationToken::new(),
-    )?;
-    let site = Site::new(None)?;
-    let mut setup = format!(
-        "[account]\nid = \"clinic\"\nname = \"Clinic\"\napi = \"{}\"\nrate_plan = {{ calls = 0, window_ms = 5000 }}\n\
-         default_country_code = \"1\"\n\n[[channels]]\nid = \"ehr\"\nname = \"EHR\"\naddress = \"{}\"\n",
-        simulator.api(),
-        site.mllp
-    );
-    for (event, entity) in FLOWS {
-        let rest = match entity {
-            "lead" => "mapping = \"adt-a04-lead.toml\"",
-            _ => {
-                "mapping = \"siu-s12-activity.toml\"\nactivity = { code = 205, key_field = \"mx_Custom_1\" }"
-            }
-        };
-        setup.push_str(&format!(
-            "\n[[flows]]\nid = \"{event}\"\nname = \"{event}\"\ndirection = \"ehr-to-leadsquared\"\nchannel = \"ehr\"\n\
-             event = \"{event}\"\nentity = \"{entity}\"\nprimary_search_field = \"mx_MRN\"\n{rest}\n"
-        ));
-    }
-    site.import(
-        &[
-            ("setup.toml", &setup),
-            ("adt-a04-lead.toml", &quickstart("adt-a04-lead.toml")?),
-            (
-                "siu-s12-activity.toml",
-                &quickstart("siu-s12-activity.toml")?,
-            ),
-        ],
-        (&simulator.keys().access_key, &simulator.keys().secret_key),
-    )?;
-    let host = site.start().await?;
-    Ok(Clinic {
-        site,
-        simulator,
-        _host: host,
-    })
-}
-
 /// Waits until every delivery came to its end, then holds the simulator and the journal against the table.
 async fn verify(clinic: &Clinic, sent: usize) -> anyhow::Result<()> {
-    let started = Instant::now();
-    loop {
-        let counts = clinic.site.json("/api/v1/counts").await?;
-        let open: u64 = ["queued", "running", "waiting"]
-            .iter()
-            .filter_map(|state| counts["deliveries"][state].as_u64())
-            .sum();
-        if open == 0 {
-            break;
-        }
-        ensure!(
-            started.elapsed() < Duration::from_secs(60),
-            "still open: {counts}"
-        );
-        sleep(Duration::from_millis(20)).await;
-    }
+    clinic.settled(Duration::from_secs(60)).await?;
     let leads = clinic.simulator.leads();
     let mrns: Vec<&str> = leads
         .iter()
@@ -177,7 +99,12 @@ async fn verify(clinic: &Clinic, sent: usize) -> anyhow::Result<()> {
         "{} messages in the journal, {sent} sent",
         messages.len()
     );
-    let taken: BTreeSet<&str> = FLOWS.iter().map(|(event, _)| *event).collect();
+    let taken: BTreeSet<&str> = SETUP
+        .leads
+        .iter()
+        .chain(SETUP.activities)
+        .copied()
+        .collect();
     for message in messages {
         let deliveries = message["deliveries"].as_array().context("deliveries")?;
         let event = message["event"].as_str().context("event")?;
@@ -199,7 +126,7 @@ async fn verify(clinic: &Clinic, sent: usize) -> anyhow::Result<()> {
 async fn our_sender_delivers_every_public_message() -> anyhow::Result<()> {
     let Some(files) = corpus() else { return Ok(()) };
     ensure!(files.len() == 139, "{} files", files.len());
-    let clinic = clinic().await?;
+    let clinic = Clinic::start(unlimited(), SETUP).await?;
     let sent = Command::new(ligature_tests::ligature_binary())
         .arg("send")
         .args(&files)
@@ -217,7 +144,7 @@ async fn our_sender_delivers_every_public_message() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_public_message_gets_one_answer_with_its_own_control_id() -> anyhow::Result<()> {
     let Some(files) = corpus() else { return Ok(()) };
-    let clinic = clinic().await?;
+    let clinic = Clinic::start(unlimited(), SETUP).await?;
     let mut client = Client::connect(clinic.site.mllp).await?;
     for file in &files {
         let bytes = std::fs::read(file)?;
@@ -239,7 +166,7 @@ async fn every_public_message_gets_one_answer_with_its_own_control_id() -> anyho
 #[tokio::test(flavor = "multi_thread")]
 async fn the_python_client_delivers_every_public_message() -> anyhow::Result<()> {
     let Some(files) = corpus() else { return Ok(()) };
-    let clinic = clinic().await?;
+    let clinic = Clinic::start(unlimited(), SETUP).await?;
     let python = ligature_tests::python_with(&["hl7==0.4.5"])?;
     for file in &files {
         // Framed, so that it goes out as it is: for a loose file this client takes a byte order mark for a message.

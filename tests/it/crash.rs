@@ -9,14 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use ligature::simulator::lead_squared::{Fault, Handle, Kind, Settings, Simulator, When};
+use ligature::simulator::lead_squared::{Fault, Handle, Kind, When};
+use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
 use ligature_tests::mllp::Client;
-use ligature_tests::site::{Site, quickstart};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::time::{sleep, timeout};
 
 const SENDERS: usize = 8;
 const KILLS: usize = 30;
@@ -56,33 +53,19 @@ async fn nothing_is_lost_or_doubled_by_kills_on_postgresql() -> anyhow::Result<(
 }
 
 async fn run(storage: Option<&str>, faults: &[Fault]) -> anyhow::Result<()> {
-    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    let settings = Settings {
-        rate_limit: None,
-        ..Settings::default()
+    let setup = Setup {
+        account: &format!("{UNLIMITED}\nlook_up_wait_ms = 2000\ncall_timeout_ms = 1000"),
+        channel: "",
+        leads: &["ADT^A04"],
+        activities: &["SIU^S12", "SIU^S14", "SIU^S15"],
     };
-    let simulator = Simulator::start(
-        TcpListener::bind("127.0.0.1:0").await?,
-        settings,
-        &tracker,
-        stop.clone(),
-    )?;
+    let clinic = Clinic::prepare(storage, unlimited(), setup).await?;
+    let Clinic {
+        site, simulator, ..
+    } = &clinic;
     for fault in faults {
         simulator.inject(fault.clone());
     }
-    let site = Site::new(storage)?;
-    let (lead, activity) = (
-        quickstart("adt-a04-lead.toml")?,
-        quickstart("siu-s12-activity.toml")?,
-    );
-    site.import(
-        &[
-            ("setup.toml", &setup(&simulator, &site)),
-            ("adt-a04-lead.toml", &lead),
-            ("siu-s12-activity.toml", &activity),
-        ],
-        (&simulator.keys().access_key, &simulator.keys().secret_key),
-    )?;
 
     let done = Arc::new(AtomicBool::new(false));
     let mut senders = JoinSet::new();
@@ -110,11 +93,14 @@ async fn run(storage: Option<&str>, faults: &[Fault]) -> anyhow::Result<()> {
         "only {} patients were sent",
         patients.len()
     );
-    settled(&site).await?;
+    let counts = clinic.settled(Duration::from_secs(180)).await?;
+    ensure!(
+        counts["deliveries"]["dead"] == 0,
+        "deliveries died: {counts}\n{}",
+        site.log()?
+    );
     host.stop()?;
-    verify(&simulator, &patients)?;
-    stop.cancel();
-    Ok(())
+    verify(simulator, &patients)
 }
 
 /// Sends patients until `done`, each message until it is acknowledged; returns their MRNs.
@@ -174,28 +160,6 @@ fn message(event: &str, status: &str, mrn: &str, position: usize) -> String {
             "{}SCH|AP-{mrn}|AP-{mrn}||||CHECKUP^Checkup||||30|min|^^30^20261202093000^20261202100000|||||||||||||{status}\r{pid}",
             head("SIU")
         ),
-    }
-}
-
-/// Waits until no delivery is left that is not at its end.
-async fn settled(site: &Site) -> anyhow::Result<()> {
-    let started = Instant::now();
-    loop {
-        let counts = site.json("/api/v1/counts").await?;
-        let count = |state: &str| counts["deliveries"][state].as_u64().unwrap_or(0);
-        if count("queued") + count("running") + count("waiting") == 0 {
-            ensure!(
-                count("dead") == 0,
-                "deliveries died: {counts}\n{}",
-                site.log()?
-            );
-            return Ok(());
-        }
-        ensure!(
-            started.elapsed() < Duration::from_secs(180),
-            "still unfinished: {counts}"
-        );
-        sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -282,29 +246,4 @@ impl Random {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
-}
-
-fn setup(simulator: &Handle, site: &Site) -> String {
-    let mut text = format!(
-        "[account]\nid = \"clinic\"\nname = \"Clinic\"\napi = \"{}\"\nrate_plan = {{ calls = 0, window_ms = 5000 }}\n\
-         look_up_wait_ms = 2000\ncall_timeout_ms = 1000\n\n\
-         [[channels]]\nid = \"ehr\"\nname = \"EHR\"\naddress = \"{}\"\n",
-        simulator.api(),
-        site.mllp
-    );
-    for (event, _) in EVENTS {
-        let kind = if event == "A04" {
-            "event = \"ADT^A04\"\nentity = \"lead\"\nmapping = \"adt-a04-lead.toml\"".to_owned()
-        } else {
-            format!(
-                "event = \"SIU^{event}\"\nentity = \"activity\"\nactivity = {{ code = 205, key_field = \"mx_Custom_1\" }}\n\
-                 mapping = \"siu-s12-activity.toml\""
-            )
-        };
-        text.push_str(&format!(
-            "\n[[flows]]\nid = \"{event}\"\nname = \"{event}\"\ndirection = \"ehr-to-leadsquared\"\nchannel = \"ehr\"\n\
-             primary_search_field = \"mx_MRN\"\n{kind}\n"
-        ));
-    }
-    text
 }

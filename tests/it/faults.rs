@@ -4,63 +4,23 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use ligature::simulator::lead_squared::{Fault, Handle, Kind, Settings, Simulator, When};
+use ligature::simulator::lead_squared::{Fault, Kind, Settings, When};
+use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
 use ligature_tests::mllp::Client;
-use ligature_tests::site::{Process, Site, quickstart};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-struct Clinic {
-    site: Site,
-    simulator: Handle,
-    host: Process,
+/// A host with one registration flow; `channel` holds further lines of its channel.
+async fn clinic(channel: &str, settings: Settings) -> anyhow::Result<Clinic> {
+    let account = format!("{UNLIMITED}\nlook_up_wait_ms = 300\ncall_timeout_ms = 500");
+    let setup = Setup {
+        account: &account,
+        channel,
+        leads: &["ADT^A04"],
+        activities: &[],
+    };
+    Clinic::start(settings, setup).await
 }
-
-/// A host with one registration flow; `channel` and `account` are further lines of the setup.
-async fn clinic(account: &str, channel: &str, settings: Settings) -> anyhow::Result<Clinic> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let simulator = Simulator::start(
-        listener,
-        settings,
-        &TaskTracker::new(),
-        CancellationToken::new(),
-    )?;
-    let site = Site::new(None)?;
-    let setup = format!(
-        "[account]\nid = \"clinic\"\nname = \"Clinic\"\napi = \"{}\"\n{account}\n\n\
-         [[channels]]\nid = \"ehr\"\nname = \"EHR\"\naddress = \"{}\"\n{channel}\n\n\
-         [[flows]]\nid = \"a04\"\nname = \"A04\"\ndirection = \"ehr-to-leadsquared\"\nchannel = \"ehr\"\nevent = \"ADT^A04\"\n\
-         entity = \"lead\"\nprimary_search_field = \"mx_MRN\"\nmapping = \"adt-a04-lead.toml\"\n",
-        simulator.api(),
-        site.mllp
-    );
-    site.import(
-        &[
-            ("setup.toml", &setup),
-            ("adt-a04-lead.toml", &quickstart("adt-a04-lead.toml")?),
-        ],
-        (&simulator.keys().access_key, &simulator.keys().secret_key),
-    )?;
-    let host = site.start().await?;
-    Ok(Clinic {
-        site,
-        simulator,
-        host,
-    })
-}
-
-fn plain() -> Settings {
-    Settings {
-        rate_limit: None,
-        ..Settings::default()
-    }
-}
-
-const UNLIMITED: &str =
-    "rate_plan = { calls = 0, window_ms = 5000 }\nlook_up_wait_ms = 300\ncall_timeout_ms = 500";
 
 fn registration(control_id: &str, mrn: &str) -> String {
     format!(
@@ -69,34 +29,32 @@ fn registration(control_id: &str, mrn: &str) -> String {
     )
 }
 
-impl Clinic {
-    /// The newest messages of the journal, as the interface lists them.
-    async fn messages(&self) -> anyhow::Result<Vec<Value>> {
-        let page = self.site.json("/api/v1/messages").await?;
-        Ok(page["messages"].as_array().context("messages")?.clone())
-    }
+/// The newest messages of the journal, as the interface lists them.
+async fn messages(clinic: &Clinic) -> anyhow::Result<Vec<Value>> {
+    let page = clinic.site.json("/api/v1/messages").await?;
+    Ok(page["messages"].as_array().context("messages")?.clone())
+}
 
-    /// Waits until the newest message with `control_id` satisfies `wanted`.
-    async fn until(
-        &self,
-        control_id: &str,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        let started = Instant::now();
-        loop {
-            let messages = self.messages().await?;
-            let found = messages
-                .into_iter()
-                .find(|message| message["control_id"] == control_id);
-            match found {
-                Some(message) if wanted(&message) => return Ok(message),
-                found => ensure!(
-                    started.elapsed() < Duration::from_secs(60),
-                    "not yet: {found:?}"
-                ),
-            }
-            sleep(Duration::from_millis(20)).await;
+/// Waits until the newest message with `control_id` satisfies `wanted`.
+async fn until(
+    clinic: &Clinic,
+    control_id: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Value> {
+    let started = Instant::now();
+    loop {
+        let found = messages(clinic)
+            .await?
+            .into_iter()
+            .find(|message| message["control_id"] == control_id);
+        match found {
+            Some(message) if wanted(&message) => return Ok(message),
+            found => ensure!(
+                started.elapsed() < Duration::from_secs(60),
+                "not yet: {found:?}"
+            ),
         }
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -106,7 +64,7 @@ fn delivery(message: &Value) -> &Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn input_that_is_no_message_is_answered_kept_and_survived() -> anyhow::Result<()> {
-    let clinic = clinic(UNLIMITED, "max_frame_bytes = 100000", plain()).await?;
+    let clinic = clinic("max_frame_bytes = 100000", unlimited()).await?;
     let mut client = Client::connect(clinic.site.mllp).await?;
 
     let answer = client.exchange(b"hello, is this the laboratory?").await?;
@@ -150,7 +108,7 @@ async fn input_that_is_no_message_is_answered_kept_and_survived() -> anyhow::Res
 
     let started = Instant::now();
     loop {
-        let messages = clinic.messages().await?;
+        let messages = messages(&clinic).await?;
         let reasons: Vec<&str> = messages
             .iter()
             .filter_map(|message| message["reason_code"].as_str())
@@ -174,17 +132,18 @@ async fn input_that_is_no_message_is_answered_kept_and_survived() -> anyhow::Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_message_again_gets_the_same_answer_and_has_one_effect() -> anyhow::Result<()> {
-    let clinic = clinic(UNLIMITED, "", plain()).await?;
+    let clinic = clinic("", unlimited()).await?;
     let mut client = Client::connect(clinic.site.mllp).await?;
     let first = client.exchange(registration("C1", "Z1").as_bytes()).await?;
     let mut other = Client::connect(clinic.site.mllp).await?;
     let second = other.exchange(registration("C1", "Z1").as_bytes()).await?;
     ensure!(first == second, "the stored acknowledgement is sent again");
-    clinic
-        .until("C1", |message| delivery(message)["state"] == "delivered")
-        .await?;
+    until(&clinic, "C1", |message| {
+        delivery(message)["state"] == "delivered"
+    })
+    .await?;
     ensure!(
-        clinic.messages().await?.len() == 1 && clinic.simulator.writes().len() == 1,
+        messages(&clinic).await?.len() == 1 && clinic.simulator.writes().len() == 1,
         "one effect"
     );
     Ok(())
@@ -197,7 +156,7 @@ async fn an_event_that_no_flow_takes_is_kept_or_rejected_as_the_channel_says() -
         ("", "AA", "skipped"),
         ("no_flow = \"reject\"", "AR", "rejected"),
     ] {
-        let clinic = clinic(UNLIMITED, channel, plain()).await?;
+        let clinic = clinic(channel, unlimited()).await?;
         let mut client = Client::connect(clinic.site.mllp).await?;
         let transfer = registration("T1", "Z1").replace("ADT^A04", "ADT^A02");
         let answer = client.exchange(transfer.as_bytes()).await?;
@@ -207,7 +166,7 @@ async fn an_event_that_no_flow_takes_is_kept_or_rejected_as_the_channel_says() -
             "{}",
             String::from_utf8_lossy(&answer)
         );
-        let message = clinic.until("T1", |_| true).await?;
+        let message = until(&clinic, "T1", |_| true).await?;
         ensure!(
             message["state"] == state && message["reason"] == "no flow takes ADT^A02",
             "{message}"
@@ -218,13 +177,14 @@ async fn an_event_that_no_flow_takes_is_kept_or_rejected_as_the_channel_says() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_storage_is_answered_ae_until_there_is_room_again() -> anyhow::Result<()> {
-    let clinic = clinic(UNLIMITED, "", plain()).await?;
+    let clinic = clinic("", unlimited()).await?;
+    let host = clinic.host.as_ref().context("the host runs")?;
     let mut client = Client::connect(clinic.site.mllp).await?;
     let limit = |bytes: &str| -> anyhow::Result<()> {
         let set = Command::new("prlimit")
             .args([
                 "--pid",
-                &clinic.host.id().to_string(),
+                &host.id().to_string(),
                 &format!("--fsize={bytes}:unlimited"),
             ])
             .status()?;
@@ -234,11 +194,10 @@ async fn full_storage_is_answered_ae_until_there_is_room_again() -> anyhow::Resu
     client
         .exchange(registration("BEFORE", "Z1").as_bytes())
         .await?;
-    clinic
-        .until("BEFORE", |message| {
-            delivery(message)["state"] == "delivered"
-        })
-        .await?;
+    until(&clinic, "BEFORE", |message| {
+        delivery(message)["state"] == "delivered"
+    })
+    .await?;
     limit("4096")?;
     let answer = client
         .exchange(registration("FULL", "Z2").as_bytes())
@@ -259,9 +218,10 @@ async fn full_storage_is_answered_ae_until_there_is_room_again() -> anyhow::Resu
             "storage is back, messages are not taken"
         );
     }
-    clinic
-        .until("FULL", |message| delivery(message)["state"] == "delivered")
-        .await?;
+    until(&clinic, "FULL", |message| {
+        delivery(message)["state"] == "delivered"
+    })
+    .await?;
     Ok(())
 }
 
@@ -273,15 +233,16 @@ async fn while_leadsquared_is_gone_deliveries_wait_with_the_reason() -> anyhow::
         (Kind::Html, "leadsquared-unavailable"),
         (Kind::RateLimit, "leadsquared-rate-limited"),
     ] {
-        let clinic = clinic(UNLIMITED, "", plain()).await?;
+        let clinic = clinic("", unlimited()).await?;
         clinic
             .simulator
             .inject(Fault::once(fault, When::BeforeEffect).with_probability(1.0));
         let mut client = Client::connect(clinic.site.mllp).await?;
         client.exchange(registration("W1", "Z1").as_bytes()).await?;
-        let message = clinic
-            .until("W1", |message| delivery(message)["state"] == "waiting")
-            .await?;
+        let message = until(&clinic, "W1", |message| {
+            delivery(message)["state"] == "waiting"
+        })
+        .await?;
         let waiting = delivery(&message);
         ensure!(waiting["reason_code"] == reason, "{fault:?}: {waiting}");
         ensure!(
@@ -292,9 +253,10 @@ async fn while_leadsquared_is_gone_deliveries_wait_with_the_reason() -> anyhow::
         );
         ensure!(waiting["due_at"].is_string(), "{waiting}");
         clinic.simulator.clear_faults();
-        clinic
-            .until("W1", |message| delivery(message)["state"] == "delivered")
-            .await?;
+        until(&clinic, "W1", |message| {
+            delivery(message)["state"] == "delivered"
+        })
+        .await?;
         ensure!(clinic.simulator.leads().len() == 1, "one lead");
     }
     Ok(())
@@ -302,15 +264,16 @@ async fn while_leadsquared_is_gone_deliveries_wait_with_the_reason() -> anyhow::
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_answer_is_lost_is_looked_up_and_not_repeated() -> anyhow::Result<()> {
-    let clinic = clinic(UNLIMITED, "", plain()).await?;
+    let clinic = clinic("", unlimited()).await?;
     clinic
         .simulator
         .inject(Fault::once(Kind::Drop, When::AfterEffect).on("Lead.Create"));
     let mut client = Client::connect(clinic.site.mllp).await?;
     client.exchange(registration("U1", "Z1").as_bytes()).await?;
-    let message = clinic
-        .until("U1", |message| delivery(message)["state"] == "delivered")
-        .await?;
+    let message = until(&clinic, "U1", |message| {
+        delivery(message)["state"] == "delivered"
+    })
+    .await?;
     ensure!(
         clinic.simulator.writes().len() == 1,
         "{:?}",
@@ -327,14 +290,15 @@ async fn a_write_whose_answer_is_lost_is_looked_up_and_not_repeated() -> anyhow:
 async fn refused_keys_hold_messages_and_lose_none() -> anyhow::Result<()> {
     let settings = Settings {
         other_region: Some("api-us11.leadsquared.com".into()),
-        ..plain()
+        ..unlimited()
     };
-    let clinic = clinic(UNLIMITED, "", settings).await?;
+    let clinic = clinic("", settings).await?;
     let mut client = Client::connect(clinic.site.mllp).await?;
     client.exchange(registration("K1", "Z1").as_bytes()).await?;
-    let message = clinic
-        .until("K1", |message| delivery(message)["state"] == "waiting")
-        .await?;
+    let message = until(&clinic, "K1", |message| {
+        delivery(message)["state"] == "waiting"
+    })
+    .await?;
     ensure!(
         delivery(&message)["reason_code"] == "leadsquared-unauthorized",
         "{message}"
@@ -344,7 +308,7 @@ async fn refused_keys_hold_messages_and_lose_none() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_patient_data_reaches_the_log_or_the_pages() -> anyhow::Result<()> {
-    let clinic = clinic(UNLIMITED, "", plain()).await?;
+    let clinic = clinic("", unlimited()).await?;
     let mut client = Client::connect(clinic.site.mllp).await?;
     client
         .exchange(
@@ -356,9 +320,10 @@ async fn no_patient_data_reaches_the_log_or_the_pages() -> anyhow::Result<()> {
     client
         .exchange(b"MSH|^~\\&|SEND\rPID|1||ZSECRETMRN")
         .await?;
-    let message = clinic
-        .until("P1", |message| delivery(message)["state"] == "delivered")
-        .await?;
+    let message = until(&clinic, "P1", |message| {
+        delivery(message)["state"] == "delivered"
+    })
+    .await?;
     let id = message["id"].as_str().context("id")?;
     let page = |path: String| {
         let address = format!("http://{}{path}", clinic.site.http);
