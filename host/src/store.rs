@@ -16,6 +16,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +24,7 @@ use crate::vault::{self, Vault};
 use catalog::Catalog;
 use database::{Address, Readers, Renderer, Row, Sql, Value};
 use journal::Journal;
+use journal::search::Recent;
 use writer::Writer;
 
 /// Where the database is.
@@ -113,6 +115,7 @@ struct Shared {
     renderer: Arc<Renderer>,
     readers: Readers,
     writer: Writer,
+    recent: Recent,
 }
 
 impl Shared {
@@ -145,20 +148,35 @@ impl Store {
         migrate::check(&mut connection, config.migrate).await?;
         let renderer = Arc::new(Renderer::new(address.dialect()));
         let readers = address.readers();
-        let (writer, work) =
-            writer::prepare(address, connection, renderer.clone(), lock, shutdown).await?;
+        let (writer, work) = writer::prepare(
+            address,
+            connection,
+            renderer.clone(),
+            lock,
+            shutdown.clone(),
+        )
+        .await?;
         let shared = Arc::new(Shared {
             vault,
             renderer,
             readers,
             writer,
+            recent: Recent::default(),
         });
-        let readers = shared.clone();
-        tracker.spawn(async move {
-            work.await;
-            readers.readers.close().await;
+        let store = Self { shared };
+        let journal = store.journal();
+        tracker.spawn(async move { journal.keep_filing(shutdown).await });
+        let readers = store.shared.clone();
+        // A thread of its own: woken by each answer of the database, the writer would otherwise wait for its turn among
+        // all other tasks, which costs a single append as much as the disk does.
+        let runtime = Handle::current();
+        tracker.spawn_blocking(move || {
+            runtime.block_on(async move {
+                work.await;
+                readers.readers.close().await;
+            });
         });
-        Ok(Self { shared })
+        Ok(store)
     }
 
     pub fn journal(&self) -> Journal {

@@ -22,7 +22,6 @@ create table message (
   detail text not null,
   remark text not null,
   size bigint not null,
-  search_keys bytea not null,
   acknowledgement bytea not null,
   payload bytea not null,
   primary key (account_id, id)
@@ -40,12 +39,13 @@ create table delivery (
   updated_at bigint not null,
   reason text not null,
   detail text not null,
+  holds bigint not null,
   lanes bytea not null,
   note bytea,
   primary key (account_id, id)
 );
 
-create index delivery_state on delivery (account_id, flow_id, state, id);
+create index delivery_state on delivery (account_id, state, flow_id, id);
 
 create table lane (
   account_id text collate "C" not null,
@@ -96,20 +96,30 @@ create table operation (
 create index operation_open on operation (identity, account_id)
   where identity is not null and state in ('begun', 'unknown');
 
-create table search (
+-- What the newest messages can be found by: all hashes of one in `keys`. Every so many of them are filed at once.
+create table search_recent (
+  seq bigint not null primary key,
   account_id text collate "C" not null,
-  key bytea not null,
   message_id text collate "C" not null,
-  primary key (key, account_id, message_id)
+  keys bytea not null
+);
+
+create table search (
+  bucket bigint not null,
+  key bytea not null,
+  account_id text collate "C" not null,
+  message_id text collate "C" not null,
+  primary key (bucket, key, account_id, message_id)
 );
 
 create table duplicate (
   account_id text collate "C" not null,
+  control_id text collate "C" not null,
   key bytea not null,
   payload bytea not null,
   message_id text collate "C" not null,
   received_at bigint not null,
-  primary key (key, account_id)
+  primary key (account_id, control_id, key)
 );
 
 -- Links outlive messages: patient identifier to prospect id, activity key to activity id.

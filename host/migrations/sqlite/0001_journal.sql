@@ -11,10 +11,11 @@ create table sequence (
 
 insert into sequence (name, value) values ('seq', 0);
 
+-- A row of this size goes to the end of a rowid table without moving its neighbours.
 create table message (
   account_id text not null,
   id text not null,
-  seq bigint not null,
+  seq integer not null primary key,
   direction text not null,
   channel_id text not null,
   received_at bigint not null,
@@ -27,11 +28,11 @@ create table message (
   detail text not null,
   remark text not null,
   size bigint not null,
-  search_keys blob not null,
   acknowledgement blob not null,
-  payload blob not null,
-  primary key (account_id, id)
-) without rowid;
+  payload blob not null
+);
+
+create unique index message_id on message (account_id, id);
 
 create table delivery (
   account_id text not null,
@@ -45,31 +46,15 @@ create table delivery (
   updated_at bigint not null,
   reason text not null,
   detail text not null,
+  holds bigint not null,
   lanes blob not null,
   note blob,
   primary key (account_id, id)
 ) without rowid;
 
-create index delivery_state on delivery (account_id, flow_id, state, id);
+create index delivery_state on delivery (account_id, state, flow_id, id);
 
-create table lane (
-  account_id text not null,
-  lane blob not null,
-  owner text,
-  fence bigint not null,
-  due_at bigint,
-  primary key (lane, account_id)
-) without rowid;
-
-create index lane_due on lane (due_at) where due_at is not null;
-
-create table lane_entry (
-  account_id text not null,
-  lane blob not null,
-  seq bigint not null,
-  delivery_id text not null,
-  primary key (lane, account_id, seq)
-) without rowid;
+-- Lanes are not here: one process works on this file, so they live in its memory, see `lanes.sql`.
 
 create table attempt (
   account_id text not null,
@@ -101,20 +86,30 @@ create table operation (
 create index operation_open on operation (identity, account_id)
   where identity is not null and state in ('begun', 'unknown');
 
-create table search (
+-- What the newest messages can be found by: all hashes of one in `keys`. Every so many of them are filed at once.
+create table search_recent (
+  seq integer not null primary key,
   account_id text not null,
-  key blob not null,
   message_id text not null,
-  primary key (key, account_id, message_id)
+  keys blob not null
+);
+
+create table search (
+  bucket bigint not null,
+  key blob not null,
+  account_id text not null,
+  message_id text not null,
+  primary key (bucket, key, account_id, message_id)
 ) without rowid;
 
 create table duplicate (
   account_id text not null,
+  control_id text not null,
   key blob not null,
   payload blob not null,
   message_id text not null,
   received_at bigint not null,
-  primary key (key, account_id)
+  primary key (account_id, control_id, key)
 ) without rowid;
 
 -- Links outlive messages: patient identifier to prospect id, activity key to activity id.

@@ -8,11 +8,13 @@
 mod script;
 mod value;
 
+use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{Stream, StreamExt};
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::sqlite::{
@@ -22,6 +24,8 @@ use sqlx::{
     Arguments, AssertSqlSafe, ConnectOptions, Connection as _, Either, Executor, PgConnection,
     PgPool, Row as _, SqliteConnection, SqlitePool, TypeInfo, Value as _, ValueRef,
 };
+
+use tokio::time::Instant;
 
 use super::failure::Failure;
 
@@ -36,6 +40,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// Statements of several sizes are kept prepared; see [`Script::rows`].
 const PREPARED_STATEMENTS: usize = 500;
+/// How long the writer looks for SQLite's next answer before it sleeps; a disk sync takes longer.
+const PATIENCE: Duration = Duration::from_micros(40);
 /// Statements with fewer values go to SQLite's thread together.
 const SMALL: usize = 200;
 
@@ -174,7 +180,7 @@ impl Connection {
                         }
                     }
                     let first = answers.len();
-                    run_sqlite(connection, statement, &mut answers).await?;
+                    run_sqlite(connection, statement, &mut answers, PATIENCE).await?;
                     // SQLite says nothing of an empty statement; there is none in a script.
                     debug_assert_eq!(answers.len(), first + together);
                 }
@@ -236,7 +242,7 @@ impl Readers {
             Readers::Sqlite(pool) => {
                 let mut connection = pool.acquire().await?;
                 for statement in script.statements {
-                    run_sqlite(&mut connection, statement, &mut all).await?;
+                    run_sqlite(&mut connection, statement, &mut all, Duration::ZERO).await?;
                 }
             }
             Readers::Postgres(pool) => {
@@ -261,6 +267,7 @@ async fn run_sqlite(
     connection: &mut SqliteConnection,
     statement: Statement,
     answers: &mut Vec<Vec<Row>>,
+    patience: Duration,
 ) -> Result<(), Failure> {
     let mut arguments = SqliteArguments::default();
     arguments.reserve(statement.values.len(), 0);
@@ -276,13 +283,34 @@ async fn run_sqlite(
     let query = sqlx::query_with(AssertSqlSafe(statement.text), arguments);
     let mut stream = connection.fetch_many(query);
     let mut rows = Vec::new();
-    while let Some(step) = stream.try_next().await? {
-        match step {
+    while let Some(step) = eagerly(&mut stream, patience).await {
+        match step? {
             Either::Left(_) => answers.push(std::mem::take(&mut rows)),
             Either::Right(row) => rows.push(sqlite_row(&row)?),
         }
     }
     Ok(())
+}
+
+/// Takes the next step of a stream, looking for it again and again for `patience` before it sleeps.
+///
+/// SQLite's thread answers each statement of a script after a few microseconds, and waking a sleeper for each costs it
+/// more than the statement does.
+async fn eagerly<T>(stream: &mut (impl Stream<Item = T> + Unpin), patience: Duration) -> Option<T> {
+    let mut until = None;
+    poll_fn(|context| {
+        loop {
+            if let Poll::Ready(step) = stream.poll_next_unpin(context) {
+                return Poll::Ready(step);
+            }
+            let now = Instant::now();
+            if now >= *until.get_or_insert(now + patience) {
+                return Poll::Pending;
+            }
+            std::hint::spin_loop();
+        }
+    })
+    .await
 }
 
 fn sqlite_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {

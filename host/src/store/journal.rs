@@ -6,10 +6,13 @@
 
 pub mod append;
 pub mod claim;
+pub mod identity;
+pub(super) mod lanes;
 pub mod ledger;
 pub mod links;
 pub mod read;
 pub mod release;
+pub mod search;
 pub mod settle;
 
 use std::fmt;
@@ -18,8 +21,9 @@ use std::sync::Arc;
 use super::Shared;
 use crate::flow::{AccountId, DeliveryId};
 
-pub use append::{Appended, Arrival, DuplicateKey, Route, Routed, Start};
+pub use append::{Appended, Arrival, Route, Routed, Start};
 pub use claim::{Claimed, LEASE, Lease};
+pub use identity::{DUPLICATE_WINDOW_MS, DuplicateKey};
 pub use ledger::{
     Finished, NewOperation, OperationId, OperationKind, OperationRow, OperationState,
 };

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::database::{Address, Connection, Dialect, Part, Renderer, Row, Script, Sql, Value};
 use super::failure::Failure;
 use super::journal::append::{Entry, Kept};
-use super::journal::claim::{self, Claim, Head};
+use super::journal::claim::{Claim, Head};
+use super::journal::lanes;
 use super::journal::ledger::Begin;
 use super::journal::settle::Settle;
 use super::migrate::Lock;
@@ -36,6 +37,8 @@ const BATCH_BYTES: usize = 32 * 1024 * 1024;
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a transaction that another host was in the way of is tried again.
 const CONFLICT_TRIES: u32 = 5;
+/// Batches that go the careful way after the quick one failed: repeated messages come in numbers.
+const CAREFUL: u32 = 16;
 /// Numbers that are taken from the database at once; those not used by the end of the process are left out.
 const NUMBERS: i64 = 10_000;
 
@@ -79,17 +82,38 @@ impl Command {
 pub(super) struct Planned {
     sql: &'static Sql,
     values: Vec<Value>,
+    changes: bool,
 }
 
 impl Planned {
     pub(super) fn one(sql: &'static Sql, values: Vec<Value>) -> Self {
         debug_assert!(sql.kinds.is_empty());
-        Self { sql, values }
+        Self {
+            sql,
+            values,
+            changes: true,
+        }
+    }
+
+    /// Asks what only the writer's connection knows.
+    pub(super) fn read(sql: &'static Sql, values: Vec<Value>) -> Self {
+        Self {
+            changes: false,
+            ..Self::one(sql, values)
+        }
     }
 
     pub(super) fn rows(sql: &'static Sql, values: Vec<Value>) -> Self {
         debug_assert!(!sql.kinds.is_empty());
-        Self { sql, values }
+        Self {
+            sql,
+            values,
+            changes: true,
+        }
+    }
+
+    fn changes(&self) -> bool {
+        self.changes
     }
 
     fn add(&self, script: &mut Script) -> Part {
@@ -166,15 +190,14 @@ pub(super) async fn prepare(
     let counters = Arc::new(Counters::default());
     let mut work = Work {
         address,
-        connection: Some(connection),
+        connection: None,
         renderer,
         numbers: Numbers::default(),
+        careful: 0,
         wake: wake.clone(),
         counters: counters.clone(),
     };
-    if work.renderer.dialect == Dialect::Sqlite {
-        work.take_over().await?;
-    }
+    work.connection = Some(work.ready(connection).await?);
     let writer = Writer {
         queue,
         wake,
@@ -192,8 +215,19 @@ struct Work {
     connection: Option<Connection>,
     renderer: Arc<Renderer>,
     numbers: Numbers,
+    /// Batches that go the careful way because one before them had to.
+    careful: u32,
     wake: Arc<Notify>,
     counters: Arc<Counters>,
+}
+
+/// How a batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In one round trip that fails if a message is a repeated one.
+    Quick,
+    /// First who was here before and who holds what, then the changes.
+    Careful,
 }
 
 /// Sequence numbers at hand.
@@ -228,25 +262,20 @@ static LAST_NUMBER: Sql = Sql {
 };
 
 impl Work {
-    /// Voids the leases of a former process: the lock beside the file says that it is gone.
-    async fn take_over(&mut self) -> Result<(), Error> {
-        let mut script = Script::new(&self.renderer);
-        script.plain("begin immediate");
-        for statement in claim::give_back(None, now_ms()) {
-            statement.add(&mut script);
+    /// Makes a new connection ready to write; see [`lanes`] for what SQLite needs.
+    async fn ready(&mut self, mut connection: Connection) -> Result<Connection, Failure> {
+        if self.renderer.dialect == Dialect::Sqlite {
+            let mut script = Script::new(&self.renderer);
+            lanes::make(&mut script, now_ms());
+            let last = script.one(&LAST_NUMBER, vec!["seq".into()]);
+            let rows = connection.run(script).await?.of(&last);
+            let last = rows.first().ok_or_else(|| Failure::column(0))?.int(0)?;
+            self.numbers = Numbers {
+                next: last + 1,
+                end: last + 1,
+            };
         }
-        let last = script.one(&LAST_NUMBER, vec!["seq".into()]);
-        script.plain("commit");
-        let Some(connection) = &mut self.connection else {
-            return Ok(());
-        };
-        let rows = connection.run(script).await?.of(&last);
-        let last = rows.first().ok_or_else(|| Failure::column(0))?.int(0)?;
-        self.numbers = Numbers {
-            next: last + 1,
-            end: last + 1,
-        };
-        Ok(())
+        Ok(connection)
     }
 
     async fn run(&mut self, mut commands: mpsc::Receiver<Command>, shutdown: CancellationToken) {
@@ -359,14 +388,25 @@ impl Work {
     /// Runs one transaction, connecting first where needed; a failed one leaves nothing behind.
     async fn attempt(&mut self, commands: &[Command]) -> Result<Done, Failure> {
         let mut tries = 0;
+        let mut way = self.way(commands);
         loop {
             let mut connection = match self.connection.take() {
                 Some(connection) => connection,
-                None => self.address.connect().await?,
+                None => {
+                    let connection = self.address.connect().await?;
+                    self.wake.notify_one();
+                    self.ready(connection).await?
+                }
             };
             let done = tokio::time::timeout(
                 TRANSACTION_TIMEOUT,
-                transaction(&mut connection, &self.renderer, &mut self.numbers, commands),
+                transaction(
+                    &mut connection,
+                    &self.renderer,
+                    &mut self.numbers,
+                    commands,
+                    way,
+                ),
             )
             .await
             .unwrap_or(Err(Failure::TimedOut));
@@ -380,8 +420,17 @@ impl Work {
                 Err(failure) => {
                     let mut script = Script::new(&self.renderer);
                     script.plain("rollback");
-                    if connection.run(script).await.is_ok() {
-                        self.connection = Some(connection);
+                    match connection.run(script).await {
+                        // SQLite has rolled back by itself, and says so.
+                        Err(other)
+                            if self.renderer.dialect == Dialect::Postgres || other.is_storage() => {
+                        }
+                        _ => self.connection = Some(connection),
+                    }
+                    if way == Way::Quick {
+                        way = Way::Careful;
+                        self.careful = CAREFUL;
+                        continue;
                     }
                     tries += 1;
                     if !matches!(failure, Failure::Conflict(_)) || tries == CONFLICT_TRIES {
@@ -390,5 +439,18 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Appends alone go the quick way, unless some were repeated a moment ago.
+    fn way(&mut self, commands: &[Command]) -> Way {
+        if self.careful > 0 {
+            self.careful -= 1;
+            return Way::Careful;
+        }
+        let quick = self.renderer.dialect == Dialect::Sqlite
+            && commands
+                .iter()
+                .all(|command| matches!(command, Command::Append { .. }));
+        if quick { Way::Quick } else { Way::Careful }
     }
 }

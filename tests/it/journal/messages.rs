@@ -94,7 +94,7 @@ async fn a_repeated_message_gets_the_first_acknowledgement(bed: Bed) {
     assert_eq!(page.rows.len(), 1);
 
     let mut later = repeatable("1", 1);
-    later.received_at_ms += ligature::store::journal::append::DUPLICATE_WINDOW_MS + 1;
+    later.received_at_ms += ligature::store::journal::DUPLICATE_WINDOW_MS + 1;
     let later_id = later.id.clone();
     let mut again = repeatable("1", 1);
     again.received_at_ms = later.received_at_ms + 1;

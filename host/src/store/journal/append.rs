@@ -1,22 +1,19 @@
 //! Keeps what arrived: the message, a delivery for each flow, its place in the lanes, its search values.
 //!
 //! Sealing and hashing happen on the caller's task; the writer only inserts.
-//! A repeated message is known by its identity and answered with what was answered the first time.
+//! A repeated message is answered with what was answered the first time, see [`identity`](super::identity).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use super::identity::{DuplicateKey, Identity, Verdict};
 use super::{HASH_BYTES, Journal, State, column, delivery_id};
 use crate::flow::{AccountId, ChannelId, Direction, FlowId, MessageId};
 use crate::store::Error;
-use crate::store::database::{Answers, Kind, Part, Row, Script, Sql, Value};
-use crate::store::failure::Failure;
+use crate::store::database::{Kind, Script, Sql, Value};
 use crate::store::writer::Command;
 use crate::vault::Place;
-
-/// How long a repeated message is known, in milliseconds: 7 days.
-pub const DUPLICATE_WINDOW_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 
 /// One message as it came in, with what is known of it.
 pub struct Arrival {
@@ -54,20 +51,6 @@ impl fmt::Debug for Arrival {
             .field("event", &self.event)
             .field("size", &self.payload.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// How a repeated message is known.
-pub struct DuplicateKey {
-    /// Channel, MSH-3, MSH-4, MSH-10 and MSH-7 in one text; kept as hash.
-    pub identity: String,
-    /// SHA-256 of the payload: the same identity with another payload is another message.
-    pub payload: [u8; 32],
-}
-
-impl fmt::Debug for DuplicateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DuplicateKey(redacted)")
     }
 }
 
@@ -137,6 +120,7 @@ impl Journal {
             .writer
             .send(|reply| Command::Append { entries, reply })
             .await?;
+        self.shared.recent.add(kept.len() as u64);
         kept.into_iter()
             .zip(accounts)
             .map(|(kept, account)| match kept {
@@ -167,9 +151,9 @@ impl Journal {
             };
             self.shared.vault.seal(&place, plain).map(Arc::<[u8]>::from)
         };
-        let duplicate = arrival.duplicate.as_ref().map(|duplicate| Duplicate {
-            key: self.hash(&arrival.account, "duplicate", &duplicate.identity),
-            payload: duplicate.payload.as_slice().into(),
+        let identity = arrival.duplicate.as_ref().map(|duplicate| {
+            let key = self.hash(&arrival.account, "duplicate", &duplicate.identity);
+            Identity::new(&arrival.control_id, key, &duplicate.payload)
         });
         let lane_kind = match arrival.direction {
             Direction::EhrToLeadSquared => "lane ehr-to-leadsquared",
@@ -213,63 +197,35 @@ impl Journal {
             ],
             sealed: vec![
                 (arrival.payload.len() as i64).into(),
-                search
-                    .iter()
-                    .flat_map(|key| key.iter().copied())
-                    .collect::<Vec<u8>>()
-                    .into(),
                 (&acknowledgement).into(),
                 (&seal(column::PAYLOAD, &arrival.payload)?).into(),
             ],
             acknowledgement,
-            duplicate,
+            identity,
             routed,
             all_lanes: lanes.iter().flat_map(|lane| lane.iter().copied()).collect(),
             lanes: lanes.into_iter().collect(),
-            search: search.into_iter().collect(),
+            search: search.iter().flat_map(|key| key.iter().copied()).collect(),
         })
     }
 }
 
 /// An arrival, sealed and hashed.
 pub(in crate::store) struct Entry {
-    account: Arc<str>,
-    id: Arc<str>,
-    received_at: i64,
+    pub(super) account: Arc<str>,
+    pub(super) id: Arc<str>,
+    pub(super) received_at: i64,
     /// Columns of `message` from `direction` to `detail`.
     facts: Vec<Value>,
     /// Columns of `message` from `size` to `payload`.
     sealed: Vec<Value>,
-    acknowledgement: Arc<[u8]>,
-    duplicate: Option<Duplicate>,
+    pub(super) acknowledgement: Arc<[u8]>,
+    pub(super) identity: Option<Identity>,
     routed: Vec<Routed>,
     lanes: Vec<Arc<[u8]>>,
     all_lanes: Arc<[u8]>,
-    search: Vec<Arc<[u8]>>,
-}
-
-struct Duplicate {
-    key: Arc<[u8]>,
-    payload: Arc<[u8]>,
-}
-
-impl Duplicate {
-    /// Another payload under a used identity is known by both together: the keyed hash, changed by the payload's.
-    fn second_key(&self) -> Arc<[u8]> {
-        self.key
-            .iter()
-            .zip(self.payload.iter())
-            .map(|(key, payload)| key ^ payload)
-            .collect()
-    }
-
-    fn key(&self, second: bool) -> Arc<[u8]> {
-        if second {
-            self.second_key()
-        } else {
-            self.key.clone()
-        }
-    }
+    /// Hashes one behind the other.
+    search: Arc<[u8]>,
 }
 
 impl Entry {
@@ -300,48 +256,23 @@ pub(in crate::store) enum Kept {
 
 use Kind::{Bytes, Int, Text};
 
-/// Repeated messages are known by the rows that do not come back.
-static NOTE_IDENTITIES: Sql = Sql {
-    text: "with v(account_id, key, payload, message_id, received_at) as (values {rows})
-insert {or_rollback} into duplicate (account_id, key, payload, message_id, received_at)
-select account_id, key, payload, message_id, received_at from v
-where account_id is not null
-on conflict (account_id, key) do nothing
-returning message_id",
-    kinds: &[Text, Bytes, Bytes, Text, Int],
-};
-
-static KNOWN_IDENTITY: Sql = Sql {
-    text: "select d.payload, d.message_id, d.received_at, m.acknowledgement
-from duplicate d
-left join message m on m.account_id = d.account_id and m.id = d.message_id
-where d.account_id = ? and d.key = ?",
-    kinds: &[],
-};
-
-static RENEW_IDENTITY: Sql = Sql {
-    text: "update {or_rollback} duplicate set payload = ?, message_id = ?, received_at = ?
-where account_id = ? and key = ?",
-    kinds: &[],
-};
-
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, size, search_keys, acknowledgement, payload) as (values {rows})
+  reason, detail, remark, size, acknowledgement, payload) as (values {rows})
 insert {or_rollback} into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, size, search_keys, acknowledgement, payload)
+  reason, detail, remark, size, acknowledgement, payload)
 select account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, size, search_keys, acknowledgement, payload from v
+  reason, detail, remark, size, acknowledgement, payload from v
 where account_id is not null",
     kinds: &[
-        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Int, Bytes, Bytes, Bytes,
+        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Int, Bytes, Bytes,
     ],
 };
 
 static DELIVERIES: Sql = Sql {
     text: "with v(account_id, id, message_id, flow_id, seq, state, updated_at, reason, detail, lanes) as (values {rows})
-insert {or_rollback} into delivery (account_id, id, message_id, flow_id, seq, state, attempts, updated_at, reason, detail, lanes)
-select account_id, id, message_id, flow_id, seq, state, 0, updated_at, reason, detail, lanes from v
+insert {or_rollback} into delivery (account_id, id, message_id, flow_id, seq, state, attempts, updated_at, reason, detail, holds, lanes)
+select account_id, id, message_id, flow_id, seq, state, 0, updated_at, reason, detail, 0, lanes from v
 where account_id is not null",
     kinds: &[Text, Text, Text, Text, Int, Text, Int, Text, Text, Bytes],
 };
@@ -363,131 +294,15 @@ where account_id is not null",
     kinds: &[Text, Bytes, Int, Text],
 };
 
-static SEARCH: Sql = Sql {
-    text: "with v(account_id, key, message_id) as (values {rows})
-insert {or_rollback} into search (account_id, key, message_id)
-select account_id, key, message_id from v
+static RECENT: Sql = Sql {
+    text: "with v(seq, account_id, message_id, keys) as (values {rows})
+insert {or_rollback} into search_recent (seq, account_id, message_id, keys)
+select seq, account_id, message_id, keys from v
 where account_id is not null",
-    kinds: &[Text, Bytes, Text],
+    kinds: &[Int, Text, Text, Bytes],
 };
 
-/// Adds the first step: notes the identities of `entries`.
-pub(in crate::store) fn note_identities(script: &mut Script, entries: &[&Entry]) -> Part {
-    let mut rows = Vec::new();
-    for entry in entries {
-        if let Some(duplicate) = &entry.duplicate {
-            rows.extend(identity_row(entry, &duplicate.key, &duplicate.payload));
-        }
-    }
-    script.rows(&NOTE_IDENTITIES, rows)
-}
-
-fn identity_row(entry: &Entry, key: &Arc<[u8]>, payload: &Arc<[u8]>) -> [Value; 5] {
-    [
-        (&entry.account).into(),
-        key.into(),
-        payload.into(),
-        (&entry.id).into(),
-        entry.received_at.into(),
-    ]
-}
-
-/// How an entry goes on once identities are known.
-pub(in crate::store) enum Verdict {
-    New,
-    /// Its control id was used for another message before.
-    Reused,
-    Duplicate {
-        message: Arc<str>,
-        sealed: Arc<[u8]>,
-    },
-}
-
-/// The entries whose identities were known before.
-pub(in crate::store) fn repeated(
-    answers: &mut Answers,
-    part: &Part,
-    entries: &[&Entry],
-) -> Result<Vec<usize>, Failure> {
-    let new = answers
-        .of(part)
-        .iter()
-        .map(|row| row.text(0))
-        .collect::<Result<HashSet<_>, _>>()?;
-    Ok((0..entries.len())
-        .filter(|at| entries[*at].duplicate.is_some() && !new.contains(&entries[*at].id))
-        .collect())
-}
-
-/// Looks for what is known under the first or second key of an entry.
-pub(in crate::store) fn look_up(script: &mut Script, entry: &Entry, second: bool) -> Part {
-    let Some(duplicate) = &entry.duplicate else {
-        return Part::default();
-    };
-    let key = duplicate.key(second);
-    script.one(
-        &KNOWN_IDENTITY,
-        vec![(&entry.account).into(), (&key).into()],
-    )
-}
-
-/// What to do after [`look_up`]: a verdict, or statements that note the entry under one of its keys.
-pub(in crate::store) fn judge(
-    script: &mut Script,
-    rows: &[Row],
-    entry: &Entry,
-    second: bool,
-    entries: &[&Entry],
-) -> Result<Option<Verdict>, Failure> {
-    let Some(duplicate) = &entry.duplicate else {
-        return Ok(Some(Verdict::New));
-    };
-    let key = duplicate.key(second);
-    let Some(row) = rows.first() else {
-        // Only the second key can be new here; the first was refused as known.
-        script.rows(
-            &NOTE_IDENTITIES,
-            identity_row(entry, &key, &duplicate.payload).into(),
-        );
-        return Ok(Some(Verdict::Reused));
-    };
-    let message = row.text(1)?;
-    // The first one may be in this very batch, not inserted yet.
-    let sealed = match row.optional(3, Row::bytes)? {
-        Some(sealed) => Some(sealed),
-        None => entries
-            .iter()
-            .find(|other| other.id == message && other.account == entry.account)
-            .map(|other| other.acknowledgement.clone()),
-    };
-    let fresh = row.int(2)? > entry.received_at - DUPLICATE_WINDOW_MS;
-    match sealed {
-        Some(sealed) if fresh && row.bytes(0)? == duplicate.payload => {
-            Ok(Some(Verdict::Duplicate { message, sealed }))
-        }
-        Some(_) if fresh && !second => Ok(None),
-        _ => {
-            // Too old, or its message is gone: the key is ours now.
-            script.one(
-                &RENEW_IDENTITY,
-                vec![
-                    (&duplicate.payload).into(),
-                    (&entry.id).into(),
-                    entry.received_at.into(),
-                    (&entry.account).into(),
-                    (&key).into(),
-                ],
-            );
-            Ok(Some(if second {
-                Verdict::Reused
-            } else {
-                Verdict::New
-            }))
-        }
-    }
-}
-
-/// Adds the second step: inserts the entries that are not repeated; gives whether anything was queued.
+/// Adds the step that inserts the entries that are not repeated; gives whether anything was queued.
 pub(in crate::store) fn insert(
     script: &mut Script,
     entries: &[&Entry],
@@ -499,7 +314,7 @@ pub(in crate::store) fn insert(
     let mut deliveries = Vec::new();
     let mut lanes = BTreeSet::new();
     let mut lane_entries = Vec::new();
-    let mut search = Vec::new();
+    let mut recent = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         let remark = match verdicts.get(&at) {
             Some(Verdict::Duplicate { .. }) => continue,
@@ -508,10 +323,15 @@ pub(in crate::store) fn insert(
         };
         let account = Value::from(&entry.account);
         let message = Value::from(&entry.id);
-        messages.extend([account.clone(), message.clone(), next_number().into()]);
+        let seq = next_number();
+        messages.extend([account.clone(), message.clone(), seq.into()]);
         messages.extend(entry.facts.iter().cloned());
         messages.push(remark.into());
         messages.extend(entry.sealed.iter().cloned());
+        if !entry.search.is_empty() {
+            let keys = (&entry.search).into();
+            recent.extend([seq.into(), account.clone(), message.clone(), keys]);
+        }
         for (position, routed) in entry.routed.iter().enumerate() {
             let seq = next_number();
             let id = Value::from(delivery_id(&entry.id, position).as_str());
@@ -538,9 +358,6 @@ pub(in crate::store) fn insert(
                 }
             }
         }
-        for key in &entry.search {
-            search.extend([account.clone(), key.into(), message.clone()]);
-        }
     }
     let queued = !lanes.is_empty();
     // One row for each lane, in one order on all hosts: PostgreSQL locks them as it goes.
@@ -552,7 +369,7 @@ pub(in crate::store) fn insert(
     script.rows(&DELIVERIES, deliveries);
     script.rows(&LANES, lanes);
     script.rows(&ENTRIES, lane_entries);
-    script.rows(&SEARCH, search);
+    script.rows(&RECENT, recent);
     queued
 }
 

@@ -157,37 +157,29 @@ impl Journal {
     pub async fn release_all(&self, owner: &str) -> Result<(), Error> {
         self.shared
             .writer
-            .plain(give_back(Some(owner), now_ms()), true)
+            .plain(give_back(owner, now_ms()), true)
             .await?;
         Ok(())
     }
 
     /// The time at which the next lane is due, in epoch milliseconds; none when nothing is in hand.
     pub async fn next_due_at(&self) -> Result<Option<i64>, Error> {
-        let rows = self.shared.one(&NEXT_DUE, vec![0.into()]).await?;
-        Ok(match rows.first() {
+        // The writer is asked: SQLite's lanes are known to its connection alone.
+        let plan = vec![Planned::read(&NEXT_DUE, vec![0.into()])];
+        let answers = self.shared.writer.plain(plan, false).await?;
+        Ok(match answers.first().and_then(|rows| rows.first()) {
             Some(row) => row.optional(0, Row::int)?,
             None => None,
         })
     }
 }
 
-/// Statements that free the lanes of `owner`, or of everyone.
-pub(in crate::store) fn give_back(owner: Option<&str>, now: i64) -> Vec<Planned> {
-    let (all, owner) = match owner {
-        Some(owner) => (0, owner),
-        None => (1, ""),
-    };
-    vec![
-        Planned::one(
-            &UNMARK_RUNNING,
-            vec![now.into(), owner.into(), i64::from(all).into()],
-        ),
-        Planned::one(
-            &FREE_ALL,
-            vec![now.into(), owner.into(), i64::from(all).into()],
-        ),
-    ]
+/// Statements that free the lanes of `owner`.
+fn give_back(owner: &str, now: i64) -> Vec<Planned> {
+    [&UNMARK_RUNNING, &FREE_ALL]
+        .into_iter()
+        .map(|sql| Planned::one(sql, vec![now.into(), owner.into()]))
+        .collect()
 }
 
 static RENEW: Sql = Sql {
@@ -206,14 +198,14 @@ static UNMARK_RUNNING: Sql = Sql {
 where state = 'running' and (account_id, id) in (
   select e.account_id, e.delivery_id from lane l
   join lane_entry e on e.account_id = l.account_id and e.lane = l.lane
-  where l.owner is not null and (l.owner = ? or ? = 1)
+  where l.owner = ?
   and e.seq = (select min(x.seq) from lane_entry x where x.account_id = l.account_id and x.lane = l.lane))",
     kinds: &[],
 };
 
 static FREE_ALL: Sql = Sql {
     text: "update {or_rollback} lane set owner = null, due_at = ?
-where owner is not null and (owner = ? or ? = 1)",
+where owner = ?",
     kinds: &[],
 };
 

@@ -186,30 +186,6 @@ impl Journal {
         Ok(Page { rows, next })
     }
 
-    /// Finds the messages that were kept with exactly this search value, newest first.
-    pub async fn find(
-        &self,
-        account: &AccountId,
-        kind: &str,
-        value: &str,
-        limit: usize,
-    ) -> Result<Vec<MessageRow>, Error> {
-        let key = self.hash(account, kind, value);
-        let values = vec![
-            account.as_str().into(),
-            (&key).into(),
-            (limit as i64).into(),
-        ];
-        let keys = self
-            .shared
-            .one(&SEARCH, values)
-            .await?
-            .iter()
-            .map(|row| Ok((row.string(0)?, account.as_str().to_owned())))
-            .collect::<Result<Vec<_>, Error>>()?;
-        self.messages(&keys).await
-    }
-
     /// One message whole; none when it is not kept.
     pub async fn message(
         &self,
@@ -293,7 +269,7 @@ impl Journal {
             .collect()
     }
 
-    /// Message ids by the index of flow and state: one short range for each pair.
+    /// Message ids by the index of state and flow: one short range for each pair.
     async fn newest_by_delivery(
         &self,
         account: &str,
@@ -301,21 +277,21 @@ impl Journal {
         before: &str,
         limit: usize,
     ) -> Result<Vec<Row>, Error> {
-        let flows = match &filter.flow {
-            Some(flow) => vec![flow.as_str().to_owned()],
-            None => self.every(&NEXT_FLOW, &[account]).await?,
-        };
         let states = match filter.state {
             Some(state) => vec![state],
             None => State::ALL.into(),
         };
         let mut rows = Vec::new();
-        for flow in &flows {
-            for state in &states {
+        for state in &states {
+            let flows = match &filter.flow {
+                Some(flow) => vec![flow.as_str().to_owned()],
+                None => self.every(&NEXT_FLOW, &[account, state.as_str()]).await?,
+            };
+            for flow in &flows {
                 let values = vec![
                     account.into(),
-                    flow.as_str().into(),
                     state.as_str().into(),
+                    flow.as_str().into(),
                     before.into(),
                     (limit as i64).into(),
                 ];
@@ -340,7 +316,10 @@ impl Journal {
     }
 
     /// Messages by id and account, newest first, with deliveries and writes.
-    async fn messages(&self, keys: &[(String, String)]) -> Result<Vec<MessageRow>, Error> {
+    pub(super) async fn messages(
+        &self,
+        keys: &[(String, String)],
+    ) -> Result<Vec<MessageRow>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -415,7 +394,7 @@ static NEWEST: Sql = Sql {
 
 static NEWEST_BY_DELIVERY: Sql = Sql {
     text: "select message_id from delivery
-where account_id = ? and flow_id = ? and state = ? and id < ?
+where account_id = ? and state = ? and flow_id = ? and id < ?
 order by id desc
 limit ?",
     kinds: &[],
@@ -427,12 +406,7 @@ static NEXT_ACCOUNT: Sql = Sql {
 };
 
 static NEXT_FLOW: Sql = Sql {
-    text: "select min(flow_id) from delivery where account_id = ? and flow_id > ?",
-    kinds: &[],
-};
-
-static SEARCH: Sql = Sql {
-    text: "select message_id from search where account_id = ? and key = ? order by message_id desc limit ?",
+    text: "select min(flow_id) from delivery where account_id = ? and state = ? and flow_id > ?",
     kinds: &[],
 };
 
@@ -480,7 +454,7 @@ order by number",
 };
 
 static COUNTS: Sql = Sql {
-    text: "select flow_id, state, count(*) from delivery where account_id = ? group by flow_id, state order by flow_id, state",
+    text: "select flow_id, state, count(*) from delivery where account_id = ? group by state, flow_id order by flow_id, state",
     kinds: &[],
 };
 

@@ -114,7 +114,7 @@ static ONE: Sql = Sql {
 
 static PARKED: Sql = Sql {
     text: "select id, seq, lanes from delivery
-where account_id = ? and flow_id = ? and state = 'parked' and id > ? and reason = ?
+where account_id = ? and state = 'parked' and flow_id = ? and id > ? and reason = ?
 order by id
 limit ?",
     kinds: &[],
@@ -122,7 +122,7 @@ limit ?",
 
 static QUEUE: Sql = Sql {
     text: "with v(account_id, id, updated_at) as (values {rows})
-update {or_rollback} delivery set state = 'queued', due_at = null, reason = '', detail = '', updated_at = v.updated_at
+update {or_rollback} delivery set state = 'queued', due_at = null, holds = 0, reason = '', detail = '', updated_at = v.updated_at
 from v
 where delivery.account_id = v.account_id and delivery.id = v.id and delivery.state in ('parked', 'dead', 'waiting')
 returning delivery.id",

@@ -130,6 +130,7 @@ impl Journal {
                 settlement.reason.as_str().into(),
                 settlement.detail.as_str().into(),
                 Value::optional_bytes(note.as_ref()),
+                i64::from(settlement.state.holds()).into(),
             ],
             attempt: vec![
                 (&account).into(),
@@ -174,12 +175,12 @@ where lane.account_id = v.account_id and lane.lane = v.lane and (lane.owner is n
 };
 
 static DELIVERIES: Sql = Sql {
-    text: "with v(account_id, id, state, due_at, updated_at, reason, detail, note) as (values {rows})
+    text: "with v(account_id, id, state, due_at, updated_at, reason, detail, note, holds) as (values {rows})
 update {or_rollback} delivery set state = v.state, due_at = v.due_at, updated_at = v.updated_at, reason = v.reason,
-  detail = v.detail, note = v.note
+  detail = v.detail, note = v.note, holds = v.holds
 from v
 where delivery.account_id = v.account_id and delivery.id = v.id",
-    kinds: &[Text, Text, Text, Int, Int, Text, Text, Bytes],
+    kinds: &[Text, Text, Text, Int, Int, Text, Text, Bytes, Int],
 };
 
 static ATTEMPTS: Sql = Sql {

@@ -5,11 +5,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Command, Done, NUMBERS, Numbers, Outcome};
+use super::{Command, Done, NUMBERS, Numbers, Outcome, Planned, Way};
 use crate::store::database::{Answers, Connection, Dialect, Part, Renderer, Row, Script, Sql};
 use crate::store::failure::Failure;
-use crate::store::journal::append::{self, Entry, Kept, Verdict};
+use crate::store::journal::append::{self, Entry, Kept};
 use crate::store::journal::claim::Progress;
+use crate::store::journal::identity::{self, Verdict};
 use crate::store::journal::ledger;
 use crate::store::journal::settle::{self, Settle};
 use crate::store::now_ms;
@@ -42,6 +43,7 @@ pub(super) async fn transaction(
     renderer: &Arc<Renderer>,
     numbers: &mut Numbers,
     commands: &[Command],
+    way: Way,
 ) -> Result<Done, Failure> {
     let now = now_ms();
     let mut entries: Vec<&Entry> = Vec::new();
@@ -67,7 +69,13 @@ pub(super) async fn transaction(
     });
     let count = entries.iter().map(|entry| entry.numbers()).sum::<i64>() + claims.len() as i64;
     let (reserved, end) = reserve(numbers, &mut script, count);
-    let identities = append::note_identities(&mut script, &entries);
+    let identities = match way {
+        Way::Quick => {
+            identity::claim(&mut script, &entries);
+            Part::default()
+        }
+        Way::Careful => identity::note(&mut script, &entries),
+    };
     let noted = ledger::begin(&mut script, &begins);
     let freed = settle::free(&mut script, &settles, now);
     let asks = !(identities.is_empty() && noted.is_empty() && freed.is_empty())
@@ -77,7 +85,10 @@ pub(super) async fn transaction(
         answers = connection.run(script).await?;
         script = Script::new(renderer);
     }
-    let repeated = append::repeated(&mut answers, &identities, &entries)?;
+    let repeated = match way {
+        Way::Quick => Vec::new(),
+        Way::Careful => identity::repeated(&mut answers, &identities, &entries)?,
+    };
     let noted = answers
         .of(&noted)
         .iter()
@@ -175,7 +186,10 @@ pub(super) async fn transaction(
     let mut plain_rows = plain_rows.drain(..);
     let mut done = Done {
         outcomes: Vec::with_capacity(commands.len()),
-        changed: took || !plains.is_empty() || !noted.is_empty() || !holding.is_empty(),
+        changed: took
+            || plains.iter().any(|plan| plan.iter().any(Planned::changes))
+            || !noted.is_empty()
+            || !holding.is_empty(),
         wake: queued || woke || lanes_go_on,
         messages: 0,
         settled: holding.len() as u64,
@@ -213,11 +227,11 @@ async fn verdict(
     entries: &[&Entry],
 ) -> Result<Verdict, Failure> {
     for second in [false, true] {
-        let part = append::look_up(script, entry, second);
+        let part = identity::look_up(script, entry, second);
         let renderer = script.renderer().clone();
         let ask = std::mem::replace(script, Script::new(&renderer));
         let rows = connection.run(ask).await?.of(&part);
-        if let Some(verdict) = append::judge(script, &rows, entry, second, entries)? {
+        if let Some(verdict) = identity::judge(script, &rows, entry, second, entries)? {
             return Ok(verdict);
         }
     }
