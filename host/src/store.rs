@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::vault::{self, Vault};
 use catalog::Catalog;
-use database::{Address, Readers, Renderer, Row, Sql, Value};
+use database::{Address, Dialect, Readers, Renderer, Row, Sql, Value};
 use journal::Journal;
 use journal::search::Recent;
 use writer::Writer;
@@ -167,15 +167,20 @@ impl Store {
         let journal = store.journal();
         tracker.spawn(async move { journal.keep_filing(shutdown).await });
         let readers = store.shared.clone();
-        // A thread of its own: woken by each answer of the database, the writer would otherwise wait for its turn among
-        // all other tasks, which costs a single append as much as the disk does.
-        let runtime = Handle::current();
-        tracker.spawn_blocking(move || {
-            runtime.block_on(async move {
-                work.await;
-                readers.readers.close().await;
-            });
-        });
+        let sqlite = store.shared.renderer.dialect == Dialect::Sqlite;
+        let work = async move {
+            work.await;
+            readers.readers.close().await;
+        };
+        if sqlite {
+            // A thread of its own: woken by each answer of the database, the writer would otherwise wait for its turn
+            // among all other tasks, which costs a single append as much as the disk does. PostgreSQL's connection
+            // needs the runtime's own threads.
+            let runtime = Handle::current();
+            tracker.spawn_blocking(move || runtime.block_on(work));
+        } else {
+            tracker.spawn(work);
+        }
         Ok(store)
     }
 
@@ -194,15 +199,15 @@ impl Store {
     /// Tells how a commit reaches the disk, to be printed beside measurements.
     pub fn sync_method(&self) -> &'static str {
         match self.shared.renderer.dialect {
-            database::Dialect::Postgres => "PostgreSQL, synchronous_commit as the server has it",
+            Dialect::Postgres => "PostgreSQL, synchronous_commit as the server has it",
             // The flag that the bundled SQLite was compiled with, by the same build; see .cargo/config.toml.
-            database::Dialect::Sqlite
+            Dialect::Sqlite
                 if option_env!("LIBSQLITE3_FLAGS")
                     .is_some_and(|flags| flags.contains("HAVE_FDATASYNC")) =>
             {
                 "SQLite WAL, synchronous=full, fdatasync"
             }
-            database::Dialect::Sqlite => "SQLite WAL, synchronous=full, fsync",
+            Dialect::Sqlite => "SQLite WAL, synchronous=full, fsync",
         }
     }
 }

@@ -360,3 +360,66 @@ async fn no_patient_data_reaches_the_log_or_the_pages() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_misbehaves_holds_nobody_else_up() -> anyhow::Result<()> {
+    let setup = Setup {
+        account: UNLIMITED,
+        channel: "",
+        leads: &["ADT^A04"],
+        activities: &[],
+    };
+    let mut clinic = Clinic::prepare(None, unlimited(), setup).await?;
+    let misbehaving = ligature_tests::guests::guest("misbehaving");
+    let ways = ["spin", "grow", "recurse", "panic"];
+    let events = ways.map(|way| format!("TST^{way}"));
+    let components: Vec<_> = events
+        .iter()
+        .map(|event| (event.as_str(), misbehaving.as_slice()))
+        .collect();
+    clinic.import(setup, &components)?;
+    clinic.host = Some(clinic.site.start().await?);
+
+    // Each way twice, an honest patient after each, all on one connection.
+    let mut client = Client::connect(clinic.site.mllp).await?;
+    let mut honest = 0;
+    for round in 0..2 {
+        for event in &events {
+            let id = format!("{round}{}", &event[4..]);
+            let bad = registration(&id, &format!("BAD{event}")).replace("ADT^A04", event);
+            for message in [bad, registration(&format!("H{id}"), &format!("H{honest}"))] {
+                let answer = client.exchange(message.as_bytes()).await?;
+                ensure!(
+                    answer.windows(7).any(|part| part == b"MSA|AA|"),
+                    "a component never changes an acknowledgement"
+                );
+            }
+            honest += 1;
+        }
+    }
+    clinic
+        .simulator
+        .until(|counts| counts.leads >= honest)
+        .await;
+
+    // A time-out is tried again before it is dead; the rest is dead at once, each with a sentence of its own.
+    for (way, states, reason) in [
+        ("grow", ["dead", "dead"], "mapping-over-limit"),
+        ("recurse", ["dead", "dead"], "mapping-trapped"),
+        ("panic", ["dead", "dead"], "mapping-trapped"),
+        ("spin", ["waiting", "dead"], "mapping-timed-out"),
+    ] {
+        let message = until(&clinic, &format!("0{way}"), |message| {
+            states
+                .iter()
+                .any(|state| delivery(message)["state"] == *state)
+        })
+        .await?;
+        let delivery = delivery(&message);
+        ensure!(delivery["reason_code"] == reason, "{way}: {delivery}");
+        let sentence = delivery["reason"].as_str().unwrap_or_default();
+        ensure!(sentence.len() > 20, "{way} says what to do: {delivery}");
+        ensure!(!sentence.contains("Fenwick"), "{way}: {sentence}");
+    }
+    Ok(())
+}

@@ -60,23 +60,44 @@ impl Clinic {
             &TaskTracker::new(),
             CancellationToken::new(),
         )?;
-        let site = Site::new(storage)?;
-        site.import(
-            &[
-                ("setup.toml", &setup.text(&simulator.api(), site.mllp)),
-                ("lead.toml", &quickstart("adt-a04-lead.toml")?),
-                ("activity.toml", &quickstart("siu-s12-activity.toml")?),
-            ],
-            (&simulator.keys().access_key, &simulator.keys().secret_key),
-        )?;
-        Ok(Self {
-            site,
+        let clinic = Self {
+            site: Site::new(storage)?,
             simulator,
             host: None,
-        })
+        };
+        clinic.import(setup, &[])?;
+        Ok(clinic)
     }
 
-    /// The same with its host started.
+    /// Puts the flows of `setup` into the store; `components` are vendors', each with the event that its flow takes.
+    pub fn import(&self, setup: Setup<'_>, components: &[(&str, &[u8])]) -> anyhow::Result<()> {
+        let mut text = setup.text(&self.simulator.api(), self.site.mllp);
+        for (event, _) in components {
+            let rest = format!("entity = \"lead\"\ncomponent = \"{event}.wasm\"");
+            add_flow(&mut text, event, &rest);
+        }
+        let components: Vec<_> = components
+            .iter()
+            .map(|(event, component)| (format!("{event}.wasm"), *component))
+            .collect();
+        let lead = quickstart("adt-a04-lead.toml")?;
+        let activity = quickstart("siu-s12-activity.toml")?;
+        let mut files = vec![
+            ("setup.toml", text.as_bytes()),
+            ("lead.toml", lead.as_bytes()),
+            ("activity.toml", activity.as_bytes()),
+        ];
+        files.extend(
+            components
+                .iter()
+                .map(|(name, bytes)| (name.as_str(), *bytes)),
+        );
+        let keys = self.simulator.keys();
+        self.site
+            .import(&files, (&keys.access_key, &keys.secret_key))
+    }
+
+    /// The same as [`Clinic::prepare`] with its host started.
     pub async fn start(settings: Settings, setup: Setup<'_>) -> anyhow::Result<Self> {
         let mut clinic = Self::prepare(None, settings, setup).await?;
         clinic.host = Some(clinic.site.start().await?);
@@ -113,11 +134,15 @@ impl Setup<'_> {
                         activity = { code = 205, key_field = \"mx_Custom_1\" }";
         let leads = self.leads.iter().map(|event| (event, lead));
         for (event, rest) in leads.chain(self.activities.iter().map(|event| (event, activity))) {
-            text.push_str(&format!(
-                "\n[[flows]]\nid = \"{event}\"\nname = \"{event}\"\ndirection = \"ehr-to-leadsquared\"\n\
-                 channel = \"ehr\"\nevent = \"{event}\"\nprimary_search_field = \"mx_MRN\"\n{rest}\n"
-            ));
+            add_flow(&mut text, event, rest);
         }
         text
     }
+}
+
+fn add_flow(text: &mut String, event: &str, rest: &str) {
+    text.push_str(&format!(
+        "\n[[flows]]\nid = \"{event}\"\nname = \"{event}\"\ndirection = \"ehr-to-leadsquared\"\n\
+         channel = \"ehr\"\nevent = \"{event}\"\nprimary_search_field = \"mx_MRN\"\n{rest}\n"
+    ));
 }

@@ -57,8 +57,8 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// Imports `setup.toml` and the files that it names, each given as name and text.
-    pub fn import(&self, files: &[(&str, &str)], keys: (&str, &str)) -> anyhow::Result<()> {
+    /// Imports `setup.toml` and the files that it names, each given as name and content.
+    pub fn import(&self, files: &[(&str, &[u8])], keys: (&str, &str)) -> anyhow::Result<()> {
         let folder = self.path("setup");
         std::fs::create_dir_all(&folder)?;
         for (name, text) in files {

@@ -29,7 +29,8 @@ impl InboundMapping for Misbehaving {
 
     fn to_lead_squared(message: &Message<'_>) -> Result<Mapped, Refusal> {
         let write = Write::new().lead("mrn", message.text("PID-3.1")?);
-        match flow::event().as_str() {
+        let event = flow::event();
+        match event.strip_prefix("TST^").unwrap_or(&event) {
             "spin" => loop {
                 black_box(0);
             },
