@@ -165,14 +165,14 @@ impl Store {
         });
         let store = Self { shared };
         let journal = store.journal();
-        tracker.spawn(async move { journal.keep_filing(shutdown).await });
-        let readers = store.shared.clone();
-        let sqlite = store.shared.renderer.dialect == Dialect::Sqlite;
-        let work = async move {
-            work.await;
-            readers.readers.close().await;
-        };
-        if sqlite {
+        let filing = shutdown.clone();
+        tracker.spawn(async move { journal.keep_filing(filing).await });
+        let readers = store.shared.readers.clone();
+        tracker.spawn(async move {
+            shutdown.cancelled().await;
+            readers.close().await;
+        });
+        if store.shared.renderer.dialect == Dialect::Sqlite {
             // A thread of its own: woken by each answer of the database, the writer would otherwise wait for its turn
             // among all other tasks, which costs a single append as much as the disk does. PostgreSQL's connection
             // needs the runtime's own threads.

@@ -204,7 +204,8 @@ impl Connection {
     }
 }
 
-/// Connections that only read.
+/// Connections that only read; cloning shares them.
+#[derive(Clone)]
 pub(super) enum Readers {
     Sqlite(SqlitePool),
     Postgres(PgPool),
