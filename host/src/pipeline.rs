@@ -4,6 +4,7 @@
 //! it will go. Both fit a screen; the rooms they call hold the detail. Knows no SQL, no HTML and no socket.
 
 pub mod activate;
+pub mod admission;
 pub mod configuration;
 pub mod dispatch;
 pub mod effect;
@@ -15,7 +16,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use crate::flow::mapped::Mapped;
@@ -23,8 +24,8 @@ use crate::flow::{Channel, Status};
 use crate::hl7;
 use crate::mapping;
 use crate::mllp::listener::{Received, Reply};
-use crate::store::Store;
 use crate::store::journal::{Appended, Claimed};
+use crate::store::{self, Store};
 use crate::sync;
 use configuration::Configuration;
 use judge::{Done, Stage, Stop};
@@ -91,23 +92,37 @@ impl Pipeline {
         }
         .into_iter()
         .unzip();
-        match self.store.journal().append(arrivals).await {
+        let close = answers.iter().any(|answer| answer.close);
+        let journal = self.store.journal();
+        // A sender gives up waiting and sends again: by then it is to have an answer, even if it is "not now". What was
+        // kept after all is known when it comes again.
+        let appended = timeout(channel.answer_budget(), journal.append(arrivals)).await;
+        let appended =
+            appended.unwrap_or_else(|_| Err(store::Error::Unavailable("it took too long".into())));
+        match appended {
             Ok(appended) => {
                 let answers = answers
                     .into_iter()
                     .zip(appended)
-                    .filter_map(|(answer, appended)| match appended {
-                        Appended::Stored => answer.kept,
-                        Appended::Duplicate {
-                            acknowledgement, ..
-                        } => {
-                            // Nothing was answered the first time either.
-                            Some(acknowledgement).filter(|answer| !answer.is_empty())
+                    .flat_map(|(answer, appended)| {
+                        match appended {
+                            Appended::Stored => answer.kept,
+                            // One frame each again; none where nothing was answered the first time.
+                            Appended::Duplicate {
+                                acknowledgement, ..
+                            } if acknowledgement.is_empty() => Vec::new(),
+                            Appended::Duplicate {
+                                acknowledgement, ..
+                            } => hl7::batch::split(&acknowledgement)
+                                .into_iter()
+                                .map(<[u8]>::to_vec)
+                                .collect(),
                         }
                     });
                 Reply {
                     answers: answers.collect(),
-                    ..Reply::default()
+                    close,
+                    pause: None,
                 }
             }
             Err(fault) => {
@@ -119,8 +134,8 @@ impl Pipeline {
                 // The sender will send again; until then it must not send faster than storage can come back.
                 Reply {
                     answers,
+                    close,
                     pause: Some(STORAGE_PAUSE),
-                    ..Reply::default()
                 }
             }
         }

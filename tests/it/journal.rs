@@ -148,6 +148,7 @@ fn arrival(control_id: &str, lanes: &[&str]) -> Arrival {
         lanes: lanes.iter().map(|lane| (*lane).to_owned()).collect(),
         search: Vec::new(),
         acknowledgement: format!("MSA|AA|{control_id}").into_bytes(),
+        warnings: String::new(),
         route: Route::Flows(vec![queued("lead")]),
     }
 }

@@ -1,5 +1,6 @@
 //! Integration tests: one binary, one module a topic.
 
+mod answers;
 mod corpus;
 mod crash;
 mod demo;

@@ -21,6 +21,7 @@ create table message (
   reason text not null,
   detail text not null,
   remark text not null,
+  warnings text not null,
   size bigint not null,
   acknowledgement bytea not null,
   payload bytea not null,

@@ -27,6 +27,7 @@ create table message (
   reason text not null,
   detail text not null,
   remark text not null,
+  warnings text not null,
   size bigint not null,
   acknowledgement blob not null,
   payload blob not null

@@ -1,11 +1,13 @@
 //! One wire to an EHR.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::patient::PatientKeyRule;
 use super::{AccountId, ChannelId};
+use crate::hl7::ack::AckMode;
 
 /// An MLLP listener: where the EHR sends to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,28 @@ pub struct Channel {
     /// them empty: an answer that nobody waits for does no harm, a sender that waits for none stalls the feed.
     #[serde(default)]
     pub obey_never: bool,
+    /// `auto` gives one answer, as MSH-15 asks; `enhanced` a commit code, and the application's answer behind it where
+    /// MSH-16 asks for one; `original` looks at neither.
+    #[serde(default)]
+    pub ack_mode: AckMode,
+    /// How long a message may wait for storage before it is answered AE, in milliseconds: less than senders wait.
+    #[serde(default = "default_answer_budget_ms")]
+    pub answer_budget_ms: u64,
+    /// What bytes that are no message are answered with.
+    #[serde(default)]
+    pub unreadable: Unreadable,
+    #[serde(default)]
+    pub duplicates: Duplicates,
+    /// Who sends here; empty for anyone. What another sends is kept and answered AR.
+    #[serde(default)]
+    pub senders: Vec<Sender>,
+    /// Values of MSH-12 that are taken; empty for any. What has another is kept and answered AR.
+    #[serde(default)]
+    pub versions: Vec<String>,
+    /// Values of MSH-11 that are taken; `""` for an empty one. `T` and `D` that are not among them are kept, answered AA
+    /// and skipped; what has another is kept and answered AR.
+    #[serde(default = "default_processing_ids")]
+    pub processing_ids: Vec<String>,
     /// Largest payload of one frame in bytes.
     #[serde(default = "default_max_frame_bytes")]
     pub max_frame_bytes: usize,
@@ -34,6 +58,83 @@ pub struct Channel {
     /// Connections held at once.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
+}
+
+impl Channel {
+    /// Whether a sender with this MSH-3.1 and MSH-4.1 may send here.
+    pub fn expects(&self, application: &str, facility: &str) -> bool {
+        let fits =
+            |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|w| w == given);
+        self.senders.is_empty()
+            || self.senders.iter().any(|sender| {
+                fits(&sender.application, application) && fits(&sender.facility, facility)
+            })
+    }
+
+    /// What to do with a message of this MSH-11.1 (table 0103).
+    pub fn processing(&self, id: &str) -> ProcessingId {
+        if self.processing_ids.iter().any(|taken| taken == id) {
+            ProcessingId::Taken
+        } else if matches!(id, "T" | "D") {
+            ProcessingId::Test
+        } else {
+            ProcessingId::Unknown
+        }
+    }
+
+    pub fn answer_budget(&self) -> Duration {
+        Duration::from_millis(self.answer_budget_ms)
+    }
+}
+
+/// A sender that a channel expects; what is left out may be anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sender {
+    /// MSH-3.1
+    pub application: Option<String>,
+    /// MSH-4.1
+    pub facility: Option<String>,
+}
+
+/// What MSH-11 makes of a message on a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessingId {
+    Taken,
+    /// For training or debugging: kept, never delivered.
+    Test,
+    Unknown,
+}
+
+/// What to do with bytes that are no message; they are kept in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unreadable {
+    /// AR, with what can be read of MSH; the connection goes on.
+    #[default]
+    Answer,
+    /// Nothing; the connection is closed.
+    Close,
+}
+
+/// What to do with a message that came before: same sender, control id, time and bytes within seven days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Duplicates {
+    /// Answer as the first time, and do nothing.
+    #[default]
+    Answer,
+    /// Take it for another message.
+    Process,
+}
+
+/// Senders wait 5 s to 30 s; a commit takes milliseconds.
+fn default_answer_budget_ms() -> u64 {
+    20_000
+}
+
+fn default_processing_ids() -> Vec<String> {
+    vec!["P".into(), String::new()]
 }
 
 /// 16 MiB, the limit other engines use.

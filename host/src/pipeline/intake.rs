@@ -3,31 +3,37 @@
 use jiff::Zoned;
 use sha2::{Digest as _, Sha256};
 
+use super::admission::{self, Admission};
 use super::configuration::Configuration;
-use crate::flow::channel::NoFlow;
-use crate::flow::{Channel, Direction, Event, MessageId, Status, search};
-use crate::hl7::ack::{self, AckCode, AckMode, Condition, Outcome};
-use crate::hl7::{self, Path};
-use crate::store::journal::{Arrival, DuplicateKey, Route, Routed, Start};
+use crate::flow::channel::{Duplicates, Unreadable};
+use crate::flow::{Channel, Direction, Event, MessageId, search};
+use crate::hl7;
+use crate::hl7::ack::{self, AckCode, AckMode, Condition, Outcome, Replies};
+use crate::store::journal::{Arrival, DuplicateKey, Route};
+
+/// Oddities noted with a message; a message in a wrong character set could have one for every letter.
+const WARNINGS: usize = 16;
 
 /// What will be answered, once it is known whether the message is durable.
 #[derive(Debug)]
 pub struct Answer {
-    /// The acknowledgement if the message was kept; none where the sender wants none.
-    pub kept: Option<Vec<u8>>,
+    /// The acknowledgements if the message was kept, in order; none where the sender wants none.
+    pub kept: Vec<Vec<u8>>,
     /// The message, and the code if it could not be kept.
     if_not: Option<(hl7::Message, AckCode)>,
+    /// What came is no text at all: nothing is answered and the connection is of no use.
+    pub close: bool,
 }
 
 impl Answer {
     /// The acknowledgement if the message could not be kept: AE, or CE in enhanced mode.
     pub fn not_kept(self, now: &Zoned) -> Option<Vec<u8>> {
         let (message, code) = self.if_not?;
-        let fault = fault(
-            Condition::Application,
-            "message could not be stored, send it again",
-            None,
-        );
+        let fault = ack::Fault {
+            condition: Condition::Application,
+            text: "message could not be stored, send it again",
+            location: None,
+        };
         Some(ack::build(&message, code, Some(&fault), &control_id(), now))
     }
 }
@@ -54,10 +60,18 @@ fn readable(
 ) -> (Arrival, Answer) {
     let header = message.header();
     let event = Event::new(&header.message_code, &header.trigger_event);
-    let (route, outcome, fault) = decide(configuration, channel, &header, &event);
-    let answer = code(channel, &header, outcome)
-        .map(|code| ack::build(&message, code, fault.as_ref(), &control_id(), now));
-    let failed = code(channel, &header, Outcome::Failed);
+    let Admission {
+        route,
+        outcome,
+        fault,
+    } = admission::decide(configuration, channel, &header, &event);
+    let codes = replies(channel, &header, outcome);
+    let kept: Vec<Vec<u8>> = [codes.first, codes.application]
+        .into_iter()
+        .flatten()
+        .map(|code| ack::build(&message, code, fault.as_ref(), &control_id(), now))
+        .collect();
+    let failed = replies(channel, &header, Outcome::Failed).first;
     let identity = [
         channel.id.as_str(),
         &*header.sending_application,
@@ -76,121 +90,55 @@ fn readable(
         event: event.to_string(),
         sender: format!("{}|{}", header.sending_application, header.sending_facility),
         version: header.version.to_string(),
-        duplicate: (!header.control_id.is_empty()).then(|| DuplicateKey {
-            identity,
-            payload: Sha256::digest(payload).into(),
-        }),
+        duplicate: (!header.control_id.is_empty() && channel.duplicates == Duplicates::Answer)
+            .then(|| DuplicateKey {
+                identity,
+                payload: Sha256::digest(payload).into(),
+            }),
         lanes: channel.patient_key.keys(&message),
         search: search::keys(&message),
-        acknowledgement: answer.clone().unwrap_or_default(),
+        acknowledgement: kept.concat(),
         payload: payload.to_vec(),
+        warnings: warnings(&message, codes.is_unclear),
         route,
     };
-    (
-        arrival,
-        Answer {
-            kept: answer,
-            if_not: failed.map(|code| (message, code)),
-        },
-    )
+    let answer = Answer {
+        kept,
+        if_not: failed.map(|code| (message, code)),
+        close: false,
+    };
+    (arrival, answer)
 }
 
-/// The code that answers `outcome`; none where the sender wants no answer and the channel obeys.
-fn code(channel: &Channel, header: &hl7::Header<'_>, outcome: Outcome) -> Option<AckCode> {
+/// The oddities of a message as codes with offsets, one behind the other.
+fn warnings(message: &hl7::Message, acknowledgement_is_unclear: bool) -> String {
+    let unclear = acknowledgement_is_unclear.then(|| "ack-condition-unknown".to_owned());
+    let read = message
+        .warnings()
+        .iter()
+        .map(|warning| format!("{}@{}", warning.code, warning.offset));
+    read.chain(unclear)
+        .take(WARNINGS)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The codes that answer `outcome`.
+///
+/// A second answer goes out on channels in enhanced mode alone: many senders ask for it in MSH-16 without meaning it, and
+/// would take it for the answer to their next message.
+fn replies(channel: &Channel, header: &hl7::Header<'_>, outcome: Outcome) -> Replies {
     let never = header.accept_ack == "NE" && header.application_ack == "NE";
     let mode = if never && !channel.obey_never {
         AckMode::Original
     } else {
-        AckMode::Auto
+        channel.ack_mode
     };
-    ack::replies(header, mode, outcome).first
-}
-
-/// Decides by channel checks alone; mapping never has a say in what is answered.
-fn decide(
-    configuration: &Configuration,
-    channel: &Channel,
-    header: &hl7::Header<'_>,
-    event: &Event,
-) -> (Route, Outcome, Option<ack::Fault>) {
-    if header.message_code == "ACK" {
-        // `reply_code` never answers one.
-        let text =
-            "an acknowledgement arrived on a listener, where only messages are expected".into();
-        return (
-            Route::Skipped {
-                reason: "acknowledgement",
-                text,
-            },
-            Outcome::Stored,
-            None,
-        );
+    let mut codes = ack::replies(header, mode, outcome);
+    if mode != AckMode::Enhanced {
+        codes.application = None;
     }
-    if header.control_id.is_empty() {
-        let text = "MSH-10 is empty: without a control id the sender cannot match an answer".into();
-        return (
-            Route::Rejected {
-                reason: "no-control-id",
-                text,
-            },
-            Outcome::Rejected,
-            Some(fault(
-                Condition::RequiredFieldMissing,
-                "MSH-10 is empty",
-                Path::new("MSH", Some(10)),
-            )),
-        );
-    }
-    let routed: Vec<Routed> = configuration
-        .takers(&channel.id, event)
-        .map(|route| Routed {
-            flow: route.flow.id.clone(),
-            start: match &route.flow.status {
-                Status::Paused(why) => Start::Parked {
-                    reason: "flow-paused",
-                    text: format!("the flow is paused ({why})"),
-                },
-                _ => Start::Queued,
-            },
-        })
-        .collect();
-    if !routed.is_empty() {
-        return (Route::Flows(routed), Outcome::Stored, None);
-    }
-    let text = format!("no flow takes {event}");
-    match channel.no_flow {
-        NoFlow::Accept => (
-            Route::Skipped {
-                reason: "no-flow",
-                text,
-            },
-            Outcome::Stored,
-            None,
-        ),
-        NoFlow::Reject => {
-            let fault = fault(
-                Condition::UnsupportedEvent,
-                "event is not taken here",
-                Path::new("MSH", Some(9)),
-            );
-            (
-                Route::Rejected {
-                    reason: "no-flow",
-                    text,
-                },
-                Outcome::Rejected,
-                Some(fault),
-            )
-        }
-    }
-}
-
-fn fault(condition: Condition, text: &'static str, location: Option<Path>) -> ack::Fault {
-    ack::Fault {
-        condition,
-        text,
-        location,
-    }
+    codes
 }
 
 /// Our own MSH-10, never the sender's: answers are matched by MSA-2.
@@ -204,22 +152,26 @@ fn unreadable(
     fault: &hl7::Error,
     now: &Zoned,
 ) -> (Arrival, Answer) {
-    let answer = ack::build_unreadable(payload, &control_id(), now);
+    let built = match channel.unreadable {
+        Unreadable::Answer => ack::build_unreadable(payload, &control_id(), now),
+        Unreadable::Close => None,
+    };
+    let close = built.is_none();
+    let kept: Vec<Vec<u8>> = built.into_iter().collect();
     let route = Route::Rejected {
         reason: "unreadable",
         text: fault.to_string(),
     };
     let arrival = Arrival {
-        acknowledgement: answer.clone().unwrap_or_default(),
+        acknowledgement: kept.concat(),
         ..bare(channel, payload, route, now)
     };
-    (
-        arrival,
-        Answer {
-            kept: answer,
-            if_not: None,
-        },
-    )
+    let answer = Answer {
+        kept,
+        if_not: None,
+        close,
+    };
+    (arrival, answer)
 }
 
 /// Keeps what came of a frame that never was whole; nobody is answered.
@@ -230,19 +182,13 @@ pub fn cut_off(
     now: &Zoned,
 ) -> (Arrival, Answer) {
     let text = "the frame was not whole when it ended, so it was not answered: the sender still has the message".into();
-    let arrival = bare(
-        channel,
-        payload,
-        Route::Rejected { reason: code, text },
-        now,
-    );
-    (
-        arrival,
-        Answer {
-            kept: None,
-            if_not: None,
-        },
-    )
+    let route = Route::Rejected { reason: code, text };
+    let answer = Answer {
+        kept: Vec::new(),
+        if_not: None,
+        close: false,
+    };
+    (bare(channel, payload, route, now), answer)
 }
 
 /// A row for bytes of which nothing could be read.
@@ -262,6 +208,7 @@ fn bare(channel: &Channel, payload: &[u8], route: Route, now: &Zoned) -> Arrival
         search: Vec::new(),
         acknowledgement: Vec::new(),
         payload: payload.to_vec(),
+        warnings: String::new(),
         route,
     }
 }

@@ -121,7 +121,6 @@ impl Address {
 
     /// Opens the readers; connections come up when they are needed.
     pub(super) fn readers(&self) -> Readers {
-        // A reader that was closed by the server is noticed by its first statement and tried once more.
         match self {
             Address::Sqlite(options) => Readers::Sqlite(
                 PoolOptions::new()
@@ -140,7 +139,8 @@ impl Address {
                 PoolOptions::new()
                     .max_connections(READERS)
                     .acquire_timeout(CONNECT_TIMEOUT)
-                    .test_before_acquire(false)
+                    // A server that was restarted has closed them all.
+                    .test_before_acquire(true)
                     .connect_lazy_with(options.as_ref().clone()),
             ),
         }

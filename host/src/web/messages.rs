@@ -105,6 +105,8 @@ struct MessageLine {
     sender: String,
     channel: String,
     size: i64,
+    /// What was odd about it, as codes.
+    notes: String,
     state: String,
     reason: String,
     deliveries: Vec<DeliveryLine>,
@@ -355,6 +357,11 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
         sender: message.sender.replace('|', " "),
         channel: message.channel.to_string(),
         size: message.size_bytes,
+        notes: [message.remark.as_str(), &message.warnings]
+            .into_iter()
+            .filter(|note| !note.is_empty())
+            .collect::<Vec<_>>()
+            .join(" "),
         state: message.route,
         reason: message.detail,
         deliveries: message
@@ -410,6 +417,7 @@ fn message_json(message: &MessageRow) -> Value {
         "reason_code": message.reason,
         "reason": message.detail,
         "remark": message.remark,
+        "warnings": message.warnings,
         "deliveries": message.deliveries.iter().map(delivery_json).collect::<Vec<_>>(),
     })
 }

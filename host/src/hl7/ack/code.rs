@@ -1,5 +1,7 @@
 //! Which code answers a message: tables 0008, 0155 and 0357, and the matrix of original and enhanced mode.
 
+use serde::{Deserialize, Serialize};
+
 use super::super::Header;
 
 /// HL7 table 0008.
@@ -117,7 +119,8 @@ pub enum Outcome {
 }
 
 /// How a channel answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AckMode {
     /// MSH-15 and MSH-16 are not looked at.
     Original,

@@ -40,6 +40,8 @@ pub struct Arrival {
     pub search: Vec<(&'static str, String)>,
     /// What is answered, and answered again when the message is repeated; sealed.
     pub acknowledgement: Vec<u8>,
+    /// Oddities of the message: codes with offsets, for people; no patient data.
+    pub warnings: String,
     pub route: Route,
 }
 
@@ -196,6 +198,7 @@ impl Journal {
                 text.as_str().into(),
             ],
             sealed: vec![
+                arrival.warnings.as_str().into(),
                 (arrival.payload.len() as i64).into(),
                 (&acknowledgement).into(),
                 (&seal(column::PAYLOAD, &arrival.payload)?).into(),
@@ -217,7 +220,7 @@ pub(in crate::store) struct Entry {
     pub(super) received_at: i64,
     /// Columns of `message` from `direction` to `detail`.
     facts: Vec<Value>,
-    /// Columns of `message` from `size` to `payload`.
+    /// Columns of `message` from `warnings` to `payload`.
     sealed: Vec<Value>,
     pub(super) acknowledgement: Arc<[u8]>,
     pub(super) identity: Option<Identity>,
@@ -258,14 +261,14 @@ use Kind::{Bytes, Int, Text};
 
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, size, acknowledgement, payload) as (values {rows})
+  reason, detail, remark, warnings, size, acknowledgement, payload) as (values {rows})
 insert {or_rollback} into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, size, acknowledgement, payload)
+  reason, detail, remark, warnings, size, acknowledgement, payload)
 select account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, size, acknowledgement, payload from v
+  reason, detail, remark, warnings, size, acknowledgement, payload from v
 where account_id is not null",
     kinds: &[
-        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Int, Bytes, Bytes,
+        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Bytes, Bytes,
     ],
 };
 

@@ -54,6 +54,8 @@ pub struct MessageRow {
     pub detail: String,
     /// `control-id-reused`, or empty.
     pub remark: String,
+    /// Oddities of the message, `code@offset` each, or empty.
+    pub warnings: String,
     pub size_bytes: i64,
     pub deliveries: Vec<DeliveryRow>,
 }
@@ -413,7 +415,7 @@ static NEXT_FLOW: Sql = Sql {
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id) as (values {rows})
 select m.account_id, m.id, m.seq, m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.sender,
-  m.version, m.route, m.reason, m.detail, m.remark, m.size
+  m.version, m.route, m.reason, m.detail, m.remark, m.warnings, m.size
 from v cross join message m
 where m.account_id = v.account_id and m.id = v.id",
     kinds: &[Text, Text],
@@ -479,7 +481,8 @@ fn message(row: &Row) -> Result<MessageRow, Failure> {
         reason: row.string(11)?,
         detail: row.string(12)?,
         remark: row.string(13)?,
-        size_bytes: row.int(14)?,
+        warnings: row.string(14)?,
+        size_bytes: row.int(15)?,
         deliveries: Vec::new(),
     })
 }
