@@ -6,6 +6,8 @@ mod lanes;
 mod messages;
 mod outages;
 mod random;
+mod searching;
+mod starts;
 
 use std::sync::Arc;
 use std::time::Duration;
