@@ -77,7 +77,7 @@ impl Pipeline {
     pub async fn receive(&self, channel: &Channel, received: Received) -> Reply {
         let now = Zoned::now();
         let configuration = self.configuration();
-        let (arrivals, answers): (Vec<_>, Vec<_>) = match received.fault {
+        let (mut arrivals, answers): (Vec<_>, Vec<_>) = match received.fault {
             // What came of a frame that is not whole is kept for people to look at, and never answered.
             Some(fault) => vec![intake::cut_off(
                 channel,
@@ -92,6 +92,9 @@ impl Pipeline {
         }
         .into_iter()
         .unzip();
+        for arrival in &mut arrivals {
+            arrival.peer = received.peer.ip().to_string();
+        }
         let close = answers.iter().any(|answer| answer.close);
         let journal = self.store.journal();
         // A sender gives up waiting and sends again: by then it is to have an answer, even if it is "not now". What was

@@ -151,6 +151,7 @@ fn arrival(control_id: &str, lanes: &[&str]) -> Arrival {
         search: Vec::new(),
         acknowledgement: format!("MSA|AA|{control_id}").into_bytes(),
         warnings: String::new(),
+        peer: "127.0.0.1".into(),
         route: Route::Flows(vec![queued("lead")]),
     }
 }

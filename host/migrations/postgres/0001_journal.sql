@@ -22,6 +22,7 @@ create table message (
   detail text not null,
   remark text not null,
   warnings text not null,
+  peer text not null,
   size bigint not null,
   acknowledgement bytea not null,
   payload bytea not null,

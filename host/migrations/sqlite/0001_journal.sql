@@ -28,6 +28,7 @@ create table message (
   detail text not null,
   remark text not null,
   warnings text not null,
+  peer text not null,
   size bigint not null,
   acknowledgement blob not null,
   payload blob not null

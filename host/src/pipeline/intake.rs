@@ -100,6 +100,7 @@ fn readable(
         acknowledgement: kept.concat(),
         payload: payload.to_vec(),
         warnings: warnings(&message, codes.is_unclear),
+        peer: String::new(),
         route,
     };
     let answer = Answer {
@@ -209,6 +210,7 @@ fn bare(channel: &Channel, payload: &[u8], route: Route, now: &Zoned) -> Arrival
         acknowledgement: Vec::new(),
         payload: payload.to_vec(),
         warnings: String::new(),
+        peer: String::new(),
         route,
     }
 }

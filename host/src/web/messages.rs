@@ -107,6 +107,7 @@ struct MessageLine {
     size: i64,
     /// What was odd about it, as codes.
     notes: String,
+    peer: String,
     state: String,
     reason: String,
     deliveries: Vec<DeliveryLine>,
@@ -362,6 +363,7 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
             .filter(|note| !note.is_empty())
             .collect::<Vec<_>>()
             .join(" "),
+        peer: message.peer,
         state: message.route,
         reason: message.detail,
         deliveries: message
@@ -418,6 +420,7 @@ fn message_json(message: &MessageRow) -> Value {
         "reason": message.detail,
         "remark": message.remark,
         "warnings": message.warnings,
+        "peer": message.peer,
         "deliveries": message.deliveries.iter().map(delivery_json).collect::<Vec<_>>(),
     })
 }

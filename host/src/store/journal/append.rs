@@ -42,6 +42,8 @@ pub struct Arrival {
     pub acknowledgement: Vec<u8>,
     /// Oddities of the message: codes with offsets, for people; no patient data.
     pub warnings: String,
+    /// Who sent it as the connection tells: address, and the subject of its certificate.
+    pub peer: String,
     pub route: Route,
 }
 
@@ -199,6 +201,7 @@ impl Journal {
             ],
             sealed: vec![
                 arrival.warnings.as_str().into(),
+                arrival.peer.as_str().into(),
                 (arrival.payload.len() as i64).into(),
                 (&acknowledgement).into(),
                 (&seal(column::PAYLOAD, &arrival.payload)?).into(),
@@ -261,14 +264,14 @@ use Kind::{Bytes, Int, Text};
 
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, size, acknowledgement, payload) as (values {rows})
+  reason, detail, remark, warnings, peer, size, acknowledgement, payload) as (values {rows})
 insert {or_rollback} into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, size, acknowledgement, payload)
+  reason, detail, remark, warnings, peer, size, acknowledgement, payload)
 select account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, size, acknowledgement, payload from v
+  reason, detail, remark, warnings, peer, size, acknowledgement, payload from v
 where account_id is not null",
     kinds: &[
-        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Bytes, Bytes,
+        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Bytes, Bytes,
     ],
 };
 

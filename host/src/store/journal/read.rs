@@ -56,6 +56,8 @@ pub struct MessageRow {
     pub remark: String,
     /// Oddities of the message, `code@offset` each, or empty.
     pub warnings: String,
+    /// Address of the sender, and the subject of its certificate.
+    pub peer: String,
     pub size_bytes: i64,
     pub deliveries: Vec<DeliveryRow>,
 }
@@ -415,7 +417,7 @@ static NEXT_FLOW: Sql = Sql {
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id) as (values {rows})
 select m.account_id, m.id, m.seq, m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.sender,
-  m.version, m.route, m.reason, m.detail, m.remark, m.warnings, m.size
+  m.version, m.route, m.reason, m.detail, m.remark, m.warnings, m.peer, m.size
 from v cross join message m
 where m.account_id = v.account_id and m.id = v.id",
     kinds: &[Text, Text],
@@ -482,7 +484,8 @@ fn message(row: &Row) -> Result<MessageRow, Failure> {
         detail: row.string(12)?,
         remark: row.string(13)?,
         warnings: row.string(14)?,
-        size_bytes: row.int(15)?,
+        peer: row.string(15)?,
+        size_bytes: row.int(16)?,
         deliveries: Vec::new(),
     })
 }
