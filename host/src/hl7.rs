@@ -14,6 +14,7 @@ pub mod ack;
 pub mod batch;
 pub mod charset;
 pub mod delimiters;
+pub mod dictionary;
 pub mod escape;
 
 mod edit;
