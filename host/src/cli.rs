@@ -5,6 +5,7 @@
 
 pub mod demo;
 pub mod flow;
+pub mod message;
 pub mod send;
 pub mod simulate;
 
@@ -46,6 +47,12 @@ enum Command {
     /// Reads flows and mapping documents from files.
     #[command(subcommand)]
     Flow(flow::Command),
+    /// Looks into an HL7 file, edits it, takes a batch apart.
+    #[command(
+        subcommand,
+        after_help = "Example: ligature message get adt-a04.hl7 PID-5.1"
+    )]
+    Message(message::Command),
     /// Sends HL7 files over MLLP and prints the acknowledgements.
     #[command(
         after_help = "Example: ligature send adt-a04.hl7 --to 127.0.0.1:2575 --new-control-id"
@@ -114,6 +121,7 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
             Ok(ExitCode::SUCCESS)
         }
         Command::Flow(command) => flow::run(command, out).await,
+        Command::Message(command) => message::run(command, out),
         Command::Send(args) => Ok(ExitCode::from(send::run(args, out).await?)),
         Command::Simulate(args) => {
             simulate::run(args, out).await?;

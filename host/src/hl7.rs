@@ -16,6 +16,7 @@ pub mod charset;
 pub mod delimiters;
 pub mod dictionary;
 pub mod escape;
+pub mod value;
 
 mod edit;
 mod header;

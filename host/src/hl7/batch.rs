@@ -94,6 +94,21 @@ pub fn read(bytes: &[u8]) -> Batch<'_> {
     batch
 }
 
+/// The input, a batch or a single message, with CR as the end of every line and nothing else changed.
+pub fn normalize(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    // CR and LF are no part of a character in any set that travels over MLLP.
+    while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.push(b'\r');
+        rest = &rest[at..];
+        rest = rest.strip_prefix(b"\r\n").unwrap_or(&rest[1..]);
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
 impl<'a> Batch<'a> {
     fn close(&mut self, bytes: &'a [u8], open: Option<(usize, bool)>, end: usize) {
         if let Some((start, has_header)) = open {

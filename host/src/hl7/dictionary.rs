@@ -129,6 +129,11 @@ pub fn data_type(id: &str) -> Option<&'static str> {
     types_file().get(id).map(|block| block.title)
 }
 
+/// The same id, if it is one of a data type: what OBX-2 says is text of the sender.
+pub fn data_type_id(id: &str) -> Option<&'static str> {
+    types_file().get(id).map(|block| block.key)
+}
+
 /// The component of a data type, counted from 1: `component("XPN", 1)`.
 pub fn component(data_type: &str, number: u16) -> Option<Element> {
     components(data_type).find(|component| component.number == number)

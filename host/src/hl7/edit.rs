@@ -3,7 +3,7 @@
 use super::charset::Locator;
 use super::message::{Message, NO_EDIT, Span, nth, without_mark};
 use super::path::{Index, Path};
-use super::{Error, Warning, escape, parse, warning};
+use super::{Error, Warning, batch, escape, parse, warning};
 
 /// What to put at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -217,18 +217,7 @@ impl Message {
 
     /// The message with CR as the end of every line and nothing else changed.
     pub fn normalize(&self) -> Vec<u8> {
-        let bytes = self.to_bytes();
-        let mut out = Vec::with_capacity(bytes.len());
-        let mut rest = bytes.as_slice();
-        // CR and LF are no part of a character in any set that travels over MLLP.
-        while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
-            out.extend_from_slice(&rest[..at]);
-            out.push(b'\r');
-            rest = &rest[at..];
-            rest = rest.strip_prefix(b"\r\n").unwrap_or(&rest[1..]);
-        }
-        out.extend_from_slice(rest);
-        out
+        batch::normalize(&self.to_bytes())
     }
 
     /// Gives every piece of the message as written, in order.
