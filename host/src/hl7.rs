@@ -80,9 +80,11 @@ pub mod warning {
     pub const SHORT_DELIMITERS: &str = "short-delimiters";
     /// A line ends in LF or CR LF; given once, for the first.
     pub const LINE_END: &str = "line-end";
+    /// A line of nothing, blanks or control bytes between segments; no path reaches it.
     pub const BLANK_LINE: &str = "blank-line";
     /// A line that is no segment, usually text broken by a raw line end; kept, but no path reaches it.
     pub const NOT_A_SEGMENT: &str = "not-a-segment";
+    /// A segment id in small letters; paths find it as if it were in capitals.
     pub const LOWER_CASE_SEGMENT: &str = "lower-case-segment";
     /// MSH, FHS, BHS, BTS or FTS after the first line: the input should have been split.
     pub const SECOND_HEADER: &str = "second-header";
@@ -94,8 +96,11 @@ pub mod warning {
     pub const CHARSET_MISMATCH: &str = "charset-mismatch";
     /// A set value has characters that the message's set lacks; they are written as `?`.
     pub const CHARSET_UNMAPPABLE: &str = "charset-unmappable";
+    /// Two escape characters around what is no sequence (chapter 2.7); read as data.
     pub const ESCAPE_UNKNOWN: &str = "escape-unknown";
+    /// An escape character without a second one in the same element, as in `4\5 re.`; read as data.
     pub const ESCAPE_UNTERMINATED: &str = "escape-unterminated";
+    /// `\X..\` without pairs of hexadecimal digits; read as data.
     pub const ESCAPE_BAD_HEX: &str = "escape-bad-hex";
     /// The list was cut; there are more.
     pub const MORE: &str = "more-warnings";

@@ -1,4 +1,4 @@
-//! `cargo run --release -p ligature-tests --bin bench [-- intake|mapping|delivery|memory]`
+//! `cargo run --release -p ligature-tests --bin bench [-- parse|mapping|intake|delivery|memory]`
 //!
 //! Each bench stands beside something in the same run: the bare disk, plain Rust, a slow far end. What comes out is one
 //! JSON object on standard output; progress goes to standard error. Machines differ and are noisy: read the ratios.
@@ -14,6 +14,7 @@ mod intake;
 mod load;
 mod mapping;
 mod memory;
+mod parse;
 
 use serde_json::{Map, Value, json};
 
@@ -27,6 +28,10 @@ async fn main() -> anyhow::Result<()> {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
     let mut figures = Map::new();
     figures.insert("machine".into(), machine());
+    if is_wanted("parse") {
+        eprintln!("parse …");
+        figures.insert("parse".into(), parse::run()?);
+    }
     if is_wanted("mapping") {
         eprintln!("mapping …");
         figures.insert("mapping".into(), mapping::run().await?);

@@ -4,6 +4,7 @@ pub mod clinic;
 mod cluster;
 pub mod guests;
 pub mod mllp;
+pub mod properties;
 pub mod site;
 
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ use super::Error;
 pub struct Charset(&'static Encoding);
 
 impl Charset {
+    /// `UNICODE UTF-8`, the only Unicode encoding that version 2 allows (table 0211).
     pub const UTF_8: Self = Self(UTF_8);
     /// Also what `8859/1` is read as: it differs in 0x80 to 0x9F only, and those are what senders mean.
     pub const WINDOWS_1252: Self = Self(WINDOWS_1252);

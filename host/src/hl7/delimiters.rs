@@ -7,12 +7,17 @@ use super::{Error, Warning, warning};
 /// The delimiters of one message; all are printable ASCII other than letters, digits and the blank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delimiters {
+    /// MSH-1.
     pub field: u8,
+    /// First character of MSH-2.
     pub component: u8,
+    /// Second character of MSH-2; without it fields do not repeat.
     pub repetition: Option<u8>,
+    /// Third of four characters; a set of three has none, and then nothing is an escape sequence.
     pub escape: Option<u8>,
+    /// Fourth character, or the third of three.
     pub subcomponent: Option<u8>,
-    /// Declared from 2.7 on.
+    /// Fifth character, declared from 2.7 on (chapter 2.5.5.2): at the end of a value it says that the sender cut it.
     pub truncation: Option<u8>,
 }
 

@@ -115,6 +115,7 @@ impl Message {
         header::read(self)
     }
 
+    /// MSH-1 and MSH-2 of this message.
     pub fn delimiters(&self) -> &Delimiters {
         &self.delimiters
     }

@@ -102,22 +102,27 @@ impl Path {
         std::str::from_utf8(&self.name).unwrap_or_default()
     }
 
+    /// Which of the segments of that id: the number in `OBX[2]`.
     pub fn occurrence(&self) -> Index {
         self.occurrence
     }
 
+    /// The field, counted from 1; `None` for a whole segment.
     pub fn field(&self) -> Option<u16> {
         self.field
     }
 
+    /// Which repetition of the field, or which of those that the conditions take.
     pub fn repetition(&self) -> Index {
         self.repetition
     }
 
+    /// The component, counted from 1.
     pub fn component(&self) -> Option<u16> {
         self.component
     }
 
+    /// The subcomponent, counted from 1.
     pub fn subcomponent(&self) -> Option<u16> {
         self.subcomponent
     }

@@ -7,9 +7,11 @@ use super::{Condition, Index, Path};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("path \"{path}\", character {at}: expected {expected}")]
 pub struct Error {
+    /// The text that is no path, as it was given.
     pub path: String,
     /// The character at fault, counted from 1; one past the last if the text ends too early.
     pub at: usize,
+    /// What should stand there, to be read after "expected".
     pub expected: &'static str,
 }
 

@@ -1,0 +1,4 @@
+//! The laws that the targets try.
+
+#[path = "../../src/properties.rs"]
+pub mod properties;
