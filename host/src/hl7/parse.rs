@@ -62,7 +62,8 @@ pub(super) fn parse(bytes: &[u8], options: Options) -> Result<Message, Error> {
     }
     let mut lines = Lines {
         bytes: decoded.text.as_bytes(),
-        starts: Vec::with_capacity(decoded.text.len() / 8 + 8),
+        // A guess that spares growing; a long text is a document in one field rather than many fields.
+        starts: Vec::with_capacity((decoded.text.len() / 8 + 8).min(4_096)),
         segments: Vec::with_capacity(16),
         warnings,
         line_end_seen: false,
