@@ -11,6 +11,7 @@ pub mod mapped;
 pub mod patient;
 pub mod release;
 pub mod search;
+pub mod transport;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,12 @@
 //! MLLP: one HL7 message between a start block and an end block, over a TCP connection that stays open for days.
 //!
 //! Bytes in, bytes out: this room knows nothing of what is in a payload, of flows or of the store.
-//! Start at [`frame`], which is pure; [`listener`] and [`sender`] put it on a socket.
+//! Start at [`frame`], which is pure; [`listener`] and [`sender`] put it on a socket, [`tls`] between the two.
 
 pub mod frame;
 pub mod listener;
 pub mod sender;
+pub mod tls;
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,6 +1,9 @@
 //! The composition root: builds all parts, spawns every task, and drains them in order.
 //!
-//! The only room that spawns; nobody uses it but `cli` and tests.
+//! The only room that spawns; nobody uses it but `cli` and tests. What a channel's settings mean for its listener is
+//! in `serve/wire.rs`.
+
+mod wire;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,7 +20,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Mapping};
 use crate::flow::{Channel, ChannelId};
 use crate::mapping::{self, Runtime};
-use crate::mllp;
+use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::Configuration;
 use crate::pipeline::{Pipeline, dispatch};
 use crate::store::{self, Store};
@@ -103,6 +106,8 @@ pub struct Host {
     pub http: SocketAddr,
     /// Where each inbound channel listens.
     pub channels: Vec<(Arc<Channel>, SocketAddr)>,
+    /// The TLS side of each channel that has one: what it presents and until when.
+    pub tls: HashMap<ChannelId, Arc<Acceptor>>,
     listeners: Tasks,
     deliveries: Tasks,
     pages: Tasks,
@@ -123,6 +128,15 @@ pub async fn start(
         open.runtime.clone(),
         configuration,
     ));
+
+    let mut tls = HashMap::new();
+    for channel in &channels {
+        if let Some(settings) = &channel.tls {
+            let acceptor = wire::acceptor(settings)
+                .with_context(|| format!("TLS of channel {:?}", channel.name))?;
+            tls.insert(channel.id.clone(), Arc::new(acceptor));
+        }
+    }
 
     // Every port is bound before the first message is taken, so that a start succeeds or fails as a whole.
     let mut bound = Vec::new();
@@ -149,11 +163,22 @@ pub async fn start(
     let mut addresses = Vec::new();
     for (channel, socket) in bound {
         let address = socket.local_addr()?;
-        info!(channel = %channel.id, %address, "listening for MLLP");
+        wire::announce(&channel, address);
         addresses.push((channel.clone(), address));
-        listeners
-            .tracker
-            .spawn(listen(pipeline.clone(), channel, socket, listeners.clone()));
+        let acceptor = tls.get(&channel.id).cloned();
+        if let Some(acceptor) = acceptor.clone() {
+            pages
+                .tracker
+                .spawn(wire::keep_fresh(acceptor, pages.stop.clone()));
+        }
+        let listening = wire::listen(
+            pipeline.clone(),
+            channel,
+            socket,
+            acceptor,
+            listeners.clone(),
+        );
+        listeners.tracker.spawn(listening);
     }
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
@@ -173,31 +198,12 @@ pub async fn start(
         pipeline,
         http: http_address,
         channels: addresses,
+        tls,
         listeners,
         deliveries,
         pages,
         open,
     })
-}
-
-async fn listen(pipeline: Arc<Pipeline>, channel: Arc<Channel>, socket: TcpListener, tasks: Tasks) {
-    let limits = mllp::listener::Limits {
-        max_payload_bytes: channel.max_frame_bytes,
-        frame_timeout: Duration::from_millis(channel.frame_timeout_ms),
-        max_connections: channel.max_connections,
-    };
-    let receive = move |received| {
-        let (pipeline, channel) = (pipeline.clone(), channel.clone());
-        async move { pipeline.receive(&channel, received).await }
-    };
-    mllp::listener::serve(
-        socket,
-        limits,
-        receive,
-        tasks.tracker.clone(),
-        tasks.stop.clone(),
-    )
-    .await;
 }
 
 impl Host {

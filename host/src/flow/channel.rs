@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::patient::PatientKeyRule;
+use super::transport::{self, Framing, Network, Tls};
 use super::{AccountId, ChannelId};
 use crate::hl7::ack::AckMode;
 
@@ -16,7 +17,8 @@ pub struct Channel {
     pub id: ChannelId,
     pub account: AccountId,
     pub name: String,
-    /// Port 0 takes a free one.
+    /// Port 0 takes a free one; a port alone means loopback.
+    #[serde(deserialize_with = "transport::address")]
     pub address: SocketAddr,
     #[serde(default)]
     pub patient_key: PatientKeyRule,
@@ -58,6 +60,24 @@ pub struct Channel {
     /// Connections held at once.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
+    /// Bytes that frames over 32 KiB may hold together, over all connections of the channel.
+    #[serde(default = "default_max_pending_bytes")]
+    pub max_pending_bytes: usize,
+    /// Close a connection on which nothing happened for so many milliseconds; 0 never does.
+    #[serde(default)]
+    pub idle_close_ms: u64,
+    /// Networks from which peers may connect; empty allows all.
+    #[serde(default)]
+    pub allowed_peers: Vec<Network>,
+    /// What is forgiven around frames.
+    #[serde(default)]
+    pub framing: Framing,
+    /// Take a message whose start block is missing; it must begin with MSH, FHS or BHS. Not with strict framing.
+    #[serde(default)]
+    pub unframed_start: bool,
+    /// TLS from the first byte; without it connections are plain.
+    #[serde(default)]
+    pub tls: Option<Tls>,
 }
 
 impl Channel {
@@ -148,6 +168,11 @@ fn default_frame_timeout_ms() -> u64 {
 
 fn default_max_connections() -> usize {
     1_024
+}
+
+/// 64 MiB: two frames of 16 MiB and 32 of up to 1 MiB at once.
+fn default_max_pending_bytes() -> usize {
+    64 * 1024 * 1024
 }
 
 /// What to do with an event that no flow takes: hospitals send whole feeds.

@@ -62,6 +62,22 @@ pub enum Event {
     TooLarge,
     /// More than [`MAX_NOISE_BYTES`] between two frames. Nothing more is decoded.
     Noise,
+    /// An oddity that [`Framing::strict`] does not forgive. Nothing more is decoded; [`Decoder::take_rest`] holds what
+    /// was collected.
+    Violation { warning: Warning, offset: u64 },
+    /// The stream opens with a TLS record: its sender believes that TLS is spoken here. Nothing more is decoded.
+    TlsHello,
+}
+
+/// What a decoder forgives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Framing {
+    /// Takes VT, payload, FS, CR and nothing else: no byte between frames, no frame without its carriage return, no
+    /// start block inside one. A frame is delivered at the carriage return then.
+    pub strict: bool,
+    /// Texts that open a frame where its start block is missing; the end block is still needed. Strict framing takes
+    /// none of them.
+    pub unframed_starts: &'static [&'static [u8]],
 }
 
 /// What was forgiven.
@@ -73,6 +89,8 @@ pub enum Warning {
     NoCarriageReturn,
     /// A start block inside a frame; comes as [`Event::Remnant`].
     Restart,
+    /// A frame that one of [`Framing::unframed_starts`] opened.
+    NoStartBlock,
 }
 
 impl Warning {
@@ -82,6 +100,7 @@ impl Warning {
             Self::Noise => "mllp-noise-before-frame",
             Self::NoCarriageReturn => "mllp-no-cr-after-end-block",
             Self::Restart => "mllp-start-block-in-frame",
+            Self::NoStartBlock => "mllp-no-start-block",
         }
     }
 }
@@ -98,6 +117,7 @@ pub enum Open {
 /// Takes the frames out of one direction of a connection.
 pub struct Decoder {
     max_payload_bytes: usize,
+    framing: Framing,
     state: State,
     payload: Vec<u8>,
     offset: u64,
@@ -111,11 +131,22 @@ enum State {
         noise_bytes: usize,
         noise_offset: u64,
     },
+    /// What stands in `payload` may become one of the unframed starts.
+    Start {
+        offset: u64,
+    },
     Frame {
+        offset: u64,
+    },
+    /// Strict framing only: after the end block, before the carriage return.
+    Ending {
         offset: u64,
     },
     Broken,
 }
+
+/// The first byte of every TLS handshake record; no text begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 const QUIET: State = State::Gap {
     noise_bytes: 0,
@@ -123,10 +154,16 @@ const QUIET: State = State::Gap {
 };
 
 impl Decoder {
-    /// A decoder that refuses payloads over `max_payload_bytes`.
+    /// A tolerant decoder that refuses payloads over `max_payload_bytes`.
     pub fn new(max_payload_bytes: usize) -> Self {
+        Self::with_framing(max_payload_bytes, Framing::default())
+    }
+
+    /// The same, forgiving what `framing` says.
+    pub fn with_framing(max_payload_bytes: usize, framing: Framing) -> Self {
         Self {
             max_payload_bytes,
+            framing,
             state: QUIET,
             payload: Vec::new(),
             offset: 0,
@@ -150,37 +187,25 @@ impl Decoder {
                     }
                     self.advance(input, 1);
                 }
+                State::Ending { .. } => {
+                    if byte != CARRIAGE_RETURN {
+                        return Some(self.violation(Warning::NoCarriageReturn));
+                    }
+                    self.state = QUIET;
+                    self.advance(input, 1);
+                    return Some(Event::Frame(mem::take(&mut self.payload)));
+                }
+                State::Start { offset } => {
+                    if let Some(event) = self.begin_unframed(input, byte, offset) {
+                        return Some(event);
+                    }
+                }
                 State::Gap {
                     noise_bytes,
                     noise_offset,
                 } => {
-                    let offset = self.offset;
-                    match byte {
-                        START_BLOCK => {
-                            self.state = State::Frame { offset };
-                            self.advance(input, 1);
-                        }
-                        b'\r' | b'\n' | b' ' | b'\t' | 0 => {
-                            self.skipped_bytes += 1;
-                            self.advance(input, 1);
-                        }
-                        _ if noise_bytes == MAX_NOISE_BYTES => {
-                            self.state = State::Broken;
-                            return Some(Event::Noise);
-                        }
-                        _ => {
-                            let first = noise_bytes == 0;
-                            let noise_offset = if first { offset } else { noise_offset };
-                            let event = first.then(|| self.warning(Warning::Noise));
-                            self.state = State::Gap {
-                                noise_bytes: noise_bytes + 1,
-                                noise_offset,
-                            };
-                            self.advance(input, 1);
-                            if event.is_some() {
-                                return event;
-                            }
-                        }
+                    if let Some(event) = self.skip(input, byte, noise_bytes, noise_offset) {
+                        return Some(event);
                     }
                 }
                 State::Broken => self.advance(input, input.len()),
@@ -192,7 +217,8 @@ impl Decoder {
     /// The frame or noise that has begun and not ended in what was consumed so far.
     pub fn open(&self) -> Option<Open> {
         match self.state {
-            State::Frame { offset } => Some(Open::Frame(offset)),
+            State::Frame { offset } | State::Ending { offset } => Some(Open::Frame(offset)),
+            State::Start { offset } => Some(Open::Noise(offset)),
             State::Gap {
                 noise_bytes: 1..,
                 noise_offset,
@@ -207,16 +233,101 @@ impl Decoder {
         mem::take(&mut self.payload)
     }
 
+    /// How much of the open frame's payload is held.
+    pub fn collected_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
     /// White space between frames that was skipped silently.
     pub fn skipped_bytes(&self) -> u64 {
         self.skipped_bytes
+    }
+
+    /// Takes one byte between frames.
+    fn skip(
+        &mut self,
+        input: &mut &[u8],
+        byte: u8,
+        noise_bytes: usize,
+        noise_offset: u64,
+    ) -> Option<Event> {
+        let offset = self.offset;
+        let first = noise_bytes == 0;
+        match byte {
+            START_BLOCK => {
+                self.state = State::Frame { offset };
+                self.advance(input, 1);
+                None
+            }
+            TLS_HANDSHAKE if offset == 0 => {
+                self.state = State::Broken;
+                Some(Event::TlsHello)
+            }
+            _ if self.framing.strict => Some(self.violation(Warning::Noise)),
+            b'\r' | b'\n' | b' ' | b'\t' | 0 => {
+                self.skipped_bytes += 1;
+                self.advance(input, 1);
+                None
+            }
+            _ if first && self.is_unframed_start(&[byte]).is_some() => {
+                self.state = State::Start { offset };
+                None
+            }
+            _ if noise_bytes == MAX_NOISE_BYTES => {
+                self.state = State::Broken;
+                Some(Event::Noise)
+            }
+            _ => {
+                let noise_offset = if first { offset } else { noise_offset };
+                let event = first.then(|| self.warning(Warning::Noise));
+                self.state = State::Gap {
+                    noise_bytes: noise_bytes + 1,
+                    noise_offset,
+                };
+                self.advance(input, 1);
+                event
+            }
+        }
+    }
+
+    /// Takes one byte that may belong to an unframed start, the first of which stood at `offset`.
+    fn begin_unframed(&mut self, input: &mut &[u8], byte: u8, offset: u64) -> Option<Event> {
+        self.payload.push(byte);
+        let warning = match self.is_unframed_start(&self.payload) {
+            Some(false) => {
+                self.advance(input, 1);
+                return None;
+            }
+            Some(true) => {
+                self.advance(input, 1);
+                self.state = State::Frame { offset };
+                Warning::NoStartBlock
+            }
+            // It was noise all along, and this byte is yet to be judged.
+            None => {
+                self.state = State::Gap {
+                    noise_bytes: self.payload.len() - 1,
+                    noise_offset: offset,
+                };
+                self.payload.clear();
+                Warning::Noise
+            }
+        };
+        Some(Event::Warning { warning, offset })
+    }
+
+    /// Whether `bytes` are a whole unframed start, or may become one.
+    fn is_unframed_start(&self, bytes: &[u8]) -> Option<bool> {
+        let starts = self.framing.unframed_starts.iter();
+        let mut candidates = starts.filter(|start| start.starts_with(bytes));
+        candidates.next().map(|start| start.len() == bytes.len())
     }
 
     /// Collects payload up to the next block character.
     fn collect(&mut self, input: &mut &[u8]) -> Option<Event> {
         let block = memchr::memchr2(START_BLOCK, END_BLOCK, input);
         let length = block.unwrap_or(input.len());
-        let room = self.max_payload_bytes - self.payload.len();
+        let room = self.max_payload_bytes.saturating_sub(self.payload.len());
         if length > room {
             self.payload.extend_from_slice(&input[..room]);
             self.advance(input, room);
@@ -226,6 +337,14 @@ impl Decoder {
         self.payload.extend_from_slice(&input[..length]);
         self.advance(input, length);
         match input.first() {
+            Some(&END_BLOCK) if self.framing.strict => {
+                if let State::Frame { offset } = self.state {
+                    self.state = State::Ending { offset };
+                }
+                self.advance(input, 1);
+                None
+            }
+            Some(_) if self.framing.strict => Some(self.violation(Warning::Restart)),
             Some(&END_BLOCK) => {
                 self.state = State::Ended;
                 self.advance(input, 1);
@@ -247,6 +366,14 @@ impl Decoder {
         self.offset += count as u64;
     }
 
+    fn violation(&mut self, warning: Warning) -> Event {
+        self.state = State::Broken;
+        Event::Violation {
+            warning,
+            offset: self.offset,
+        }
+    }
+
     fn warning(&self, warning: Warning) -> Event {
         Event::Warning {
             warning,
@@ -265,6 +392,10 @@ impl fmt::Debug for Event {
             Self::Warning { warning, offset } => write!(f, "Warning({warning:?} at {offset})"),
             Self::TooLarge => f.write_str("TooLarge"),
             Self::Noise => f.write_str("Noise"),
+            Self::Violation { warning, offset } => {
+                write!(f, "Violation({warning:?} at {offset})")
+            }
+            Self::TlsHello => f.write_str("TlsHello"),
         }
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! It knows no HL7: what an answer is, and whether there is one, is the business of the function it is given.
 //! On one connection a payload is handed on only after the one before was answered; meanwhile the next bytes
-//! are read, up to one more frame and one buffer, then TCP holds the sender back.
+//! are read, up to one more frame and one buffer, then TCP holds the sender back. Large frames share a budget of bytes
+//! (`budget.rs`); who may connect, and TLS, is in `access.rs`. An idle connection holds no buffer.
 //! Start at [`serve`], then `connection.rs`.
 
+mod access;
+mod budget;
 mod connection;
+mod inbound;
 #[cfg(test)]
 mod tests;
 
@@ -22,25 +26,54 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+pub use self::access::Access;
+use self::access::Refusals;
+use self::budget::Budget;
 use self::connection::Connection;
-use super::frame::Warning;
+use super::frame::{Framing, Warning};
 use super::{name, tune};
 
 /// What one listener allows.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Largest payload of one frame; a larger one closes the connection.
+    /// Largest payload of one frame in bytes; a larger one closes the connection.
     pub max_payload_bytes: usize,
-    /// From the first byte of a frame to its last.
+    /// From the first byte of a frame to its last. Time in which the listener itself did not read does not count.
     pub frame_timeout: Duration,
     /// Further connections wait in the kernel's queue.
     pub max_connections: usize,
+    /// Bytes that frames over 32 KiB may hold together, over all connections; the next such frame is read when there
+    /// is room again. At least one frame of `max_payload_bytes` always has room.
+    pub budget_bytes: usize,
+    /// Close a connection on which nothing happened for so long; `None` never does, because hospitals are quiet at
+    /// night and senders lose a message when they find out.
+    pub idle_close: Option<Duration>,
+    /// What is forgiven around frames.
+    pub framing: Framing,
+}
+
+impl Default for Limits {
+    /// 16 MiB a frame, 30 s for one, 1,024 connections, 64 MiB for large frames, no idle close, tolerant.
+    fn default() -> Self {
+        Self {
+            max_payload_bytes: 16 * 1024 * 1024,
+            frame_timeout: Duration::from_secs(30),
+            max_connections: 1_024,
+            budget_bytes: 64 * 1024 * 1024,
+            idle_close: None,
+            framing: Framing::default(),
+        }
+    }
 }
 
 /// What came off a connection.
 pub struct Received {
+    /// What stood in the frame; of one that is not whole no more than its first 64 KiB.
     pub payload: Vec<u8>,
+    /// Who sent it.
     pub peer: SocketAddr,
+    /// The subject of the peer's certificate, where one was asked for and given.
+    pub peer_subject: Option<Arc<str>>,
     /// Set when the frame is not whole: the payload is what came of it, and no answer is sent for it.
     pub fault: Option<Fault>,
 }
@@ -56,6 +89,8 @@ pub enum Fault {
     TimedOut,
     /// The frame is over the limit; the connection is closed.
     TooLarge,
+    /// The frame is odd and the listener strict; the connection is closed.
+    NotStrict,
 }
 
 impl Fault {
@@ -66,6 +101,7 @@ impl Fault {
             Self::CutOff => "mllp-frame-cut-off",
             Self::TimedOut => "mllp-frame-timed-out",
             Self::TooLarge => "mllp-frame-too-large",
+            Self::NotStrict => "mllp-framing-not-strict",
         }
     }
 }
@@ -88,6 +124,7 @@ pub struct Reply {
 pub async fn serve<F, Fut>(
     listener: TcpListener,
     limits: Limits,
+    access: Access,
     receive: F,
     tracker: TaskTracker,
     shutdown: CancellationToken,
@@ -96,9 +133,11 @@ pub async fn serve<F, Fut>(
     Fut: Future<Output = Reply> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let budget = Arc::new(Budget::new(limits.budget_bytes, limits.max_payload_bytes));
     let parent = shutdown.clone();
     let accept = async move {
         let mut failures = 0;
+        let mut refusals = Refusals::default();
         loop {
             // The permit comes first, so that a connection over the limit is not accepted and then left alone.
             let Ok(permit) = permits.clone().acquire_owned().await else {
@@ -115,21 +154,45 @@ pub async fn serve<F, Fut>(
                 }
             };
             failures = 0;
+            if !access.admits(peer.ip()) {
+                refusals.count(peer);
+                continue;
+            }
             if let Err(cause) = tune(&stream) {
                 debug!(peer = name(peer), %cause, "MLLP connection ended at once");
                 continue;
             }
             let connection = Connection {
                 peer,
+                peer_subject: None,
                 limits,
+                budget: budget.clone(),
                 receive: receive.clone(),
                 shutdown: parent.child_token(),
             };
-            tracker.spawn(async move {
-                let (reader, writer) = stream.into_split();
-                connection.run(reader, writer).await;
-                drop(permit);
-            });
+            match &access.tls {
+                None => tracker.spawn(async move {
+                    let (reader, writer) = stream.into_split();
+                    connection.run(reader, writer).await;
+                    drop(permit);
+                }),
+                Some(acceptor) => {
+                    let acceptor = acceptor.clone();
+                    tracker.spawn(async move {
+                        let shaken =
+                            access::handshake(&acceptor, stream, peer, &connection.shutdown);
+                        if let Some((stream, peer_subject)) = shaken.await {
+                            let (reader, writer) = tokio::io::split(stream);
+                            let connection = Connection {
+                                peer_subject,
+                                ..connection
+                            };
+                            connection.run(reader, writer).await;
+                        }
+                        drop(permit);
+                    })
+                }
+            };
         }
     };
     tokio::select! {
@@ -143,6 +206,7 @@ impl fmt::Debug for Received {
         f.debug_struct("Received")
             .field("size_bytes", &self.payload.len())
             .field("peer", &self.peer)
+            .field("peer_subject", &self.peer_subject)
             .field("fault", &self.fault)
             .finish()
     }

@@ -220,7 +220,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
                 // Half an answer is none.
                 Event::Remnant { .. } => Warning::Restart,
                 Event::Warning { warning, .. } => warning,
-                Event::TooLarge | Event::Noise => return Err(Error::NotMllp),
+                Event::TooLarge | Event::Noise | Event::Violation { .. } | Event::TlsHello => {
+                    return Err(Error::NotMllp);
+                }
             };
             if !self.warnings.contains(&warning) {
                 self.warnings.push(warning);

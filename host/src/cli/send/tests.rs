@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::mllp::listener::{self, Limits, Received, Reply};
+use crate::mllp::listener::{self, Access, Limits, Received, Reply};
 
 #[derive(Parser)]
 struct Cli {
@@ -31,9 +31,9 @@ async fn listen(
     let address = listener.local_addr().unwrap().to_string();
     let limits = Limits {
         max_payload_bytes: 100_000,
-        frame_timeout: Duration::from_secs(30),
-        max_connections: 100,
+        ..Limits::default()
     };
+    let access = Access::default();
     let receive = move |received: Received| {
         let text = String::from_utf8(received.payload).unwrap();
         assert!(!text.contains('\n'), "segments end in CR");
@@ -48,7 +48,14 @@ async fn listen(
     };
     let tracker = TaskTracker::new();
     let shutdown = CancellationToken::new();
-    let serving = listener::serve(listener, limits, receive, tracker.clone(), shutdown.clone());
+    let serving = listener::serve(
+        listener,
+        limits,
+        access,
+        receive,
+        tracker.clone(),
+        shutdown.clone(),
+    );
     tracker.spawn(serving);
     (address, shutdown.drop_guard())
 }

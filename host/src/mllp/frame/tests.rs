@@ -7,8 +7,21 @@ use super::*;
 
 const LIMIT: usize = 64;
 
-fn events(chunks: &[&[u8]]) -> Vec<Event> {
-    let mut decoder = Decoder::new(LIMIT);
+const TOLERANT: Framing = Framing {
+    strict: false,
+    unframed_starts: &[],
+};
+const STRICT: Framing = Framing {
+    strict: true,
+    ..TOLERANT
+};
+const UNFRAMED: Framing = Framing {
+    unframed_starts: &[b"MSH", b"FHS", b"BHS"],
+    ..TOLERANT
+};
+
+fn events(framing: Framing, chunks: &[&[u8]]) -> Vec<Event> {
+    let mut decoder = Decoder::with_framing(LIMIT, framing);
     let mut events = Vec::new();
     for mut chunk in chunks.iter().copied() {
         while let Some(event) = decoder.next(&mut chunk) {
@@ -21,9 +34,13 @@ fn events(chunks: &[&[u8]]) -> Vec<Event> {
 
 /// Writes the events of `stream` one a line, after checking that single bytes give the same ones.
 fn check(stream: &[u8]) -> String {
-    let whole = events(&[stream]);
+    check_with(TOLERANT, stream)
+}
+
+fn check_with(framing: Framing, stream: &[u8]) -> String {
+    let whole = events(framing, &[stream]);
     let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-    assert_eq!(whole, events(&bytes));
+    assert_eq!(whole, events(framing, &bytes));
     let line = |event: &Event| match event {
         Event::Frame(payload) => format!("frame {}", payload.escape_ascii()),
         Event::Remnant { payload, offset } => {
@@ -32,6 +49,8 @@ fn check(stream: &[u8]) -> String {
         Event::Warning { warning, offset } => format!("{} at {offset}", warning.code()),
         Event::TooLarge => "too large".to_owned(),
         Event::Noise => "too much noise".to_owned(),
+        Event::Violation { warning, offset } => format!("refused {} at {offset}", warning.code()),
+        Event::TlsHello => "TLS hello".to_owned(),
     };
     whole.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -72,6 +91,56 @@ fn forgives_what_stands_around_a_frame() {
     mllp-no-cr-after-end-block at 5
     mllp-noise-before-frame at 5
     ");
+}
+
+#[test]
+fn strict_framing_forgives_nothing() {
+    assert_snapshot!(check_with(STRICT, b"\x0bone\x1c\r\x0btwo\x1c\r"), @r"
+    frame one
+    frame two
+    ");
+    assert_snapshot!(check_with(STRICT, b"\x0bone\x1c\r\n\x0btwo\x1c\r"), @r"
+    frame one
+    refused mllp-noise-before-frame at 6
+    ");
+    assert_snapshot!(check_with(STRICT, b"\x0bone\x1c\x0btwo\x1c\r"), @"refused mllp-no-cr-after-end-block at 5");
+    assert_snapshot!(check_with(STRICT, b"\x0bhalf\x0bwhole\x1c\r"), @"refused mllp-start-block-in-frame at 5");
+    assert_snapshot!(check_with(STRICT, b"MSH|a\r\x1c\r"), @"refused mllp-noise-before-frame at 0");
+    // The carriage return is awaited, and its time runs.
+    let mut decoder = Decoder::with_framing(LIMIT, STRICT);
+    assert_eq!(decoder.next(&mut b"\x0bone\x1c".as_slice()), None);
+    assert_eq!(decoder.open(), Some(Open::Frame(0)));
+}
+
+#[test]
+fn a_header_opens_a_frame_where_that_is_allowed() {
+    assert_snapshot!(check_with(UNFRAMED, b"MSH|a\r\x1c\r\nBHS|b\x1c\x0btwo\x1c\r"), @r"
+    mllp-no-start-block at 0
+    frame MSH|a\r
+    mllp-no-start-block at 9
+    frame BHS|b
+    mllp-no-cr-after-end-block at 15
+    frame two
+    ");
+    assert_snapshot!(check_with(UNFRAMED, b"MSA|a\x1c\r\x0bone\x1c\r"), @r"
+    mllp-noise-before-frame at 0
+    frame one
+    ");
+    assert_snapshot!(check_with(UNFRAMED, b"xMSH|a\x1c\r\x0bone\x1c\r"), @r"
+    mllp-noise-before-frame at 0
+    frame one
+    ");
+    assert_snapshot!(check(b"MSH|a\r\x1c\r\x0bone\x1c\r"), @r"
+    mllp-noise-before-frame at 0
+    frame one
+    ");
+}
+
+#[test]
+fn a_tls_hello_is_known_by_its_first_byte() {
+    assert_snapshot!(check(b"\x16\x03\x01\x02\x00\x01\x0b"), @"TLS hello");
+    assert_snapshot!(check_with(STRICT, b"\x16\x03\x01"), @"TLS hello");
+    assert_snapshot!(check(b"\n\x16\x03\x01"), @"mllp-noise-before-frame at 1");
 }
 
 #[test]
@@ -151,7 +220,9 @@ proptest! {
         cuts.extend([0, stream.len()]);
         cuts.sort_unstable();
         let chunks: Vec<&[u8]> = cuts.windows(2).map(|cut| &stream[cut[0]..cut[1]]).collect();
-        prop_assert_eq!(events(&[&stream]), events(&chunks));
+        for framing in [TOLERANT, STRICT, UNFRAMED] {
+            prop_assert_eq!(events(framing, &[&stream]), events(framing, &chunks));
+        }
     }
 
     #[test]
@@ -168,6 +239,7 @@ proptest! {
             encode(payload, &mut wire).unwrap();
         }
         let expected: Vec<Event> = payloads.into_iter().map(Event::Frame).collect();
-        prop_assert_eq!(events(&[&wire]), expected);
+        prop_assert_eq!(&events(TOLERANT, &[&wire]), &expected);
+        prop_assert_eq!(events(STRICT, &[&wire]), expected);
     }
 }

@@ -1,25 +1,27 @@
 //! One connection: a reading half, a writing half and at most one payload handed on between them.
 //!
+//! The reading half is in `inbound.rs`.
 //! Start at [`Connection::run`]: it decodes what is there, hands on what is next, and waits for whatever comes first.
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use super::budget::{Budget, Share};
+use super::inbound::{Inbound, Ready};
 use super::{Fault, Limits, Received, Reply};
-use crate::mllp::frame::{self, Decoder, Event, Open, Warning};
-use crate::mllp::{READ_BYTES, name, prepare};
+use crate::mllp::frame;
+use crate::mllp::name;
 
-/// Noise that no frame follows: a port scan, a TLS hello or a browser gets this long.
-const NOISE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that does not take its answers for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers waiting to be written beyond which no further payload is handed on.
@@ -28,10 +30,12 @@ const MAX_UNWRITTEN_BYTES: usize = 64 * 1024;
 /// Closing a socket with unread bytes resets it, and a reset may destroy the answer on its way.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// One connection, over any byte stream: TCP today, TLS on top of it later.
+/// One connection, over any byte stream: TCP, or TLS on top of it.
 pub(super) struct Connection<F> {
     pub(super) peer: SocketAddr,
+    pub(super) peer_subject: Option<Arc<str>>,
     pub(super) limits: Limits,
+    pub(super) budget: Arc<Budget>,
     pub(super) receive: F,
     /// A token of its own: the parent's is shared by all connections, and polling it takes a lock.
     pub(super) shutdown: CancellationToken,
@@ -43,6 +47,8 @@ struct Current<Fut> {
     reply: Pin<Box<Fut>>,
     /// False for what came of a broken frame.
     is_whole: bool,
+    #[expect(dead_code, reason = "held until the answer is there")]
+    share: Share,
 }
 
 /// What happened while a connection waited.
@@ -51,6 +57,7 @@ enum Turn {
     Replied(Reply),
     Wrote(io::Result<()>),
     Read(io::Result<usize>),
+    Shared,
     Timer,
 }
 
@@ -66,20 +73,22 @@ where
         W: AsyncWrite + Unpin,
     {
         let peer = self.peer;
-        let mut inbound = Inbound::new(self.limits, peer);
+        let mut inbound = Inbound::new(self.limits, peer, self.peer_subject, self.budget);
         let mut outbound = Outbound::default();
         let mut current: Option<Current<Fut>> = None;
         let mut paused_until: Option<Instant> = None;
         let mut draining = false;
+        let mut active_at = Instant::now();
         let mut shutdown = pin!(self.shutdown.cancelled());
 
         loop {
             inbound.decode();
             let may_start = current.is_none() && paused_until.is_none() && outbound.has_room();
-            if may_start && let Some(received) = inbound.ready.take() {
+            if may_start && let Some(Ready { received, share }) = inbound.ready.take() {
                 current = Some(Current {
                     is_whole: received.fault.is_none(),
                     reply: Box::pin((self.receive)(received)),
+                    share,
                 });
                 continue;
             }
@@ -89,25 +98,37 @@ where
 
             let may_read = inbound.wants_bytes() && paused_until.is_none();
             let read_deadline = inbound.deadline().filter(|_| may_read);
-            let deadline = [paused_until, outbound.deadline, read_deadline];
-            let deadline = deadline.into_iter().flatten().min();
-            let idle = current.is_none();
+            let idle = current.is_none() && outbound.is_empty() && inbound.is_quiet();
+            let idle_deadline = self.limits.idle_close.filter(|_| idle && may_read);
+            let idle_deadline = idle_deadline.map(|allowed| active_at + allowed);
+            let deadlines = [
+                paused_until,
+                outbound.deadline,
+                read_deadline,
+                idle_deadline,
+            ];
+            let deadline = deadlines.into_iter().flatten().min();
             // Replies come first and reading last, so that answers that are ready together leave together.
             let turn = tokio::select! {
                 biased;
                 () = &mut shutdown, if !draining => Turn::Shutdown,
                 reply = reply(&mut current) => Turn::Replied(reply),
                 result = outbound.write(&mut writer), if !outbound.is_empty() => Turn::Wrote(result),
-                result = inbound.read(&mut reader, idle), if may_read => Turn::Read(result),
+                input = inbound.input(&mut reader), if may_read || inbound.is_waiting() => match input {
+                    Some(result) => Turn::Read(result),
+                    None => Turn::Shared,
+                },
                 () = expire(deadline) => Turn::Timer,
             };
             match turn {
                 Turn::Shutdown => {
                     draining = true;
-                    inbound.closing = true;
+                    inbound.drain();
                     paused_until = None;
                 }
+                Turn::Shared => {}
                 Turn::Replied(reply) => {
+                    active_at = Instant::now();
                     let answered = match current.take() {
                         Some(Current { is_whole: true, .. }) => outbound.queue(&reply.answers),
                         _ => Ok(()),
@@ -123,13 +144,16 @@ where
                         paused_until = reply.pause.map(|pause| Instant::now() + pause);
                     }
                 }
-                Turn::Wrote(Ok(())) => outbound.clear(),
+                Turn::Wrote(Ok(())) => {
+                    active_at = Instant::now();
+                    outbound.clear();
+                }
                 Turn::Wrote(Err(cause)) => {
                     debug!(peer = name(peer), %cause, "writing to an MLLP connection failed");
                     outbound.clear();
                     inbound.stop();
                 }
-                Turn::Read(Ok(1..)) => {}
+                Turn::Read(Ok(1..)) => active_at = Instant::now(),
                 Turn::Read(Ok(0)) => inbound.end(Fault::CutOff),
                 Turn::Read(Err(cause)) => {
                     debug!(peer = name(peer), %cause, "reading from an MLLP connection failed");
@@ -140,7 +164,7 @@ where
                     let past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
                     if past(paused_until) {
                         paused_until = None;
-                        inbound.clock = None;
+                        inbound.restart_clock();
                     } else if past(outbound.deadline) {
                         warn!(
                             peer = name(peer),
@@ -150,155 +174,15 @@ where
                         inbound.stop();
                     } else if past(read_deadline) {
                         inbound.end(Fault::TimedOut);
+                    } else if past(idle_deadline) {
+                        debug!(peer = name(peer), "an MLLP connection was idle, closing");
+                        inbound.stop();
                     }
                 }
             }
         }
         drop((inbound, outbound));
         close(reader, writer).await;
-    }
-}
-
-/// The reading half: one buffer, one decoder, at most one decoded payload that waits for its turn.
-struct Inbound {
-    limits: Limits,
-    peer: SocketAddr,
-    decoder: Decoder,
-    input: Vec<u8>,
-    /// So much of `input` is decoded.
-    taken: usize,
-    ready: Option<Received>,
-    /// When what is open must have ended.
-    clock: Option<(Open, Instant)>,
-    /// No byte is read any more.
-    closing: bool,
-    warned: Vec<Warning>,
-}
-
-impl Inbound {
-    fn new(limits: Limits, peer: SocketAddr) -> Self {
-        Self {
-            limits,
-            peer,
-            decoder: Decoder::new(limits.max_payload_bytes),
-            input: Vec::new(),
-            taken: 0,
-            ready: None,
-            clock: None,
-            closing: false,
-            warned: Vec::new(),
-        }
-    }
-
-    fn wants_bytes(&self) -> bool {
-        !self.closing && self.ready.is_none() && self.taken == self.input.len()
-    }
-
-    /// Nothing is left that could be handed on.
-    fn is_over(&self) -> bool {
-        self.closing && self.ready.is_none() && self.taken == self.input.len()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.clock.map(|(_, at)| at)
-    }
-
-    /// Reads once into the buffer, which is used up.
-    async fn read<R: AsyncRead + Unpin>(
-        &mut self,
-        reader: &mut R,
-        idle: bool,
-    ) -> io::Result<usize> {
-        self.taken = 0;
-        prepare(&mut self.input, idle && self.decoder.open().is_none());
-        reader.read_buf(&mut self.input).await
-    }
-
-    /// Decodes up to the next payload.
-    fn decode(&mut self) {
-        while self.ready.is_none() && self.taken < self.input.len() {
-            let mut rest = &self.input[self.taken..];
-            let event = self.decoder.next(&mut rest);
-            self.taken = self.input.len() - rest.len();
-            match event {
-                None => break,
-                Some(Event::Frame(payload)) => self.hand_on(payload, None),
-                Some(Event::Remnant { payload, offset }) => {
-                    self.warn(Warning::Restart, offset);
-                    if !payload.is_empty() {
-                        self.hand_on(payload, Some(Fault::Restarted));
-                    }
-                }
-                Some(Event::Warning { warning, offset }) => self.warn(warning, offset),
-                Some(Event::TooLarge) => self.end(Fault::TooLarge),
-                Some(Event::Noise) => {
-                    warn!(peer = name(self.peer), "an MLLP peer sends noise, closing");
-                    self.stop();
-                }
-            }
-        }
-        match (self.decoder.open(), self.clock) {
-            (None, _) => self.clock = None,
-            (Some(open), Some((same, _))) if open == same => {}
-            (Some(open), _) => {
-                let allowed = match open {
-                    Open::Frame(_) => self.limits.frame_timeout,
-                    Open::Noise(_) => NOISE_TIMEOUT,
-                };
-                self.clock = Some((open, Instant::now() + allowed));
-            }
-        }
-    }
-
-    fn hand_on(&mut self, payload: Vec<u8>, fault: Option<Fault>) {
-        self.ready = Some(Received {
-            payload,
-            peer: self.peer,
-            fault,
-        });
-    }
-
-    /// Ends reading; an open frame is handed on as what it is.
-    fn end(&mut self, fault: Fault) {
-        self.closing = true;
-        let size_bytes = self.input.len();
-        let in_noise = matches!(self.decoder.open(), Some(Open::Noise(_)));
-        if in_noise {
-            debug!(
-                peer = name(self.peer),
-                size_bytes, "an MLLP peer sent noise only, closing"
-            );
-        }
-        let rest = self.decoder.take_rest();
-        if !rest.is_empty() {
-            let code = fault.code();
-            let size_bytes = rest.len();
-            warn!(
-                peer = name(self.peer),
-                code, size_bytes, "an MLLP frame is not whole, closing"
-            );
-            self.hand_on(rest, Some(fault));
-        }
-        self.clock = None;
-    }
-
-    /// Ends reading and drops what was read and not handed on; none of it was answered.
-    fn stop(&mut self) {
-        self.closing = true;
-        self.ready = None;
-        self.taken = self.input.len();
-    }
-
-    /// Logs each kind of oddity once for a connection: a sender that is odd once is odd each time.
-    fn warn(&mut self, warning: Warning, offset: u64) {
-        if !self.warned.contains(&warning) {
-            self.warned.push(warning);
-            let code = warning.code();
-            warn!(
-                peer = name(self.peer),
-                code, offset, "MLLP framing is odd; said once for a connection"
-            );
-        }
     }
 }
 
@@ -350,10 +234,8 @@ impl Outbound {
     }
 
     fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(READ_BYTES);
-        self.written = 0;
-        self.deadline = None;
+        // A connection that waits for its peer holds no buffer.
+        *self = Self::default();
     }
 }
 
