@@ -4,10 +4,12 @@
 //! standard error.
 
 pub mod demo;
+pub mod doctor;
 pub mod flow;
 pub mod message;
 pub mod send;
 pub mod simulate;
+mod tls;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -58,6 +60,9 @@ enum Command {
         after_help = "Example: ligature send adt-a04.hl7 --to 127.0.0.1:2575 --new-control-id"
     )]
     Send(send::Args),
+    /// Examines a connection and writes a report for whoever looks after its other end.
+    #[command(subcommand)]
+    Doctor(doctor::Doctor),
     /// Runs a stand-in of another system, to talk to in tests.
     #[command(subcommand)]
     Simulate(simulate::Simulate),
@@ -123,6 +128,7 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
         Command::Flow(command) => flow::run(command, out).await,
         Command::Message(command) => message::run(command, out),
         Command::Send(args) => Ok(ExitCode::from(send::run(args, out).await?)),
+        Command::Doctor(doctor) => Ok(ExitCode::from(doctor::run(doctor, out).await?)),
         Command::Simulate(args) => {
             simulate::run(args, out).await?;
             Ok(ExitCode::SUCCESS)

@@ -8,6 +8,8 @@
 pub mod hl7;
 pub mod mllp;
 
+pub mod doctor;
+
 pub mod flow;
 pub mod vault;
 

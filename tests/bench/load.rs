@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
-use ligature::mllp::sender::Sender;
+use ligature::mllp::sender::{Sender, Target, Timeouts};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -50,7 +50,12 @@ pub(crate) async fn send(
     for _ in 0..connections {
         let next = next.clone();
         tasks.spawn(async move {
-            let mut sender = Sender::connect(to, Default::default()).await?;
+            let target = Target {
+                address: to.to_string(),
+                tls: None,
+                timeouts: Timeouts::default(),
+            };
+            let mut sender = Sender::connect(&target).await?;
             let mut times = Vec::with_capacity(count / connections + 1);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);

@@ -17,6 +17,7 @@ use self::source::Source;
 const EDGES: &[(&str, &[&str])] = &[
     ("hl7", &[]),
     ("mllp", &[]),
+    ("doctor", &["hl7", "mllp"]),
     ("flow", &["hl7"]),
     ("vault", &[]),
     ("store", &["flow", "hl7", "vault"]),
@@ -38,7 +39,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "web",
-        &["access", "flow", "hl7", "mapping", "pipeline", "store"],
+        &[
+            "access", "doctor", "flow", "hl7", "mapping", "pipeline", "store",
+        ],
     ),
     ("simulator", &[]),
     ("config", &["flow", "vault"]),
@@ -49,6 +52,7 @@ const EDGES: &[(&str, &[&str])] = &[
 /// For the two that put the parts together; nobody uses those.
 const EVERY: &[&str] = &[
     "config",
+    "doctor",
     "flow",
     "hl7",
     "leadsquared",

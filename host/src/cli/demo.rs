@@ -22,7 +22,7 @@ use super::flow::Setup;
 use crate::config::{DEFAULT_CONCURRENCY, Mapping};
 use crate::flow::account::Keys;
 use crate::hl7;
-use crate::mllp::sender::Sender;
+use crate::mllp::sender::{Sender, Target, Timeouts};
 use crate::pipeline::Pipeline;
 use crate::serve::{self, Sockets};
 use crate::simulator::lead_squared::{Settings, Simulator};
@@ -267,7 +267,12 @@ async fn send_samples(
     json: bool,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
-    let mut sender = Sender::connect(mllp, Default::default()).await?;
+    let target = Target {
+        address: mllp.to_string(),
+        tls: None,
+        timeouts: Timeouts::default(),
+    };
+    let mut sender = Box::pin(Sender::connect(&target)).await?;
     let mut all = true;
     for (sample, bytes) in samples() {
         // A control id of this start, so that starting again on the same data is not taken for a duplicate.

@@ -7,7 +7,7 @@ mod connection;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,15 +15,17 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::connection::{Outcome, Plan};
+use super::tls::Tls;
 use crate::hl7::{self, Message};
 use crate::mllp::frame::{Decoder, Event, START_BLOCK};
-use crate::mllp::sender::Timeouts;
+use crate::mllp::sender::{Target, Timeouts};
 
 /// Sends HL7 messages over MLLP and prints the acknowledgements.
 ///
@@ -33,7 +35,8 @@ use crate::mllp::sender::Timeouts;
     after_help = "Example: ligature send admissions.hl7 --to 127.0.0.1:2575 --new-control-id"
 )]
 pub struct Args {
-    /// Files with one message, several, or a batch; segments may end in CR, LF or CR LF.
+    /// Files with one message, several, a batch, or a recording of MLLP; segments may end in CR, LF or CR LF.
+    /// Of a folder all files are sent in the order of their names, without those that begin with a dot.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Where the listener is.
@@ -54,10 +57,18 @@ pub struct Args {
     /// Seconds to wait for an acknowledgement.
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     pub timeout: NonZeroUsize,
+    /// After a commit acknowledgement (CA) wait for the application acknowledgement, and show that one.
+    #[arg(long)]
+    pub application_ack: bool,
+    #[command(flatten)]
+    pub tls: Tls,
     /// Print JSON, one object per line.
     #[arg(long)]
     pub json: bool,
 }
+
+/// Lines that go to a terminal beside a progress bar would be drawn over; so few are not long work.
+const LONG_WORK: usize = 50;
 
 /// Sends, prints to `out` and returns the exit status: 0 when every message was accepted, else 1.
 ///
@@ -66,7 +77,7 @@ pub struct Args {
 pub async fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<u8> {
     let renew = args.new_control_id || args.count.is_some();
     let mut messages = Vec::new();
-    for file in &args.files {
+    for file in &input_files(&args.files)? {
         let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
         for (index, bytes) in payloads(&bytes).iter().enumerate() {
             let place = || format!("{}, message {}", file.display(), index + 1);
@@ -81,11 +92,16 @@ pub async fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<u8> {
         messages,
         next: AtomicUsize::new(0),
         renew,
-        to: args.to,
         window: args.window.get(),
-        timeouts: Timeouts {
-            answer: Duration::from_secs(args.timeout.get() as u64),
-            ..Timeouts::default()
+        application: args.application_ack,
+        target: Target {
+            tls: args.tls.connector()?,
+            address: args.to,
+            timeouts: Timeouts {
+                answer: Duration::from_secs(args.timeout.get() as u64),
+                application: Duration::from_secs(args.timeout.get() as u64),
+                ..Timeouts::default()
+            },
         },
     });
     let connections = args.connections.get().min(plan.total);
@@ -97,17 +113,22 @@ pub async fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<u8> {
     }
     drop(outcomes);
 
+    let bar = progress_bar(plan.total);
     let mut tally = Tally::default();
     while let Some(batch) = received.recv().await {
         for outcome in batch {
-            if listing && args.json {
-                writeln!(out, "{}", json_line(&plan, &outcome))?;
-            } else if listing {
-                writeln!(out, "{}", text_line(&outcome))?;
+            if listing {
+                let line = match args.json {
+                    true => json_line(&plan, &outcome).to_string(),
+                    false => text_line(&outcome),
+                };
+                bar.suspend(|| writeln!(out, "{line}"))?;
             }
             tally.add(&outcome);
+            bar.inc(1);
         }
     }
+    bar.finish_and_clear();
     while let Some(ended) = tasks.join_next().await {
         ended.context("a sending task failed")?;
     }
@@ -115,6 +136,9 @@ pub async fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<u8> {
     let unsent = plan.total - tally.messages;
     if listing && unsent > 0 {
         writeln!(out, "{}", unsent_line(unsent, args.json))?;
+    }
+    if listing && plan.total > 1 && !args.json {
+        writeln!(out, "{}", tally.summary())?;
     }
     if !listing {
         tally.latencies_us.sort_unstable();
@@ -132,6 +156,44 @@ pub async fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<u8> {
     }
     let accepted = tally.accepted == plan.total;
     Ok(if accepted { 0 } else { 1 })
+}
+
+/// The files themselves, and those of the folders among them.
+fn input_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let reading = || format!("reading the folder {}", path.display());
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(path).with_context(reading)? {
+            let entry = entry.with_context(reading)?;
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if !is_hidden && entry.path().is_file() {
+                inside.push(entry.path());
+            }
+        }
+        anyhow::ensure!(
+            !inside.is_empty(),
+            "the folder {} holds no file",
+            path.display()
+        );
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+/// Drawn on standard error, and only where that is a terminal.
+fn progress_bar(total: usize) -> ProgressBar {
+    if total < LONG_WORK || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total as u64);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {eta} left");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// One message of a file, ready to be sent.
@@ -248,6 +310,23 @@ struct Tally {
 }
 
 impl Tally {
+    /// `3 messages: 2 AA, 1 without an acknowledgement`
+    fn summary(&self) -> String {
+        let codes = self
+            .codes
+            .iter()
+            .map(|(code, count)| format!("{count} {code}"));
+        let failed: usize = self.errors.values().sum();
+        let failed = (failed > 0).then(|| format!("{failed} without an acknowledgement"));
+        let parts: Vec<String> = codes.chain(failed).collect();
+        let noun = if self.messages == 1 {
+            "message"
+        } else {
+            "messages"
+        };
+        format!("{} {noun}: {}", self.messages, parts.join(", "))
+    }
+
     fn add(&mut self, outcome: &Outcome) {
         self.messages += 1;
         self.accepted += usize::from(outcome.is_accepted());

@@ -1,9 +1,12 @@
 //! The sending side: one connection that stays open, payloads out, answers in.
 //!
 //! It knows no HL7: whether an answer belongs to a payload is asked of the caller, and an answer that does not
-//! is put aside and never credited. Reconnecting and trying again are the caller's, too.
-//! Start at [`Sender::send`].
+//! is put aside and never credited. Sending again is the caller's business, too.
+//! [`Link`] (`sender/link.rs`) is what a flow or a command holds: it connects, again when it must, and keeps account of
+//! what is unanswered. Start there, then at [`Sender`], one connection of it.
 
+mod link;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -11,14 +14,18 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use self::link::{Backoff, Link, Match, Settled};
+pub use self::stream::Stream;
 use super::frame::{self, Decoder, Event, Warning};
+use super::tls::Connector;
 use super::{prepare, tune};
 
 /// An acknowledgement is a few hundred bytes; this leaves room for query responses.
@@ -27,42 +34,72 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long a peer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
+    /// For TCP and, where it is spoken, the TLS handshake together.
     pub connect: Duration,
     /// From the moment a payload is given to the sender to its answer.
     pub answer: Duration,
+    /// From a commit acknowledgement to the application acknowledgement, where one is expected.
+    pub application: Duration,
 }
 
 impl Default for Timeouts {
-    /// Connect 10 s, answer 30 s: longer than the 20 s that our own listener takes at most.
+    /// Connect 10 s, answer 30 s: longer than the 20 s that our own listener takes at most; application 60 s.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
             answer: Duration::from_secs(30),
+            application: Duration::from_secs(60),
         }
     }
 }
 
+/// Where to send to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// `host:port`; an IPv6 address stands in brackets.
+    pub address: String,
+    /// TLS from the first byte; `None` for a plain connection.
+    pub tls: Option<Connector>,
+    /// How long the peer may take.
+    pub timeouts: Timeouts,
+}
+
 /// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// Nothing was sent.
     #[error("connecting to {address} failed: {cause}")]
-    Connect { address: String, cause: io::Error },
+    Connect {
+        address: String,
+        cause: Arc<io::Error>,
+    },
     /// Nothing was sent.
     #[error("connecting to {address} took longer than {} s", timeout.as_secs_f32())]
     ConnectTimedOut { address: String, timeout: Duration },
+    /// Nothing was sent.
+    #[error("TLS with {address} failed: {cause}")]
+    Tls {
+        address: String,
+        cause: Arc<io::Error>,
+    },
     /// Nothing was sent.
     #[error(transparent)]
     Payload(#[from] frame::Error),
     /// The peer may have taken the payload. The connection can be used further: a late answer is put aside.
     #[error("no acknowledgement came within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    /// The peer has taken the payload. The connection can be used further.
+    #[error("the message was taken, but no application acknowledgement came within {} s", .0.as_secs_f32())]
+    NotApplied(Duration),
+    /// The peer may have taken the payload. The connection was closed by this side.
+    #[error("the connection was given up, because its answers could not be told apart")]
+    GivenUp,
     /// The peer may have taken the payload. The connection is over.
     #[error("the peer closed the connection before it acknowledged")]
     Closed,
     /// The peer may have taken the payload. The connection is over.
     #[error("the connection broke before the acknowledgement: {0}")]
-    Broken(io::Error),
+    Broken(Arc<io::Error>),
     /// The peer may have taken the payload. The connection is over.
     #[error("the peer answers, but not in MLLP frames")]
     NotMllp,
@@ -71,20 +108,25 @@ pub enum Error {
 impl Error {
     /// Whether another payload may be sent on this connection.
     pub fn keeps_connection(&self) -> bool {
-        matches!(self, Self::TimedOut(_) | Self::Payload(_))
+        matches!(
+            self,
+            Self::TimedOut(_) | Self::NotApplied(_) | Self::Payload(_)
+        )
     }
 }
 
 /// What came back for one payload.
 pub struct Answer {
+    /// As it came.
     pub payload: Vec<u8>,
+    /// From the moment the payload was given to the sender.
     pub duration: Duration,
     /// Answers that came meanwhile and belong to something else.
     pub foreign: usize,
 }
 
 /// An open connection to a listener.
-pub struct Sender<S = TcpStream> {
+pub struct Sender<S = Stream> {
     stream: S,
     timeouts: Timeouts,
     decoder: Decoder,
@@ -96,31 +138,45 @@ pub struct Sender<S = TcpStream> {
 }
 
 impl Sender {
-    /// Connects to `host:port` or a socket address.
+    /// Connects, over TLS where the target says so.
     ///
     /// # Errors
-    /// [`Error::Connect`] and [`Error::ConnectTimedOut`].
-    pub async fn connect(
-        address: impl ToSocketAddrs + ToString,
-        timeouts: Timeouts,
-    ) -> Result<Self, Error> {
-        let named = address.to_string();
-        let connect = async {
-            let stream = TcpStream::connect(address).await?;
+    /// [`Error::Connect`], [`Error::Tls`] and [`Error::ConnectTimedOut`].
+    pub async fn connect(target: &Target) -> Result<Self, Error> {
+        let address = &target.address;
+        let tcp = async {
+            let stream = TcpStream::connect(address.as_str()).await?;
             tune(&stream)?;
             Ok(stream)
         };
-        match timeout(timeouts.connect, connect).await {
-            Ok(Ok(stream)) => Ok(Self::over(stream, timeouts)),
-            Ok(Err(cause)) => Err(Error::Connect {
-                address: named,
-                cause,
-            }),
-            Err(_) => Err(Error::ConnectTimedOut {
-                address: named,
-                timeout: timeouts.connect,
-            }),
-        }
+        let connect = async {
+            let stream = tcp.await.map_err(|cause: io::Error| Error::Connect {
+                address: address.clone(),
+                cause: Arc::new(cause),
+            })?;
+            let Some(connector) = &target.tls else {
+                return Ok(Stream::Plain(stream));
+            };
+            let host = address
+                .rsplit_once(':')
+                .map_or(address.as_str(), |(host, _)| host);
+            let stream = connector.connect(host, stream).await;
+            stream
+                .map(|stream| Stream::Tls(Box::new(stream)))
+                .map_err(|cause| Error::Tls {
+                    address: address.clone(),
+                    cause: Arc::new(cause),
+                })
+        };
+        let limit = target.timeouts.connect;
+        let timed_out = || Error::ConnectTimedOut {
+            address: address.clone(),
+            timeout: limit,
+        };
+        let stream = timeout(limit, connect)
+            .await
+            .unwrap_or_else(|_| Err(timed_out()))?;
+        Ok(Self::over(stream, target.timeouts))
     }
 }
 
@@ -195,6 +251,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         }
     }
 
+    /// Whether the peer has hung up by now; waits for nothing.
+    ///
+    /// Asked before a payload goes out over a connection that was idle: what is written to a closed one is lost
+    /// without a word, and nobody knows whether it was taken.
+    pub async fn has_ended(&mut self) -> bool {
+        if self.taken < self.input.len() {
+            return false;
+        }
+        prepare(&mut self.input, self.decoder.open().is_none());
+        self.taken = 0;
+        poll_fn(|context| {
+            let read = pin!(self.stream.read_buf(&mut self.input)).poll(context);
+            Poll::Ready(matches!(read, Poll::Ready(Ok(0) | Err(_))))
+        })
+        .await
+    }
+
     /// Writes what is queued without waiting for an answer.
     ///
     /// # Errors
@@ -239,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         match read {
             Poll::Ready(Ok(1..)) => Poll::Ready(Ok(())),
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Error::Closed)),
-            Poll::Ready(Err(cause)) => Poll::Ready(Err(Error::Broken(cause))),
+            Poll::Ready(Err(cause)) => Poll::Ready(Err(broken(cause))),
             Poll::Pending => match written {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 _ => Poll::Pending,
@@ -252,10 +325,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
             let rest = &self.output[self.written..];
             match Pin::new(&mut self.stream).poll_write(context, rest) {
                 Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(Error::Broken(io::ErrorKind::WriteZero.into())));
+                    return Poll::Ready(Err(broken(io::ErrorKind::WriteZero.into())));
                 }
                 Poll::Ready(Ok(count)) => self.written += count,
-                Poll::Ready(Err(cause)) => return Poll::Ready(Err(Error::Broken(cause))),
+                Poll::Ready(Err(cause)) => return Poll::Ready(Err(broken(cause))),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -263,8 +336,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         self.written = 0;
         Pin::new(&mut self.stream)
             .poll_flush(context)
-            .map_err(Error::Broken)
+            .map_err(broken)
     }
+}
+
+fn broken(cause: io::Error) -> Error {
+    Error::Broken(Arc::new(cause))
 }
 
 impl fmt::Debug for Answer {

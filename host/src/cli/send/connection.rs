@@ -2,7 +2,6 @@
 //!
 //! Start at [`send`].
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +13,7 @@ use tokio::time::Instant;
 use super::Original;
 use crate::hl7::ack::{self, AckCode};
 use crate::hl7::{self, Message, Path};
-use crate::mllp::sender::{Error, Sender, Timeouts};
+use crate::mllp::sender::{Backoff, Error, Link, Match, Settled, Target};
 
 /// Outcomes given on at once: a load generator must not spend its time on a channel.
 const BATCH: usize = 64;
@@ -28,9 +27,10 @@ pub(super) struct Plan {
     pub(super) total: usize,
     pub(super) next: AtomicUsize,
     pub(super) renew: bool,
-    pub(super) to: String,
+    pub(super) target: Target,
     pub(super) window: usize,
-    pub(super) timeouts: Timeouts,
+    /// After a commit acknowledgement wait for the application's.
+    pub(super) application: bool,
 }
 
 /// What came of one message.
@@ -54,7 +54,7 @@ pub(super) struct Acknowledgement {
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Failure {
     #[error("{0}")]
-    Mllp(Arc<Error>),
+    Mllp(Error),
     #[error("the control id cannot be set: {0}")]
     Stamp(#[from] hl7::Error),
     #[error("the control id cannot be set: the message's character set does not hold ASCII")]
@@ -73,11 +73,10 @@ impl Outcome {
     }
 }
 
-/// A message on its way.
-struct Outstanding {
+/// What an unanswered message is known by.
+struct Key {
     message: usize,
     control_id: Vec<u8>,
-    sent_at: Instant,
 }
 
 /// Sends until nothing is left or the listener cannot be reached.
@@ -93,76 +92,65 @@ pub(super) async fn send(plan: Arc<Plan>, outcomes: mpsc::Sender<Vec<Outcome>>) 
     };
     let mut stamps: Vec<Option<Stamp>> = Vec::new();
     stamps.resize_with(plan.messages.len(), || None);
-    let mut outstanding: VecDeque<Outstanding> = VecDeque::with_capacity(plan.window);
-    let mut open: Option<Sender> = None;
+    let mut link = Link::new(plan.target.clone(), plan.window).with_backoff(Backoff::NONE);
     loop {
-        let mut sender = match open.take() {
-            Some(sender) => sender,
-            None => match Sender::connect(plan.to.as_str(), plan.timeouts).await {
-                Ok(sender) => sender,
-                Err(error) => {
-                    // One message says why; the others are counted as not sent.
-                    if let Some(message) = plan.take() {
-                        let control_id = plan.messages[message].control_id.clone();
-                        let sent_at = Instant::now();
-                        let error = Failure::Mllp(Arc::new(error));
-                        outstanding.push_back(Outstanding {
-                            message,
-                            control_id,
-                            sent_at,
-                        });
-                        report.fail(&mut outstanding, &error).await;
-                    }
-                    break;
-                }
-            },
-        };
-        while outstanding.len() < plan.window
+        if let Err(error) = link.open().await {
+            // One message says why; the others are counted as not sent.
+            if let Some(message) = plan.take() {
+                let control_id = plan.messages[message].control_id.clone();
+                let key = Key {
+                    message,
+                    control_id,
+                };
+                report.add(key, Err(error.into()), Duration::ZERO).await;
+            }
+            break;
+        }
+        while link.has_room()
             && let Some(message) = plan.take()
         {
             let original = &plan.messages[message];
-            let mut control_id = original.control_id.clone();
-            let sent_at = Instant::now();
-            let queued = if plan.renew {
-                let stamped = Stamp::renew(&mut stamps[message], &original.bytes, sent_at);
-                stamped.and_then(|(bytes, id)| {
-                    control_id = id;
-                    queue(&mut sender, bytes)
-                })
-            } else {
-                queue(&mut sender, &original.bytes)
-            };
-            let sent = Outstanding {
+            let mut key = Key {
                 message,
-                control_id,
-                sent_at,
+                control_id: original.control_id.clone(),
             };
-            match queued {
-                Ok(()) => outstanding.push_back(sent),
-                Err(error) => report.add(sent, Err(error)).await,
-            }
-        }
-        let Some(oldest) = outstanding.front() else {
-            break;
-        };
-        match sender.answer(oldest.sent_at + plan.timeouts.answer).await {
-            Ok(answer) => {
-                if let Some((sent, answer)) = credit(&answer, &mut outstanding) {
-                    report.add(sent, Ok(answer)).await;
-                }
-            }
-            Err(error) if error.keeps_connection() => {
-                let error = Failure::Mllp(Arc::new(error));
-                let mut oldest = outstanding.drain(..1).collect();
-                report.fail(&mut oldest, &error).await;
-            }
-            Err(error) => {
-                let error = Failure::Mllp(Arc::new(error));
-                report.fail(&mut outstanding, &error).await;
+            if !plan.renew {
+                link.queue(key, &original.bytes);
                 continue;
             }
+            match Stamp::renew(&mut stamps[message], &original.bytes, Instant::now()) {
+                Ok((bytes, id)) => {
+                    key.control_id = id;
+                    link.queue(key, bytes);
+                }
+                Err(error) => report.add(key, Err(error), Duration::ZERO).await,
+            }
         }
-        open = Some(sender);
+        let mut credited = None;
+        let settled = link.settle(|key, bytes| {
+            let (is, answer) = judge(key, bytes, plan.application);
+            credited = answer.or(credited.take());
+            is
+        });
+        let Some(settled) = settled.await else {
+            break;
+        };
+        let Settled {
+            key,
+            result,
+            duration,
+            ..
+        } = settled;
+        // A late answer to a message without a control id could be taken for the next one's.
+        if key.control_id.is_empty() && matches!(result, Err(Error::TimedOut(_))) {
+            link.close();
+        }
+        let answer = match (result, credited) {
+            (Ok(_), Some(answer)) => Ok(answer),
+            (Ok(_), None) => continue,
+            (Err(error), _) => Err(error.into()),
+        };
+        report.add(key, answer, duration).await;
     }
     report.flush().await;
 }
@@ -175,23 +163,19 @@ impl Plan {
     }
 }
 
-fn queue(sender: &mut Sender, bytes: &[u8]) -> Result<(), Failure> {
-    sender
-        .queue(bytes)
-        .map_err(|error| Failure::Mllp(Arc::new(error)))
-}
-
-/// Finds the message that an answer belongs to; an answer to something else is dropped.
-fn credit(
-    bytes: &[u8],
-    outstanding: &mut VecDeque<Outstanding>,
-) -> Option<(Outstanding, Acknowledgement)> {
-    let answer = acknowledgement(bytes)?;
+/// What an answer is to a message, and what it says; an answer to something else is dropped.
+fn judge(key: &Key, bytes: &[u8], application: bool) -> (Match, Option<Acknowledgement>) {
+    let Some(answer) = acknowledgement(bytes) else {
+        return (Match::Foreign, None);
+    };
     // A message without a control id, or no message at all, can have no answer of its own: the next one is taken.
-    let position = outstanding
-        .iter()
-        .position(|sent| sent.control_id == answer.control_id || sent.control_id.is_empty())?;
-    Some((outstanding.remove(position)?, answer))
+    if !key.control_id.is_empty() && key.control_id != answer.control_id {
+        return (Match::Foreign, None);
+    }
+    match application && answer.code == "CA" {
+        true => (Match::Commit, None),
+        false => (Match::Final, Some(answer)),
+    }
 }
 
 fn acknowledgement(bytes: &[u8]) -> Option<Acknowledgement> {
@@ -272,26 +256,31 @@ struct Report {
 }
 
 impl Report {
-    async fn add(&mut self, sent: Outstanding, answer: Result<Acknowledgement, Failure>) {
+    async fn add(
+        &mut self,
+        key: Key,
+        answer: Result<Acknowledgement, Failure>,
+        duration: Duration,
+    ) {
         self.batch.push(Outcome {
-            message: sent.message,
-            control_id: sent.control_id,
+            message: key.message,
+            control_id: key.control_id,
             answer,
-            duration: sent.sent_at.elapsed(),
+            duration,
         });
         if self.batch.len() >= self.size {
             self.flush().await;
         }
     }
 
-    async fn fail(&mut self, outstanding: &mut VecDeque<Outstanding>, error: &Failure) {
-        for sent in mem::take(outstanding) {
-            self.add(sent, Err(error.clone())).await;
-        }
-    }
-
     async fn flush(&mut self) {
         // Nobody listens any more when the output is closed; sending on is pointless then, but harmless.
         let _ = self.outcomes.send(mem::take(&mut self.batch)).await;
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Mllp(error)
     }
 }

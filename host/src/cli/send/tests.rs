@@ -100,6 +100,7 @@ async fn prints_a_line_for_each_acknowledgement() {
     assert_snapshot!(text, @r"
     ID1  AA  * ms
     ID2  AA  * ms
+    2 messages: 2 AA
     ");
     let batch = format!("FHS|^~\\&\rBHS|^~\\&\r{TWO}BTS|2\rFTS|1\r");
     assert_eq!(check(&batch, &to, &[]).await.unwrap().1, text);
@@ -119,6 +120,7 @@ async fn fails_unless_all_are_accepted_under_their_own_control_id() {
     assert_snapshot!(text, @r"
     ID1  CA  * ms  stored
     ID2  AE  * ms  cannot be stored now
+    2 messages: 1 AE, 1 CA
     ");
 }
 
@@ -142,7 +144,50 @@ async fn goes_on_over_a_new_connection() {
     assert_snapshot!(text, @r"
     ID1  --  * ms  the peer closed the connection before it acknowledged
     ID2  AA  * ms
+    2 messages: 1 AA, 1 without an acknowledgement
     ");
+}
+
+#[tokio::test]
+async fn waits_for_the_application_acknowledgement_when_told() {
+    let (to, _guard) = listen(|id| {
+        // Two frames in one answer: the listener of the tests has no second.
+        ack("CA", id, "")
+            .filter(|_| id == "ID1")
+            .or_else(|| ack("AA", id, ""))
+    })
+    .await;
+    let flags = ["--application-ack", "--timeout", "1"];
+    let (status, text) = check(TWO, &to, &flags).await.unwrap();
+    assert_eq!(status, 1);
+    assert_snapshot!(text, @r"
+    ID1  --  * ms  the message was taken, but no application acknowledgement came within 1 s
+    ID2  AA  * ms
+    2 messages: 1 AA, 1 without an acknowledgement
+    ");
+}
+
+#[tokio::test]
+async fn a_folder_is_sent_in_the_order_of_its_names() {
+    let (to, _guard) = listen(|id| ack("AA", id, "")).await;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, id) in [("b.hl7", "ID2"), ("a.hl7", "ID1"), (".hidden", "ID3")] {
+        let text = format!("MSH|^~\\&|A|B|C|D|20260101||ADT^A04|{id}|P|2.5.1\r");
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let path = folder.path().display().to_string();
+    let arguments = ["send", &path, "--to", &to];
+    let mut out = Vec::new();
+    let status = run(Cli::try_parse_from(arguments).unwrap().args, &mut out).await;
+    assert_eq!(status.unwrap(), 0);
+    let text = String::from_utf8(out).unwrap();
+    let ids: Vec<&str> = text.lines().map(|line| &line[..3]).collect();
+    assert_eq!(ids, ["ID1", "ID2", "2 m"]);
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    std::fs::create_dir(folder.path()).unwrap();
+    let arguments = Cli::try_parse_from(arguments).unwrap().args;
+    let error = run(arguments, &mut Vec::new()).await.unwrap_err();
+    assert!(error.to_string().ends_with("holds no file"), "{error}");
 }
 
 #[tokio::test]
@@ -156,6 +201,7 @@ async fn says_when_nobody_listens() {
     assert_snapshot!(text, @r"
     ID1  --  * ms  connecting to ADDRESS failed: Connection refused (os error 111)
     1 more not sent
+    1 message: 1 without an acknowledgement
     ");
 }
 

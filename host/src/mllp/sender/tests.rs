@@ -11,6 +11,7 @@ use super::*;
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(10),
     answer: Duration::from_secs(30),
+    application: Duration::from_secs(60),
 };
 
 fn pair() -> (Sender<DuplexStream>, DuplexStream) {
@@ -118,17 +119,162 @@ async fn a_full_window_deadlocks_with_no_peer() {
 #[tokio::test]
 async fn connects_to_a_name_and_says_when_it_cannot() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    Sender::connect(format!("127.0.0.1:{}", address.port()), TIMEOUTS)
-        .await
-        .unwrap();
+    let target = target(listener.local_addr().unwrap());
+    Sender::connect(&target).await.unwrap();
     drop(listener);
-    let error = Sender::connect(address, TIMEOUTS).await.unwrap_err();
+    let error = Sender::connect(&target).await.unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with(&format!("connecting to {address} failed: ")),
+        text.starts_with(&format!("connecting to {} failed: ", target.address)),
         "{text}"
     );
+}
+
+fn target(address: std::net::SocketAddr) -> Target {
+    Target {
+        address: address.to_string(),
+        tls: None,
+        timeouts: TIMEOUTS,
+    }
+}
+
+/// The answer to `one` is `for one`; `commit one` comes before it where there are two.
+fn judge(key: &&str, answer: &[u8]) -> Match {
+    match String::from_utf8_lossy(answer).split_once(' ') {
+        Some(("for", name)) if name == *key => Match::Final,
+        Some(("commit", name)) if name == *key => Match::Commit,
+        _ => Match::Foreign,
+    }
+}
+
+fn settled(settled: Option<Settled<&str>>) -> String {
+    let Some(settled) = settled else {
+        return "nothing".to_owned();
+    };
+    let commit = settled
+        .commit
+        .map(|commit| String::from_utf8(commit).unwrap());
+    let result = match settled.result {
+        Ok(answer) => String::from_utf8(answer).unwrap(),
+        Err(error) => error.to_string(),
+    };
+    let key = settled.key;
+    format!(
+        "{key}: {result}, commit {commit:?}, foreign {}",
+        settled.foreign
+    )
+}
+
+#[tokio::test]
+async fn a_link_connects_again_and_credits_nothing_twice() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut link = Link::new(target(listener.local_addr().unwrap()), 2);
+    let peer = TaskTracker::new().spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = vec![0; 12];
+        stream.read_exact(&mut read).await.unwrap();
+        // Out of order, once foreign, once twice, then it hangs up.
+        stream
+            .write_all(b"\x0bfor nobody\x1c\r\x0bfor two\x1c\r\x0bfor two\x1c\r")
+            .await
+            .unwrap();
+        drop(stream);
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = vec![0; 8];
+        stream.read_exact(&mut read).await.unwrap();
+        // What belongs to the first connection's message counts for nothing here.
+        stream
+            .write_all(b"\x0bfor one\x1c\r\x0bfor three\x1c\r")
+            .await
+            .unwrap();
+        stream
+    });
+    link.open().await.unwrap();
+    link.queue("one", b"one");
+    link.queue("two", b"two");
+    assert!(!link.has_room());
+    insta::assert_snapshot!(settled(link.settle(judge).await), @"two: for two, commit None, foreign 1");
+    let lost = settled(link.settle(judge).await);
+    assert!(
+        lost.starts_with("one: the peer closed the connection before it acknowledged")
+            || lost.starts_with("one: the connection broke before"),
+        "{lost}"
+    );
+    assert_eq!(settled(link.settle(judge).await), "nothing");
+    link.open().await.unwrap();
+    link.queue("three", b"three");
+    insta::assert_snapshot!(settled(link.settle(judge).await), @"three: for three, commit None, foreign 1");
+    assert_eq!(link.foreign(), 3);
+    peer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_acknowledgement_is_kept_until_the_application_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut target = target(listener.local_addr().unwrap());
+    target.timeouts.application = Duration::from_millis(50);
+    let mut link = Link::new(target, 1);
+    let peer = TaskTracker::new().spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = vec![0; 6];
+        stream.read_exact(&mut read).await.unwrap();
+        stream
+            .write_all(b"\x0bcommit one\x1c\r\x0bfor one\x1c\r")
+            .await
+            .unwrap();
+        stream.read_exact(&mut read).await.unwrap();
+        stream.write_all(b"\x0bcommit two\x1c\r").await.unwrap();
+        stream
+    });
+    link.open().await.unwrap();
+    link.queue("one", b"one");
+    insta::assert_snapshot!(settled(link.settle(judge).await), @r#"one: for one, commit Some("commit one"), foreign 0"#);
+    link.queue("two", b"two");
+    insta::assert_snapshot!(settled(link.settle(judge).await), @r#"two: the message was taken, but no application acknowledgement came within 0.05 s, commit Some("commit two"), foreign 0"#);
+    link.queue("a", b"a\x0b");
+    insta::assert_snapshot!(settled(link.settle(judge).await), @"a: byte 0x0b at offset 1 is a block character of MLLP and cannot stand in a payload, commit None, foreign 0");
+    peer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_the_peer_closed_meanwhile_takes_no_payload() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut link = Link::new(target(listener.local_addr().unwrap()), 1);
+    let closed = std::sync::Arc::new(tokio::sync::Notify::new());
+    let peer = TaskTracker::new().spawn({
+        let closed = closed.clone();
+        async move {
+            for name in [b"one", b"two"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut read = vec![0; 6];
+                stream.read_exact(&mut read).await.unwrap();
+                let answer = [b"\x0bfor ".as_slice(), name, b"\x1c\r"].concat();
+                stream.write_all(&answer).await.unwrap();
+                drop(stream);
+                closed.notify_one();
+            }
+        }
+    });
+    for key in ["one", "two"] {
+        let ended = link.send(key, key.as_bytes(), judge).await;
+        assert_eq!(ended.result.unwrap(), format!("for {key}").as_bytes());
+        closed.notified().await;
+    }
+    peer.await.unwrap();
+}
+
+#[test]
+fn waits_grow_and_never_fall_together() {
+    let backoff = Backoff::default();
+    let seconds = |failures, random| backoff.delay(failures, random).as_secs_f32().round();
+    assert_eq!(
+        [0, 1].map(|failures| seconds(failures, u32::MAX)),
+        [0.0, 0.0]
+    );
+    let most = [2, 3, 4, 7, 8, 100].map(|failures| seconds(failures, u32::MAX));
+    assert_eq!(most, [1.0, 2.0, 4.0, 32.0, 60.0, 60.0]);
+    assert_eq!(seconds(100, 0), 30.0);
+    assert_eq!(Backoff::NONE.delay(100, u32::MAX), Duration::ZERO);
 }
 
 #[tokio::test]
