@@ -1,13 +1,19 @@
 //! Integration tests: one binary, one module a topic.
 
 mod answers;
+#[cfg(test)]
+mod clients;
 mod corpus;
 mod crash;
 mod demo;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod doctor;
 mod faults;
 mod harness;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]
@@ -16,5 +22,7 @@ mod mapping;
 #[cfg(test)]
 mod message;
 mod tidy;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod vectors;

@@ -5,6 +5,7 @@ mod cluster;
 pub mod guests;
 pub mod mllp;
 pub mod properties;
+pub mod pki;
 pub mod site;
 
 use std::path::{Path, PathBuf};
@@ -96,6 +97,47 @@ pub fn say(text: &str) {
 /// # Errors
 /// What `python3 -m venv` or pip said.
 pub fn python_with(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    installed("python", packages, |folder| {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(folder))?;
+        run(Command::new(folder.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(packages))
+    })
+}
+
+/// Modules of Node.js at the versions of `packages`, kept in the target folder; the path to put into `NODE_PATH`.
+///
+/// # Errors
+/// What npm said, or that Node.js 20 or newer is missing.
+pub fn node_with(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let version = Command::new("node").arg("--version").output();
+    let version = version.context("Node.js 20 or newer is needed: apt-get install nodejs npm")?;
+    let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+    let major = version.trim_start_matches('v').split('.').next();
+    let major: u32 = major.and_then(|major| major.parse().ok()).unwrap_or(0);
+    ensure!(
+        major >= 20,
+        "Node.js 20 or newer is needed, this is {version}"
+    );
+    let folder = installed("node", packages, |folder| {
+        // Scripts of packages are none of our business.
+        run(Command::new("npm")
+            .args(["install", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .arg("--prefix")
+            .arg(folder)
+            .args(packages))
+    })?;
+    Ok(folder.join("node_modules"))
+}
+
+/// A folder of the target folder into which `install` has put `packages`, once for all runs.
+fn installed(
+    kind: &str,
+    packages: &[&str],
+    install: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<PathBuf> {
     static MADE: Mutex<()> = Mutex::new(());
     let _one_at_a_time = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let name: String = packages
@@ -107,26 +149,24 @@ pub fn python_with(packages: &[&str]) -> anyhow::Result<PathBuf> {
     let folder = binary
         .parent()
         .context("a binary lies in a folder")?
-        .join("python")
+        .join(kind)
         .join(name);
-    if folder.join("complete").exists() {
-        return Ok(folder);
+    if !folder.join("complete").exists() {
+        std::fs::create_dir_all(&folder)?;
+        install(&folder)?;
+        std::fs::write(folder.join("complete"), "")?;
     }
-    let run = |command: &mut Command| -> anyhow::Result<()> {
-        let output = command.output()?;
-        ensure!(
-            output.status.success(),
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(())
-    };
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(&folder))?;
-    run(Command::new(folder.join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check"])
-        .args(packages))?;
-    std::fs::write(folder.join("complete"), "")?;
     Ok(folder)
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::link::{Backoff, Link, Match, Settled};
@@ -259,6 +260,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         if self.taken < self.input.len() {
             return false;
         }
+        // What the kernel knows already reaches the runtime only when it looks.
+        yield_now().await;
         prepare(&mut self.input, self.decoder.open().is_none());
         self.taken = 0;
         poll_fn(|context| {
