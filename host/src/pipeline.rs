@@ -92,8 +92,13 @@ impl Pipeline {
         }
         .into_iter()
         .unzip();
+        let address = received.peer.ip();
+        let peer = match &received.peer_subject {
+            Some(subject) => format!("{address} {subject}"),
+            None => address.to_string(),
+        };
         for arrival in &mut arrivals {
-            arrival.peer = received.peer.ip().to_string();
+            arrival.peer.clone_from(&peer);
         }
         let close = answers.iter().any(|answer| answer.close);
         let journal = self.store.journal();
