@@ -67,7 +67,7 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Lines that go to a terminal beside a progress bar would be drawn over; so few are not long work.
+/// From so many messages on there is a progress bar.
 const LONG_WORK: usize = 50;
 
 /// Sends, prints to `out` and returns the exit status: 0 when every message was accepted, else 1.

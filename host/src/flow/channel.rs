@@ -170,9 +170,9 @@ fn default_max_connections() -> usize {
     1_024
 }
 
-/// 64 MiB: two frames of 16 MiB and 32 of up to 1 MiB at once.
+/// 32 MiB: one frame of 16 MiB and 16 of up to 1 MiB at once.
 fn default_max_pending_bytes() -> usize {
-    64 * 1024 * 1024
+    32 * 1024 * 1024
 }
 
 /// What to do with an event that no flow takes: hospitals send whole feeds.

@@ -233,6 +233,12 @@ impl Decoder {
         mem::take(&mut self.payload)
     }
 
+    /// Makes room for a payload of so many bytes in all, so that a large one is not moved again and again as it grows.
+    pub fn reserve(&mut self, payload_bytes: usize) {
+        let more = payload_bytes.saturating_sub(self.payload.len());
+        self.payload.reserve_exact(more);
+    }
+
     /// How much of the open frame's payload is held.
     pub fn collected_bytes(&self) -> usize {
         self.payload.len()

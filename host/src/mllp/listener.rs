@@ -53,13 +53,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 16 MiB a frame, 30 s for one, 1,024 connections, 64 MiB for large frames, no idle close, tolerant.
+    /// 16 MiB a frame, 30 s for one, 1,024 connections, 32 MiB for large frames, no idle close, tolerant.
     fn default() -> Self {
         Self {
             max_payload_bytes: 16 * 1024 * 1024,
             frame_timeout: Duration::from_secs(30),
             max_connections: 1_024,
-            budget_bytes: 64 * 1024 * 1024,
+            budget_bytes: 32 * 1024 * 1024,
             idle_close: None,
             framing: Framing::default(),
         }

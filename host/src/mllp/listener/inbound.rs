@@ -131,6 +131,9 @@ impl Inbound {
                 if let Some((_, deadline)) = &mut self.clock {
                     *deadline += waiting.since.elapsed();
                 }
+                // Memory that is not written to yet costs nothing; a buffer that grows by copying costs twice its size.
+                let most = share.allowed_bytes().min(self.limits.max_payload_bytes);
+                self.decoder.reserve(most.saturating_add(READ_BYTES));
                 (self.share, self.waiting) = (share, None);
                 return Poll::Ready(None);
             }
