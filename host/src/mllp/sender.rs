@@ -13,14 +13,15 @@ mod tests;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::link::{Backoff, Link, Match, Settled};
@@ -31,6 +32,9 @@ use super::{prepare, tune};
 
 /// An acknowledgement is a few hundred bytes; this leaves room for query responses.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long bytes that have arrived take to be read.
+const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// How long a peer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +183,28 @@ impl Sender {
             .unwrap_or_else(|_| Err(timed_out()))?;
         Ok(Self::over(stream, target.timeouts))
     }
+
+    /// Whether the peer has hung up by now.
+    ///
+    /// Asked before a payload goes out over a connection that was idle: what is written to a closed one is lost
+    /// without a word, and nobody knows whether it was taken.
+    pub async fn has_ended(&mut self) -> bool {
+        if self.taken < self.input.len() {
+            return false;
+        }
+        // The kernel is asked itself: the runtime may not have looked yet.
+        let peeked = SockRef::from(self.stream.tcp()).peek(&mut [MaybeUninit::uninit()]);
+        match peeked {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(cause) => return cause.kind() != io::ErrorKind::WouldBlock,
+        }
+        // A late answer, or a polite end of TLS: what is there can be read at once.
+        prepare(&mut self.input, self.decoder.open().is_none());
+        self.taken = 0;
+        let read = timeout(AT_ONCE, self.stream.read_buf(&mut self.input)).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
@@ -250,25 +276,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
                 .await
                 .unwrap_or(Err(Error::TimedOut(timeout)))?;
         }
-    }
-
-    /// Whether the peer has hung up by now; waits for nothing.
-    ///
-    /// Asked before a payload goes out over a connection that was idle: what is written to a closed one is lost
-    /// without a word, and nobody knows whether it was taken.
-    pub async fn has_ended(&mut self) -> bool {
-        if self.taken < self.input.len() {
-            return false;
-        }
-        // What the kernel knows already reaches the runtime only when it looks.
-        yield_now().await;
-        prepare(&mut self.input, self.decoder.open().is_none());
-        self.taken = 0;
-        poll_fn(|context| {
-            let read = pin!(self.stream.read_buf(&mut self.input)).poll(context);
-            Poll::Ready(matches!(read, Poll::Ready(Ok(0) | Err(_))))
-        })
-        .await
     }
 
     /// Writes what is queued without waiting for an answer.
