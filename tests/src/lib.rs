@@ -4,8 +4,8 @@ pub mod clinic;
 mod cluster;
 pub mod guests;
 pub mod mllp;
-pub mod properties;
 pub mod pki;
+pub mod properties;
 pub mod site;
 
 use std::path::{Path, PathBuf};

@@ -146,7 +146,10 @@ fn events<'a>(decoder: &mut Decoder, chunks: impl IntoIterator<Item = &'a [u8]>)
     let mut events = Vec::new();
     for mut chunk in chunks {
         while let Some(event) = decoder.next(&mut chunk) {
-            let ended = matches!(event, Event::TooLarge | Event::Noise);
+            let ended = matches!(
+                event,
+                Event::TooLarge | Event::Noise | Event::Violation { .. } | Event::TlsHello
+            );
             events.push(event);
             if ended {
                 return events;

@@ -91,7 +91,11 @@ pub(super) fn mllp_decode(case: &Value, expected: &Value) -> Result<(), String> 
         options["strict"] == json!(true),
     );
     let limit = options["max_bytes"].as_u64().unwrap_or(1 << 20) as usize;
-    let mut decoder = frame::Decoder::new(limit);
+    let framing = frame::Framing {
+        strict: is_strict,
+        ..Default::default()
+    };
+    let mut decoder = frame::Decoder::with_framing(limit, framing);
     let (mut frames, mut remnants, mut warnings, mut error) = (vec![], vec![], vec![], None);
     let shown = |payload: &[u8]| match is_text {
         true => String::from_utf8_lossy(payload).into_owned(),
@@ -108,10 +112,11 @@ pub(super) fn mllp_decode(case: &Value, expected: &Value) -> Result<(), String> 
             match event {
                 Event::Frame(payload) => frames.push(shown(&payload)),
                 Event::Remnant { payload, .. } => remnants.push(shown(&payload)),
-                Event::Warning { warning, .. } if is_strict => error = Some(warning.code()),
                 Event::Warning { warning, .. } => warnings.push(warning.code()),
                 Event::TooLarge => error = Some("too large"),
                 Event::Noise => error = Some("noise"),
+                Event::Violation { warning, .. } => error = Some(warning.code()),
+                Event::TlsHello => error = Some("TLS hello"),
             }
             if error.is_some() {
                 break;
