@@ -189,15 +189,16 @@ impl Sender {
     /// Asked before a payload goes out over a connection that was idle: what is written to a closed one is lost
     /// without a word, and nobody knows whether it was taken.
     pub async fn has_ended(&mut self) -> bool {
-        if self.taken < self.input.len() {
-            return false;
-        }
         // The kernel is asked itself: the runtime may not have looked yet.
         let peeked = SockRef::from(self.stream.tcp()).peek(&mut [MaybeUninit::uninit()]);
         match peeked {
             Ok(0) => return true,
             Ok(_) => {}
             Err(cause) => return cause.kind() != io::ErrorKind::WouldBlock,
+        }
+        // What follows an answer, a carriage return mostly, is not decoded yet.
+        if matches!(self.decode(), Ok(Some(_)) | Err(_)) || self.taken < self.input.len() {
+            return false;
         }
         // A late answer, or a polite end of TLS: what is there can be read at once.
         prepare(&mut self.input, self.decoder.open().is_none());
