@@ -75,8 +75,11 @@ pub async fn dispatch(
 
 /// Keeps this host's leases alive until `shutdown`.
 pub async fn renew(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
+    loop {
         pause(Instant::now() + RENEW, &shutdown).await;
+        if shutdown.is_cancelled() {
+            return;
+        }
         if let Err(fault) = pipeline.store.journal().renew(&pipeline.owner, LEASE).await {
             error!(%fault, "leases not renewed");
         }
