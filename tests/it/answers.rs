@@ -1,17 +1,11 @@
 //! What each setting of a channel makes of an answer: codes, checks, second frames, duplicates.
 
 use anyhow::{Context, ensure};
-use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
+use ligature_tests::clinic::Clinic;
 use ligature_tests::mllp::Client;
 
 async fn clinic(channel: &str) -> anyhow::Result<(Clinic, Client)> {
-    let setup = Setup {
-        account: UNLIMITED,
-        channel,
-        leads: &["ADT^A04"],
-        activities: &[],
-    };
-    let clinic = Clinic::start(unlimited(), setup).await?;
+    let clinic = Clinic::of_registrations(channel).await?;
     let client = Client::connect(clinic.site.mllp).await?;
     Ok((clinic, client))
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::ensure;
-use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
+use ligature_tests::clinic::Clinic;
 use ligature_tests::mllp::Client;
 use ligature_tests::pki::Pki;
 use serde_json::Value;
@@ -17,19 +17,9 @@ fn doctor(args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
     Ok((output.status.code(), String::from_utf8(text)?))
 }
 
-async fn host(channel: &str) -> anyhow::Result<Clinic> {
-    let setup = Setup {
-        account: UNLIMITED,
-        channel,
-        leads: &["ADT^A04"],
-        activities: &[],
-    };
-    Clinic::start(unlimited(), setup).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_listener_is_well_and_says_so_in_words_and_json() -> anyhow::Result<()> {
-    let clinic = host("").await?;
+    let clinic = Clinic::of_registrations("").await?;
     let to = clinic.site.mllp.to_string();
     let (status, text) = doctor(&[&to])?;
     ensure!(status == Some(0), "{text}");
@@ -57,21 +47,16 @@ async fn a_plain_listener_is_well_and_says_so_in_words_and_json() -> anyhow::Res
 
     let (status, text) = doctor(&[&to, "--tls", "--timeout", "5"])?;
     ensure!(status == Some(1) && text.contains("FAULT TLS"), "{text}");
-    ensure!(
-        clinic
-            .site
-            .log()?
-            .contains("a TLS hello came to a plain MLLP port"),
-        "{}",
-        clinic.site.log()?
-    );
-    Ok(())
+    clinic
+        .site
+        .says("a TLS hello came to a plain MLLP port")
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_described_and_what_is_wrong_with_it_said() -> anyhow::Result<()> {
     let pki = Pki::new()?;
-    let clinic = host(&format!(
+    let clinic = Clinic::of_registrations(&format!(
         "tls = {{ certificate = {:?}, key = {:?}, client_certificates = \"require\", client_authorities = {:?} }}",
         pki.path("listener.pem"),
         pki.path("listener.key"),
@@ -124,13 +109,8 @@ async fn a_certificate_is_described_and_what_is_wrong_with_it_said() -> anyhow::
 
     let mut plain = Client::connect(clinic.site.mllp).await?;
     ensure!(plain.exchange(b"MSH|^~\\&|A\r").await.is_err());
-    ensure!(
-        clinic
-            .site
-            .log()?
-            .contains("plain bytes came to an MLLP port that speaks TLS"),
-        "{}",
-        clinic.site.log()?
-    );
-    Ok(())
+    clinic
+        .site
+        .says("plain bytes came to an MLLP port that speaks TLS")
+        .await
 }

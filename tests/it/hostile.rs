@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
+use ligature_tests::clinic::Clinic;
 use ligature_tests::mllp::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -18,16 +18,6 @@ const MESSAGES: usize = 400;
 const MOST_MEMORY: u64 = 200 << 20;
 const MOST_IDLE_MEMORY: u64 = 500 << 20;
 const IDLE: usize = 10_000;
-
-async fn host(channel: &str) -> anyhow::Result<Clinic> {
-    let setup = Setup {
-        account: UNLIMITED,
-        channel,
-        leads: &["ADT^A04"],
-        activities: &[],
-    };
-    Clinic::start(unlimited(), setup).await
-}
 
 fn registration(number: usize) -> String {
     format!(
@@ -110,7 +100,7 @@ async fn misbehave(kind: usize, to: SocketAddr) -> std::io::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_honest_sender_beside_hostile_peers_loses_nothing() -> anyhow::Result<()> {
-    let clinic = host("frame_timeout_ms = 2000").await?;
+    let clinic = Clinic::of_registrations("frame_timeout_ms = 2000").await?;
     let process = process(&clinic)?;
     let to = clinic.site.mllp;
     let mut client = Client::connect(to).await?;
@@ -229,7 +219,7 @@ async fn ten_thousand_idle_connections_take_little_memory() -> anyhow::Result<()
         count > 500,
         "a limit of {files} open files is too low for this test"
     );
-    let clinic = host("max_connections = 20000").await?;
+    let clinic = Clinic::of_registrations("max_connections = 20000").await?;
     let process = process(&clinic)?;
     let before = resident(process)?;
     let mut idle = Vec::with_capacity(count);

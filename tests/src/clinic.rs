@@ -104,6 +104,17 @@ impl Clinic {
         Ok(clinic)
     }
 
+    /// A started host whose one flow makes leads of registrations; `channel` holds further lines of its channel.
+    pub async fn of_registrations(channel: &str) -> anyhow::Result<Self> {
+        let setup = Setup {
+            account: UNLIMITED,
+            channel,
+            leads: &["ADT^A04"],
+            activities: &[],
+        };
+        Self::start(unlimited(), setup).await
+    }
+
     /// Waits until no delivery is left that something still happens to; gives the counts by state.
     pub async fn settled(&self, limit: Duration) -> anyhow::Result<Value> {
         let started = Instant::now();

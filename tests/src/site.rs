@@ -118,6 +118,18 @@ impl Site {
         std::fs::read_to_string(self.path("host.log")).context("host.log")
     }
 
+    /// Waits until the host's log holds `text`: what it does is seen on the wire before it has written it down.
+    pub async fn says(&self, text: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START;
+        while !self.log()?.contains(text) {
+            if Instant::now() > deadline {
+                bail!("the host's log does not say {text:?}:\n{}", self.log()?);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     /// Reads one page or interface of the console as JSON.
     pub async fn json(&self, path: &str) -> anyhow::Result<serde_json::Value> {
         let answer = crate::http()
