@@ -72,6 +72,90 @@ pub struct ActivityType {
     /// The slot (`mx_Custom_n`) that holds the sender's own key; the host writes it.
     /// LeadSquared neither deduplicates activities nor finds them by key, so this field is their identity.
     pub key_field: String,
+    /// What an activity is closed with when its key arrives for another patient: LeadSquared cannot move one.
+    #[serde(default = "moved")]
+    pub moved: Constant,
+}
+
+fn moved() -> Constant {
+    Constant {
+        field: "Status".into(),
+        value: "Moved".into(),
+    }
+}
+
+/// One field and the value that is always written to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constant {
+    pub field: String,
+    pub value: String,
+}
+
+/// What to do for a patient when the lead that was found is another person's: a shared phone, a family's email.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OtherPerson {
+    /// Make a lead without the value that the other one holds.
+    Create {
+        /// The value goes into this lead field, which must not be unique; none keeps it nowhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep_in: Option<String>,
+    },
+    /// Make nothing until a person has decided.
+    Wait,
+}
+
+impl Default for OtherPerson {
+    fn default() -> Self {
+        Self::Create { keep_in: None }
+    }
+}
+
+/// When LeadSquared is asked to run its automations (`postUpdatedLead`, `leadsquared.md` 4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Automations {
+    /// For messages as they come.
+    pub run: bool,
+    /// Not for messages whose event is older than this, in milliseconds.
+    pub max_age_ms: u64,
+    /// Written where automations are not to run. Creating an activity may fire them whatever is sent, so they can test
+    /// for this field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub marker: Option<Constant>,
+}
+
+impl Default for Automations {
+    fn default() -> Self {
+        Self {
+            run: true,
+            max_age_ms: 24 * 60 * 60 * 1_000,
+            marker: None,
+        }
+    }
+}
+
+/// Which deliveries go first when calls are scarce.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Priority {
+    /// Somebody is waiting for it: appointments and registrations.
+    High,
+    #[default]
+    Normal,
+    /// When there is nothing else to do.
+    Low,
+}
+
+fn default_wait_for_lead_ms() -> u64 {
+    15 * 60 * 1_000
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Whether a flow takes messages.
@@ -109,6 +193,22 @@ pub struct Flow {
     pub primary_search_field: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secondary_search_field: Option<String>,
+    /// What happens to a patient whose lead was found by a value that belongs to another one.
+    #[serde(default)]
+    pub other_person: OtherPerson,
+    /// How long an activity waits for its lead where the flow may not create one, in milliseconds: registrations and
+    /// appointments come over different connections.
+    #[serde(default = "default_wait_for_lead_ms")]
+    pub wait_for_lead_ms: u64,
+    /// Make no call for an update whose values are those that this host wrote last.
+    #[serde(default = "yes")]
+    pub skip_unchanged: bool,
+    /// Whether LeadSquared's automations run for what this flow writes.
+    #[serde(default)]
+    pub automations: Automations,
+    /// Which deliveries go first when calls are scarce; none goes by the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
     /// Written to `Source` when a lead is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lead_source: Option<String>,
@@ -132,6 +232,18 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// What is set, or what the event calls for: appointments and registrations go before updates.
+    pub fn priority(&self) -> Priority {
+        let event = (
+            self.event.message_code.as_str(),
+            self.event.trigger_event.as_str(),
+        );
+        self.priority.unwrap_or(match event {
+            ("SIU", _) | ("ADT", "A01" | "A04" | "A05" | "A14" | "A28") => Priority::High,
+            _ => Priority::Normal,
+        })
+    }
+
     /// Whether a message of `event` that came in over `channel` is this flow's.
     ///
     /// A paused flow takes messages too: they wait in its queue with the reason shown.

@@ -22,12 +22,74 @@ pub struct Account {
     /// IANA name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// Lead fields that hold patient identifiers. A lead that holds another identifier is another person. Email, phone
+    /// and mobile cannot be among them.
+    #[serde(default)]
+    pub identifier_fields: Vec<String>,
+    /// The lead field that holds the birth date; none takes a date field whose name says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub birth_date_field: Option<String>,
+    /// Values that stand for "none", `*` for any text: never searched by, and never written to a unique field.
+    #[serde(default = "default_placeholders")]
+    pub placeholders: Vec<String>,
+    /// What is written to the lead that a merge retired.
+    #[serde(default)]
+    pub retired_lead: RetiredLead,
+    /// LeadSquared roles whose users may use the connector, beside administrators.
+    #[serde(default)]
+    pub roles: Vec<Role>,
     /// How long to wait before looking up what became of a write whose answer never came, in milliseconds.
     #[serde(default = "default_look_up_wait_ms")]
     pub look_up_wait_ms: u64,
     /// How long one call to the API may take, in milliseconds.
     #[serde(default = "default_call_timeout_ms")]
     pub call_timeout_ms: u64,
+}
+
+/// What people type where a field wants a value and they have none.
+fn default_placeholders() -> Vec<String> {
+    [
+        "0000000000",
+        "1111111111",
+        "9999999999",
+        "555-555-5555",
+        "123-456-7890",
+        "999-99-9999",
+        "000-00-0000",
+        "none",
+        "none@*",
+        "noemail@*",
+        "no@*",
+        "na@*",
+        "unknown",
+        "unknown@*",
+        "n/a",
+        "test@test.*",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// What is written to the lead that a merge retired; LeadSquared's API cannot merge leads.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RetiredLead {
+    /// Nothing: the host remembers who the survivor is.
+    #[default]
+    Nothing,
+    /// An activity of this type, whose note says that the patient was merged and names the surviving lead's id.
+    Activity { code: u32 },
+}
+
+/// A role of LeadSquared's users (`leadsquared.md` 10) that can be let in; `Administrator` always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    #[serde(rename = "Marketing_User")]
+    MarketingUser,
+    #[serde(rename = "Sales_Manager")]
+    SalesManager,
+    #[serde(rename = "Sales_User")]
+    SalesUser,
 }
 
 fn default_look_up_wait_ms() -> u64 {
@@ -45,6 +107,17 @@ pub struct RatePlan {
     /// Calls allowed in one window; 0 means no limit is applied.
     pub calls: u32,
     pub window_ms: u64,
+    /// Calls allowed in one day of UTC; none means no limit is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily: Option<u32>,
+    /// The share of the day's calls that is left to the account's other integrations, in percent.
+    #[serde(default = "default_reserve_percent")]
+    pub reserve_percent: u8,
+}
+
+/// Other integrations of the account share its quota.
+fn default_reserve_percent() -> u8 {
+    30
 }
 
 impl Default for RatePlan {
@@ -53,6 +126,8 @@ impl Default for RatePlan {
         Self {
             calls: 25,
             window_ms: 5_000,
+            daily: None,
+            reserve_percent: default_reserve_percent(),
         }
     }
 }

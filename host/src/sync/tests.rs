@@ -4,8 +4,8 @@ use jiff::civil::{date, datetime};
 
 use super::finish::{Fields, Finish, phone};
 use super::*;
+use crate::flow::Grants;
 use crate::flow::mapped::{Activity, Assignment, DateTime, Write};
-use crate::flow::{ActivityType, Direction, Event, Grants, Status};
 use crate::leadsquared::LeadField;
 
 fn account() -> Account {
@@ -16,31 +16,31 @@ fn account() -> Account {
 }
 
 fn flow(entity: Entity) -> Flow {
-    Flow {
-        id: "f".into(),
-        account: "a".into(),
-        name: "F".into(),
-        description: String::new(),
-        direction: Direction::EhrToLeadSquared,
-        channel: "c".into(),
-        event: Event::new("ADT", "A04"),
-        entity,
-        lead_behaviour: Behaviour::Capture,
-        activity_behaviour: Behaviour::Capture,
-        activity: (entity == Entity::Activity).then(|| ActivityType {
-            code: 205,
-            key_field: "mx_Custom_1".into(),
-        }),
-        primary_search_field: "mx_MRN".into(),
-        secondary_search_field: Some("EmailAddress".into()),
-        lead_source: Some("EHR".into()),
-        default_country_code: Some("1".into()),
-        time_zone: None,
-        hold_lane: false,
-        position: 0,
-        status: Status::Active,
-        release: None,
-    }
+    let (kind, activity) = match entity {
+        Entity::Lead => ("lead", ""),
+        Entity::Activity => (
+            "activity",
+            "activity = { code = 205, key_field = \"mx_Custom_1\" }",
+        ),
+    };
+    toml::from_str(&format!(
+        r#"
+id = "f"
+account = "a"
+name = "F"
+direction = "ehr-to-leadsquared"
+channel = "c"
+event = "ADT^A04"
+entity = "{kind}"
+{activity}
+primary_search_field = "mx_MRN"
+secondary_search_field = "EmailAddress"
+lead_source = "EHR"
+default_country_code = "1"
+status = {{ state = "active" }}
+"#
+    ))
+    .unwrap()
 }
 
 fn fields() -> Fields {
