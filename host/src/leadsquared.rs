@@ -13,14 +13,16 @@ mod metadata;
 
 mod budget;
 mod error;
+mod reply;
 mod wire;
 
 pub use activity::{ActivityUpdate, NewActivity};
-pub use budget::Budget;
+pub use budget::{Budget, Standing, Used};
 pub use client::{Client, Config, Keys};
 pub use error::Error;
 pub use lead::{Attribute, Lead};
 pub use metadata::{ActivityType, Caller, LeadField, Slot};
+pub use reply::{Reply, Then, replies};
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,8 @@ pub mod effect;
 pub mod intake;
 pub mod judge;
 pub mod ledger;
+pub mod outlook;
+pub mod patient;
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -19,19 +21,28 @@ use jiff::{Timestamp, Zoned};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
+use crate::flow::event_time::event_time;
 use crate::flow::mapped::Mapped;
-use crate::flow::{Channel, Status};
+use crate::flow::patient::PatientKeyRule;
+use crate::flow::{Behaviour, Channel, Entity, Event, Status};
 use crate::hl7;
 use crate::mapping;
 use crate::mllp::listener::{Received, Reply};
 use crate::store::journal::{Appended, Claimed};
 use crate::store::{self, Store};
 use crate::sync;
+use crate::sync::outcome::LeadOutcome;
 use configuration::Configuration;
+use effect::Effects;
 use judge::{Done, Stage, Stop};
 
 /// How long a connection is not read from after storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often an activity looks for its lead while it waits, and how long it waits before it does so first, in
+/// milliseconds.
+const LOOKS_FOR_A_LEAD: u64 = 60;
+const FIRST_LOOK_MS: u64 = 500;
 
 /// Everything a message needs on its way; shared by listeners, workers and pages.
 #[derive(Debug)]
@@ -155,7 +166,7 @@ impl Pipeline {
         let started_at = Timestamp::now();
         let mut ledger = ledger::Ledger::new(self.store.clone(), &claimed);
         let mut stage = Stage::Read;
-        let result = self.attempt(&claimed, &mut ledger, &mut stage).await;
+        let result = Box::pin(self.attempt(&claimed, &mut ledger, &mut stage)).await;
         if let Err(Stop::LeaseLost) = result {
             warn!(delivery = %claimed.delivery, "lease lost to another host, left to it");
             return;
@@ -179,7 +190,7 @@ impl Pipeline {
         }
     }
 
-    /// Parse, map, plan, write: the stages of one attempt.
+    /// Parse, find the patient, map, plan, write: the stages of one attempt.
     async fn attempt(
         &self,
         claimed: &Claimed,
@@ -187,19 +198,29 @@ impl Pipeline {
         stage: &mut Stage,
     ) -> Result<Done, Stop> {
         let configuration = self.configuration();
+        let mut message = hl7::Message::parse(&claimed.payload).map_err(Stop::Unreadable)?;
+        let rule = configuration.patient_key(&claimed.channel);
+        if claimed.flow == patient::flow() {
+            return self
+                .keep_identifiers(&configuration, claimed, ledger, &rule, &message)
+                .await;
+        }
         let route = configuration.route(&claimed.flow).ok_or(Stop::NoFlow)?;
-        if let Status::Paused(why) = &route.flow.status {
+        let (flow, account) = (&route.flow, &route.account);
+        if let Status::Paused(why) = &flow.status {
             return Err(Stop::Paused(why.clone()));
         }
+        if flow.entity == Entity::Lead && flow.lead_behaviour == Behaviour::Nothing {
+            return Ok(Done::NothingToDo);
+        }
         let (release, component) = route.release.as_ref().ok_or(Stop::NoRelease)?;
-        let message = Arc::new(hl7::Message::parse(&claimed.payload).map_err(Stop::Unreadable)?);
+        let patient = patient::follow(ledger, &account.account.id, &rule, &mut message).await?;
+        let code = message.header().message_code.to_string();
+        let event_at_ms = event_time(&message, &route.zone);
 
         *stage = Stage::Map;
-        let account = &route.account;
-        let run = self
-            .runtime
-            .to_lead_squared(component, route.input(release, message, claimed))
-            .await;
+        let input = route.input(release, Arc::new(message), claimed);
+        let run = self.runtime.to_lead_squared(component, input).await;
         let write = match run.outcome.map_err(Stop::Mapping)? {
             Mapped::Write(write) => write,
             Mapped::Skip(why) => return Ok(Done::Skipped { note: why }),
@@ -207,26 +228,68 @@ impl Pipeline {
 
         *stage = Stage::Plan;
         let fields = account.fields().await.map_err(Stop::LeadSquared)?;
-        let plan = sync::plan(
-            &account.account,
-            &route.flow,
-            release,
-            &fields,
-            &claimed.message,
-            write,
-        )
-        .map_err(Stop::Plan)?;
-
-        *stage = Stage::Lead;
-        let Some(lead) = effect::lead(account, ledger, &plan.lead).await? else {
-            return Ok(Done::NoLead);
+        let about = sync::About {
+            message: &claimed.message,
+            message_code: &code,
+            event_at_ms,
+            now_ms: Timestamp::now().as_millisecond(),
         };
-        *stage = Stage::Activity;
-        for (position, activity) in plan.activities.iter().enumerate() {
-            effect::activity(account, ledger, &lead, position, activity).await?;
+        let plan = sync::plan(&account.account, flow, release, &fields, &about, write)
+            .map_err(Stop::Plan)?;
+
+        // An activity may be here before its lead: until then LeadSquared is searched once, and once more at the end.
+        let lead_until_ms = claimed
+            .received_at_ms
+            .saturating_add_unsigned(flow.wait_for_lead_ms);
+        let waits = !plan.activities.is_empty() && about.now_ms < lead_until_ms;
+        let ask = !waits || claimed.last_reason != judge::NO_LEAD_YET;
+        let mut effects = Effects {
+            client: account.client.ranked(claimed.rank.number()),
+            account,
+            ledger,
+            how: plan.how.clone(),
+            patient: patient.as_ref(),
+            now_ms: about.now_ms,
+        };
+        let written = Box::pin(effects.write(plan, ask, stage)).await;
+        let lead_was_known = patient
+            .as_ref()
+            .is_some_and(|patient| patient.lead.is_some());
+        account.pace.note(effects.client.made(), lead_was_known);
+        let outcome = written?;
+        if waits && outcome.lead == LeadOutcome::None {
+            let look_again_ms = (flow.wait_for_lead_ms / LOOKS_FOR_A_LEAD).max(FIRST_LOOK_MS);
+            let due_at_ms = about.now_ms.saturating_add_unsigned(look_again_ms);
+            return Err(Stop::NoLeadYet {
+                due_at_ms: due_at_ms.min(lead_until_ms),
+            });
         }
-        Ok(Done::Delivered {
-            left_out: plan.left_out,
-        })
+        Ok(Done::Written(outcome))
+    }
+
+    /// Merges, links and changes of identifiers are kept up whether or not a flow takes their message.
+    async fn keep_identifiers(
+        &self,
+        configuration: &Configuration,
+        claimed: &Claimed,
+        ledger: &mut ledger::Ledger,
+        rule: &PatientKeyRule,
+        message: &hl7::Message,
+    ) -> Result<Done, Stop> {
+        let account = configuration
+            .account(&claimed.account)
+            .ok_or(Stop::NoFlow)?;
+        let header = message.header();
+        let event = Event::new(&header.message_code, &header.trigger_event);
+        let mut effects = Effects {
+            client: account.client.ranked(claimed.rank.number()),
+            account,
+            ledger,
+            how: sync::How::default(),
+            patient: None,
+            now_ms: Timestamp::now().as_millisecond(),
+        };
+        let said = patient::keep(&mut effects, rule, &event, message).await?;
+        Ok(Done::Kept(said))
     }
 }

@@ -189,6 +189,10 @@ pub async fn start(
     open.tasks
         .tracker
         .spawn(dispatch::renew(pipeline.clone(), open.tasks.stop.clone()));
+    open.tasks.tracker.spawn(dispatch::keep_usage(
+        pipeline.clone(),
+        open.tasks.stop.clone(),
+    ));
     let http_address = http.local_addr()?;
     info!(address = %http_address, "serving the console");
     pages

@@ -4,22 +4,44 @@
 //! [`plan`] is the way in; [`finish`] turns one value into the text that LeadSquared takes.
 
 pub mod finish;
+pub mod identity;
+pub mod outcome;
+pub mod written;
 
 #[cfg(test)]
 mod tests;
 
-use crate::flow::mapped::{self, Value};
-use crate::flow::{Account, Behaviour, Entity, Flow, MessageId, Release};
+use std::fmt;
+
+use crate::flow::mapped;
+use crate::flow::{
+    Account, Automations, Behaviour, Constant, Entity, Flow, MessageId, OtherPerson, Release,
+};
 use crate::leadsquared::Attribute;
 use finish::{Fields, Finish};
+use identity::Identity;
+use written::News;
 
 /// What one message asks of LeadSquared, finished and checked, before anything was looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    pub entity: Entity,
     pub lead: LeadPlan,
     pub activities: Vec<ActivityPlan>,
+    pub how: How,
     /// Fields that were left out, each with its reason; names only, never values.
     pub left_out: Vec<LeftOut>,
+}
+
+/// What holds for every write of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct How {
+    /// When the event behind the message happened; none where the message does not say.
+    pub news: Option<News>,
+    /// Whether LeadSquared's automations and webhooks are to run.
+    pub automations: bool,
+    /// Whether an update that says what was written last is settled without a call.
+    pub skip_unchanged: bool,
 }
 
 /// How the lead is found and what is written to it.
@@ -27,18 +49,31 @@ pub struct Plan {
 pub struct LeadPlan {
     /// Field and value, in the order to ask; at least one.
     pub search: Vec<SearchBy>,
+    /// Former values of the primary search field, merged into this lead.
+    pub retired: Vec<SearchBy>,
     /// What an update writes.
     pub attributes: Vec<Attribute>,
     /// What a creation writes on top, for example `Source`.
     pub on_create: Vec<Attribute>,
     pub behaviour: Behaviour,
+    /// Who the patient is, so that nobody else's lead is written.
+    pub identity: Identity,
+    /// Fields among `attributes` of which no two leads hold the same value.
+    pub unique: Vec<String>,
+    pub other_person: OtherPerson,
 }
 
 /// One way to find the lead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SearchBy {
     pub field: String,
     pub value: String,
+}
+
+impl fmt::Debug for SearchBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SearchBy({}, redacted)", self.field)
+    }
 }
 
 /// One activity to create, or to update if its key is known.
@@ -52,6 +87,8 @@ pub struct ActivityPlan {
     pub at: Option<String>,
     /// Without the key field, which the client adds from `key`.
     pub fields: Vec<Attribute>,
+    /// What closes an activity whose key has gone over to another patient.
+    pub moved: Constant,
     pub behaviour: Behaviour,
 }
 
@@ -95,6 +132,17 @@ impl Fault {
     }
 }
 
+/// The message behind a plan, as far as plans depend on it.
+#[derive(Debug, Clone)]
+pub struct About<'a> {
+    pub message: &'a MessageId,
+    /// MSH-9.1.
+    pub message_code: &'a str,
+    /// EVN-6, EVN-2 or MSH-7, in epoch milliseconds.
+    pub event_at_ms: Option<i64>,
+    pub now_ms: i64,
+}
+
 /// Turns what a component answered into the writes to make.
 ///
 /// `fields` are the account's lead fields; a target bound to none of them is refused here, because LeadSquared would
@@ -107,27 +155,35 @@ pub fn plan(
     flow: &Flow,
     release: &Release,
     fields: &Fields,
-    message: &MessageId,
+    about: &About<'_>,
     write: mapped::Write,
 ) -> Result<Plan, Fault> {
     let finish = Finish::new(account, flow, fields);
     let mut left_out = Vec::new();
+    let how = how(flow, about);
 
-    let attributes = finished(&finish, release, write.lead, true, &mut left_out)?;
+    let mut attributes = finished(&finish, release, write.lead, true, &mut left_out)?;
+    leave_placeholders_out(account, flow, fields, &mut attributes, &mut left_out);
     let search = search_values(flow, &attributes, &left_out)?;
+    let retired = write.retired.into_iter().map(|value| SearchBy {
+        field: flow.primary_search_field.clone(),
+        value,
+    });
+    let has = |name: &str| attributes.iter().any(|attribute| attribute.name == name);
     let on_create = flow
         .lead_source
         .iter()
-        .filter(|_| {
-            !attributes
-                .iter()
-                .any(|attribute| attribute.name == "Source")
-        })
-        .map(|source| Attribute {
-            name: "Source".into(),
-            value: Some(source.clone()),
-        })
+        .filter(|_| !has("Source"))
+        .map(|source| Attribute::text("Source", source))
         .collect();
+    let unique = attributes.iter().map(|attribute| &attribute.name);
+    let unique = unique
+        .filter(|name| is_unique(flow, fields, name))
+        .cloned()
+        .collect();
+    let identity = identity_of(account, flow, fields, &attributes);
+    let marker = marker(flow, &how);
+    attributes.extend(marker.clone());
 
     let mut activities = Vec::new();
     if flow.entity == Entity::Activity {
@@ -140,27 +196,125 @@ pub fn plan(
                 key: activity
                     .key
                     .filter(|key| !key.trim().is_empty())
-                    .unwrap_or_else(|| format!("{message}/{position}")),
+                    .unwrap_or_else(|| format!("{}/{position}", about.message)),
                 note: activity.note,
                 at: activity.at.map(|at| finish.utc(&at)),
                 fields: fields
                     .into_iter()
                     .filter(|field| field.name != kind.key_field)
+                    .chain(marker.clone())
                     .collect(),
+                moved: kind.moved.clone(),
                 behaviour: flow.activity_behaviour,
             });
         }
     }
     Ok(Plan {
+        entity: flow.entity,
         lead: LeadPlan {
             search,
+            retired: retired.collect(),
             attributes,
             on_create,
             behaviour: flow.lead_behaviour,
+            identity,
+            unique,
+            other_person: flow.other_person.clone(),
         },
         activities,
+        how,
         left_out,
     })
+}
+
+fn how(flow: &Flow, about: &About<'_>) -> How {
+    let Automations {
+        run, max_age_ms, ..
+    } = flow.automations;
+    let age_ms = about
+        .event_at_ms
+        .map_or(0, |at| about.now_ms.saturating_sub(at));
+    How {
+        news: about.event_at_ms.map(|at_ms| News {
+            kind: about.message_code.into(),
+            at_ms,
+        }),
+        automations: run && age_ms <= i64::try_from(max_age_ms).unwrap_or(i64::MAX),
+        skip_unchanged: flow.skip_unchanged,
+    }
+}
+
+fn marker(flow: &Flow, how: &How) -> Option<Attribute> {
+    let Constant { field, value } = flow.automations.marker.as_ref()?;
+    (!how.automations).then(|| Attribute::text(field, value))
+}
+
+/// Search fields count as unique even where metadata does not say so: administrators confirm that they are.
+fn is_unique(flow: &Flow, fields: &Fields, name: &str) -> bool {
+    flow.primary_search_field == name
+        || flow.secondary_search_field.as_deref() == Some(name)
+        || fields.get(name).is_some_and(|field| field.is_unique)
+}
+
+/// `none@example.org` finds somebody else, and the next patient without an email could not be created.
+fn leave_placeholders_out(
+    account: &Account,
+    flow: &Flow,
+    fields: &Fields,
+    attributes: &mut Vec<Attribute>,
+    left_out: &mut Vec<LeftOut>,
+) {
+    attributes.retain(|attribute| {
+        let value = attribute.value.as_deref().unwrap_or_default();
+        let stays = !is_unique(flow, fields, &attribute.name)
+            || !identity::is_placeholder(&account.placeholders, value);
+        if !stays {
+            left_out.push(LeftOut {
+                field: attribute.name.clone(),
+                why: "it is a placeholder, not a value",
+            });
+        }
+        stays
+    });
+}
+
+/// What the attributes say about who the patient is.
+fn identity_of(
+    account: &Account,
+    flow: &Flow,
+    fields: &Fields,
+    attributes: &[Attribute],
+) -> Identity {
+    let by = |name: &str| {
+        let attribute = attributes.iter().find(|known| known.name == name)?;
+        let value = attribute.value.clone()?;
+        (!value.trim().is_empty()).then(|| SearchBy {
+            field: name.into(),
+            value,
+        })
+    };
+    let identifier_fields = account.identifiers(flow);
+    let birth = match &account.birth_date_field {
+        Some(field) => by(field),
+        None => attributes
+            .iter()
+            .filter(|attribute| {
+                let name = attribute.name.to_lowercase();
+                (name.contains("birth") || name.contains("dob"))
+                    && fields
+                        .get(&attribute.name)
+                        .is_some_and(|field| field.data_type == "Date")
+            })
+            .find_map(|attribute| by(&attribute.name)),
+    };
+    Identity {
+        identifiers: identifier_fields
+            .iter()
+            .filter_map(|name| by(name))
+            .collect(),
+        person: birth.or_else(|| by("LastName")),
+        identifier_fields,
+    }
 }
 
 /// Binds each target to its field and finishes its value; `lead` fields are checked against the account's.
@@ -232,13 +386,4 @@ fn search_values(
         );
     }
     Ok(search)
-}
-
-/// Whether a mapped write says nothing at all, so that no call is worth making.
-pub fn is_empty(write: &mapped::Write) -> bool {
-    write.activities.is_empty()
-        && write
-            .lead
-            .iter()
-            .all(|assignment| assignment.value == Value::Text(String::new()))
 }

@@ -3,6 +3,7 @@
 //! A page and its JSON twin call the same function underneath. No page here shows a value of a message: until there is
 //! sign-in, only what an operator may see in a log is shown. Knows no SQL and no wasmtime.
 
+pub mod calls;
 pub mod fault;
 pub mod messages;
 
@@ -29,6 +30,7 @@ pub fn router(pipeline: Arc<Pipeline>) -> Router {
         .route("/api/v1/messages", get(messages::list_json))
         .route("/api/v1/messages/{id}", get(messages::show_json))
         .route("/api/v1/counts", get(messages::counts_json))
+        .route("/api/v1/accounts/{id}/calls", get(calls::show_json))
         .route("/healthz", get(async || "ok\n"))
         .route(
             "/assets/style.css",

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ligature::flow::{AccountId, Direction, FlowId, MessageId};
 use ligature::store::journal::{
-    Arrival, Attempt, Claimed, Journal, LEASE, Route, Routed, Settled, Settlement, Start,
+    Arrival, Attempt, Claimed, Journal, LEASE, Rank, Route, Routed, Settled, Settlement, Start,
 };
 use ligature::store::{Config, Error, Store};
 use ligature::vault::{Key, Vault};
@@ -160,6 +160,7 @@ fn queued(flow: &str) -> Routed {
     Routed {
         flow: FlowId::from(flow),
         start: Start::Queued,
+        rank: Rank::new(1),
     }
 }
 
@@ -178,6 +179,7 @@ fn settlement(state: Settled) -> Settlement {
         finished: Vec::new(),
         links: Vec::new(),
         forget: Vec::new(),
+        records: Vec::new(),
     }
 }
 

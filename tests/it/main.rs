@@ -2,6 +2,8 @@
 
 mod answers;
 #[cfg(test)]
+mod behaviours;
+#[cfg(test)]
 mod clients;
 mod corpus;
 mod crash;
@@ -21,6 +23,10 @@ mod laws;
 mod mapping;
 #[cfg(test)]
 mod message;
+#[cfg(test)]
+mod people;
+#[cfg(test)]
+mod scarce;
 mod tidy;
 #[cfg(test)]
 mod tls;

@@ -316,7 +316,9 @@ fn has_social_security_number(line: &str) -> bool {
     let runs = line.split(|c: char| !c.is_ascii_digit() && c != '-');
     runs.into_iter().any(|run| {
         let lengths: Vec<usize> = run.split('-').map(str::len).collect();
-        lengths == [3, 2, 4] && !run.starts_with("987-65-432")
+        // No number begins with 000, and 999-99-9999 is what people type where they have none.
+        let is_nobodys = ["987-65-432", "000-", "999-99-9999"];
+        lengths == [3, 2, 4] && !is_nobodys.iter().any(|start| run.starts_with(start))
     })
 }
 

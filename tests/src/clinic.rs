@@ -69,6 +69,33 @@ impl Clinic {
         Ok(clinic)
     }
 
+    /// A started host with what `setup.toml` says, for which `text` is given the API's and the channel's address.
+    pub async fn of_files(
+        settings: Settings,
+        text: impl FnOnce(&str, SocketAddr) -> String,
+        files: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let simulator = Simulator::start(
+            listener,
+            settings,
+            &TaskTracker::new(),
+            CancellationToken::new(),
+        )?;
+        let site = Site::new(None)?;
+        let text = text(&simulator.api(), site.mllp);
+        let mut given = vec![("setup.toml", text.as_bytes())];
+        given.extend(files.iter().map(|(name, text)| (*name, text.as_bytes())));
+        let keys = simulator.keys();
+        site.import(&given, (&keys.access_key, &keys.secret_key))?;
+        let host = Some(site.start().await?);
+        Ok(Self {
+            site,
+            simulator,
+            host,
+        })
+    }
+
     /// Puts the flows of `setup` into the store; `components` are vendors', each with the event that its flow takes.
     pub fn import(&self, setup: Setup<'_>, components: &[(&str, &[u8])]) -> anyhow::Result<()> {
         let mut text = setup.text(&self.simulator.api(), self.site.mllp);

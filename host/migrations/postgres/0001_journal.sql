@@ -42,6 +42,7 @@ create table delivery (
   reason text not null,
   detail text not null,
   holds bigint not null,
+  rank bigint not null,
   lanes bytea not null,
   note bytea,
   primary key (account_id, id)
@@ -49,16 +50,20 @@ create table delivery (
 
 create index delivery_state on delivery (account_id, state, flow_id, id);
 
+-- Deliveries that stepped aside and come back by themselves.
+create index delivery_return on delivery (due_at) where state = 'parked' and due_at is not null;
+
 create table lane (
   account_id text collate "C" not null,
   lane bytea not null,
   owner text,
   fence bigint not null,
   due_at bigint,
+  rank bigint not null,
   primary key (lane, account_id)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
-create index lane_due on lane (due_at) where due_at is not null;
+create index lane_due on lane (rank, due_at) where due_at is not null;
 
 create table lane_entry (
   account_id text collate "C" not null,
@@ -132,4 +137,21 @@ create table link (
   parent text,
   updated_at bigint not null,
   primary key (key, account_id)
+);
+
+-- What this host wrote last to a lead or an activity: fingerprints of its values, and the times of the events behind them.
+create table record (
+  account_id text collate "C" not null,
+  id text collate "C" not null,
+  document bytea not null,
+  updated_at bigint not null,
+  primary key (id, account_id)
+);
+
+-- Calls that were made to LeadSquared, by day of UTC (days since 1970-01-01).
+create table usage (
+  account_id text collate "C" not null,
+  day bigint not null,
+  calls bigint not null,
+  primary key (account_id, day)
 );

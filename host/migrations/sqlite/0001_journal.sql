@@ -49,12 +49,16 @@ create table delivery (
   reason text not null,
   detail text not null,
   holds bigint not null,
+  rank bigint not null,
   lanes blob not null,
   note blob,
   primary key (account_id, id)
 ) without rowid;
 
 create index delivery_state on delivery (account_id, state, flow_id, id);
+
+-- Deliveries that stepped aside and come back by themselves.
+create index delivery_return on delivery (due_at) where state = 'parked' and due_at is not null;
 
 -- Lanes are not here: one process works on this file, so they live in its memory, see `lanes.sql`.
 
@@ -122,4 +126,21 @@ create table link (
   parent text,
   updated_at bigint not null,
   primary key (key, account_id)
+) without rowid;
+
+-- What this host wrote last to a lead or an activity: fingerprints of its values, and the times of the events behind them.
+create table record (
+  account_id text not null,
+  id text not null,
+  document blob not null,
+  updated_at bigint not null,
+  primary key (id, account_id)
+) without rowid;
+
+-- Calls that were made to LeadSquared, by day of UTC (days since 1970-01-01).
+create table usage (
+  account_id text not null,
+  day bigint not null,
+  calls bigint not null,
+  primary key (account_id, day)
 ) without rowid;

@@ -112,6 +112,7 @@ impl LeadSquared {
             default_country_code: self.default_country_code.clone(),
             other_region: self.other_region.clone(),
             latency: Duration::from_millis(self.latency_ms),
+            log_calls: false,
             seed: self.seed,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::AccountId;
+use super::{AccountId, Flow};
 
 /// One LeadSquared account; its keys are kept apart, sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +77,8 @@ pub enum RetiredLead {
     /// Nothing: the host remembers who the survivor is.
     #[default]
     Nothing,
-    /// An activity of this type, whose note says that the patient was merged and names the surviving lead's id.
-    Activity { code: u32 },
+    /// An activity whose note says that the patient was merged, with the surviving lead's id in `key_field`.
+    Activity { code: u32, key_field: String },
 }
 
 /// A role of LeadSquared's users (`leadsquared.md` 10) that can be let in; `Administrator` always is.
@@ -91,6 +91,24 @@ pub enum Role {
     #[serde(rename = "Sales_User")]
     SalesUser,
 }
+
+impl Account {
+    /// The lead fields that hold patient identifiers: those of the account, or where it names none, the search fields
+    /// of `flow` that are neither email nor a phone.
+    pub fn identifiers(&self, flow: &Flow) -> Vec<String> {
+        if !self.identifier_fields.is_empty() {
+            return self.identifier_fields.clone();
+        }
+        std::iter::once(&flow.primary_search_field)
+            .chain(&flow.secondary_search_field)
+            .filter(|field| !SHARED_FIELDS.contains(&field.as_str()))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Unique fields whose values people share all the same.
+pub const SHARED_FIELDS: [&str; 3] = ["EmailAddress", "Phone", "Mobile"];
 
 fn default_look_up_wait_ms() -> u64 {
     10_000
@@ -118,6 +136,15 @@ pub struct RatePlan {
 /// Other integrations of the account share its quota.
 fn default_reserve_percent() -> u8 {
     30
+}
+
+impl RatePlan {
+    /// The calls of a day that this host may make: what the reserve leaves.
+    pub fn ours_of_a_day(&self) -> Option<u32> {
+        let share = 100 - u64::from(self.reserve_percent.min(100));
+        let ours = u64::from(self.daily?) * share / 100;
+        Some(u32::try_from(ours).unwrap_or(u32::MAX))
+    }
 }
 
 impl Default for RatePlan {

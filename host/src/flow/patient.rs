@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::hl7::{Message, Path, Segment};
+use super::Event;
+use crate::hl7::{Fill, Message, Path, Segment};
 
 /// How the patient key of a message is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,6 +50,129 @@ impl PatientKeyRule {
     }
 }
 
+/// What a message says about which identifiers belong to one patient.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Change {
+    /// `from` is retired; the patient is `to` from now on.
+    Merged { from: String, to: String },
+    /// Two identifiers of one patient, both in use.
+    Linked(String, String),
+    /// Two patients after all.
+    Unlinked(String, String),
+}
+
+/// Whether an event changes which identifiers belong to whom (chapter 3 of the standard).
+///
+/// That is: merges of patients and persons (A18, A30, A34, A36, A39, A40), moves and changes of identifiers (A43, A46,
+/// A47), link (A24) and unlink (A37). Merges and moves of accounts and visits (A35, A41, A42, A44, A45, A49, A50) leave the patient's identifiers alone.
+pub fn changes_identifiers(event: &Event) -> bool {
+    event.message_code == "ADT"
+        && matches!(
+            event.trigger_event.as_str(),
+            "A18" | "A24" | "A30" | "A34" | "A36" | "A37" | "A39" | "A40" | "A43" | "A46" | "A47"
+        )
+}
+
+impl PatientKeyRule {
+    /// What a message of one of the events above says, in patient keys.
+    pub fn changes(&self, event: &Event, message: &Message) -> Vec<Change> {
+        if !changes_identifiers(event) {
+            return Vec::new();
+        }
+        if matches!(event.trigger_event.as_str(), "A24" | "A37") {
+            let keys = self.keys(message);
+            let [first, second] = keys.as_slice() else {
+                return Vec::new();
+            };
+            let (first, second) = (first.clone(), second.clone());
+            return vec![match event.trigger_event.as_str() {
+                "A24" => Change::Linked(first, second),
+                _ => Change::Unlinked(first, second),
+            }];
+        }
+        let mut to: Option<String> = None;
+        let mut changes = Vec::new();
+        for segment in message.segments() {
+            match segment.name() {
+                "PID" => to = self.key_of(message, segment),
+                "MRG" => {
+                    let from = self.retired_of(segment);
+                    if let (Some(from), Some(to)) = (from, to.clone())
+                        && from != to
+                    {
+                        changes.push(Change::Merged { from, to });
+                    }
+                }
+                _ => {}
+            }
+        }
+        changes
+    }
+
+    /// The key that one PID gives.
+    fn key_of(&self, message: &Message, pid: Segment<'_>) -> Option<String> {
+        match self {
+            PatientKeyRule::Default => identifier(pid, 3).or_else(|| identifier(pid, 2)),
+            // A path says which repetition to read, and messages with several patients have none that says which PID.
+            PatientKeyRule::Path(_) => self.keys(message).into_iter().next(),
+        }
+    }
+
+    /// The key that an MRG retires.
+    fn retired_of(&self, mrg: Segment<'_>) -> Option<String> {
+        match self {
+            PatientKeyRule::Default => identifier(mrg, 1),
+            PatientKeyRule::Path(_) => {
+                let id = mrg.get(1, 1).text_or_empty().trim().to_owned();
+                (!id.is_empty()).then_some(id)
+            }
+        }
+    }
+
+    /// Writes identifier `to` where the message has `from`, so that it reads like a message about the survivor; gives
+    /// whether it was there.
+    pub fn replace(&self, message: &mut Message, from: &str, to: &str) -> bool {
+        if let PatientKeyRule::Path(path) = self {
+            return message.set(path, Fill::Text(to)).is_ok();
+        }
+        let (id, authority) = to.split_once('^').unwrap_or((to, ""));
+        for field in [3, 2] {
+            let Some(pid) = message.segments().find(|segment| segment.name() == "PID") else {
+                return false;
+            };
+            let place = pid
+                .repetitions(field)
+                .position(|repetition| key(repetition).as_deref() == Some(from));
+            let Some(place) = place else { continue };
+            let path = |component: u8| {
+                format!("PID-{field}[{}].{component}", place + 1)
+                    .parse::<Path>()
+                    .ok()
+            };
+            let mut is_set = path(1).is_some_and(|path| message.set(&path, Fill::Text(id)).is_ok());
+            if from.split_once('^').map(|(_, authority)| authority) != Some(authority) {
+                is_set &=
+                    path(4).is_some_and(|path| message.set(&path, Fill::Text(authority)).is_ok());
+            }
+            return is_set;
+        }
+        false
+    }
+}
+
+/// `<id>^<authority>` of one repetition.
+fn key(repetition: crate::hl7::Repetition<'_>) -> Option<String> {
+    let text = |component| {
+        repetition
+            .leaf(component, 1)
+            .text_or_empty()
+            .trim()
+            .to_owned()
+    };
+    let id = text(1);
+    (!id.is_empty()).then(|| format!("{id}^{}", text(4)))
+}
+
 fn add(keys: &mut Vec<String>, key: &str) {
     let key = key.trim();
     if !key.is_empty() && !keys.iter().any(|known| known == key) {
@@ -64,20 +188,15 @@ fn identifier(segment: Segment<'_>, field: usize) -> Option<String> {
             .position(|known| *known == kind)
             .unwrap_or(3)
     };
-    let text = |content: crate::hl7::Content<'_>| content.text_or_empty().trim().to_owned();
     segment
         .repetitions(field)
-        .map(|repetition| {
-            (
-                rank(&text(repetition.leaf(5, 1))),
-                text(repetition.leaf(1, 1)),
-                repetition,
-            )
+        .filter_map(|repetition| {
+            let kind = repetition.leaf(5, 1).text_or_empty();
+            Some((rank(kind.trim()), key(repetition)?))
         })
-        .filter(|(_, id, _)| !id.is_empty())
         // The first of those that rank alike.
-        .min_by_key(|(rank, _, _)| *rank)
-        .map(|(_, id, repetition)| format!("{id}^{}", text(repetition.leaf(4, 1))))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, key)| key)
 }
 
 #[cfg(test)]
@@ -111,6 +230,75 @@ mod tests {
             &["1^A", "2^A"],
         );
         check("SCH|1", &[]);
+    }
+
+    /// What a message says about identifiers, in words.
+    fn changes(rule: &PatientKeyRule, trigger: &str, segments: &str) -> String {
+        let bytes = format!("MSH|^~\\&|EHR|||||ADT^{trigger}|1|P|2.5\r{segments}");
+        let message = Message::parse(bytes.as_bytes()).unwrap();
+        let words = rule.changes(&Event::new("ADT", trigger), &message);
+        let words = words.into_iter().map(|change| match change {
+            Change::Merged { from, to } => format!("{from} > {to}"),
+            Change::Linked(one, two) => format!("{one} = {two}"),
+            Change::Unlinked(one, two) => format!("{one} / {two}"),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn merges_links_and_changes_of_identifiers() {
+        let rule = &PatientKeyRule::Default;
+        let one = "PID|1||1^^^A^MR\rMRG|2^^^A^MR";
+        for trigger in [
+            "A18", "A30", "A34", "A36", "A39", "A40", "A43", "A46", "A47",
+        ] {
+            assert_eq!(changes(rule, trigger, one), "2^A > 1^A", "{trigger}");
+        }
+        for trigger in ["A08", "A35", "A41", "A44", "A45"] {
+            assert_eq!(changes(rule, trigger, one), "", "{trigger}");
+        }
+        // A40 repeats its patients.
+        let two = "PID|1||1^^^A^MR\rMRG|2^^^A^PI~3^^^A^MR\rPID|2||4^^^A^MR\rMRG|5^^^A^MR";
+        assert_eq!(changes(rule, "A40", two), "3^A > 1^A, 5^A > 4^A");
+        assert_eq!(changes(rule, "A40", "PID|1||1^^^A^MR\rMRG|1^^^A^MR"), "");
+        assert_eq!(changes(rule, "A40", "PID|1||\rMRG|1^^^A^MR"), "");
+        let pair = "PID|1||1^^^A^MR\rPID|2||2^^^A^MR";
+        assert_eq!(changes(rule, "A24", pair), "1^A = 2^A");
+        assert_eq!(changes(rule, "A37", pair), "1^A / 2^A");
+        assert_eq!(changes(rule, "A37", "PID|1||1^^^A^MR"), "");
+        let rule = &PatientKeyRule::Path("PID-3.1".parse().unwrap());
+        assert_eq!(changes(rule, "A40", one), "2 > 1");
+    }
+
+    #[test]
+    fn a_retired_identifier_gives_way_to_the_survivors() {
+        let check = |rule: &PatientKeyRule, pid: &str, from: &str, to: &str, expected: &str| {
+            let bytes = format!("MSH|^~\\&|EHR|||||ADT^A08|1|P|2.5\r{pid}\r");
+            let mut message = Message::parse(bytes.as_bytes()).unwrap();
+            rule.replace(&mut message, from, to);
+            let text = String::from_utf8(message.to_bytes()).unwrap();
+            assert_eq!(text.split('\r').nth(1), Some(expected), "{from} {to}");
+        };
+        let rule = PatientKeyRule::Default;
+        let pid = "PID|1||9^^^X^SS~2^^^A&1.2&ISO^MR||Ana";
+        check(
+            &rule,
+            pid,
+            "2^A",
+            "1^A",
+            "PID|1||9^^^X^SS~1^^^A&1.2&ISO^MR||Ana",
+        );
+        check(&rule, pid, "2^A", "1^B", "PID|1||9^^^X^SS~1^^^B^MR||Ana");
+        check(&rule, pid, "3^A", "1^A", pid);
+        check(&rule, "PID|1|2|", "2^", "1^", "PID|1|1|");
+        let rule = PatientKeyRule::Path("PID-18.1".parse().unwrap());
+        check(
+            &rule,
+            "PID|||||||||||||||||| 5 ^^^A",
+            "5",
+            "7",
+            "PID||||||||||||||||||7^^^A",
+        );
     }
 
     #[test]

@@ -4,22 +4,27 @@
 //! window after its *answer*: whatever the network did to it on the way, the server never sees more than the plan
 //! allows. A 429 means that somebody else uses the account too, or that the plan is smaller than configured: all
 //! calls wait out one window, and the limit sinks; it rises again by one call for every window that went well.
+//! Where calls are scarce the urgent ones go first, and within one rank the first to ask.
+
+mod day;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as Queue, Notify};
+use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+
+use day::Quota;
+pub use day::Used;
 
 /// What LeadSquared counts over when the plan does not say: five seconds.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(5);
 
 /// The rate budget of one account, shared by all its callers.
 pub struct Budget {
-    /// The first in line holds this while it waits; tokio's mutex serves in the order asked.
-    line: Queue<()>,
     state: Mutex<State>,
     freed: Notify,
     window: Duration,
@@ -28,6 +33,9 @@ pub struct Budget {
 struct State {
     /// Calls in one window; none is no limit.
     limit: Option<u32>,
+    quota: Quota,
+    /// Who waits, most urgent first, with the number of its turn.
+    line: BTreeSet<(u8, u64)>,
     /// What the limit may rise to.
     ceiling: Option<u32>,
     /// When each place is free again, with a number that makes the entry unique.
@@ -36,27 +44,51 @@ struct State {
     blocked_until: Option<Instant>,
     /// When the limit was last changed.
     adjusted_at: Option<Instant>,
+    /// How long answers take of late.
+    answer_time: Duration,
 }
+
+/// The calls of an account, as they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Calls in one window; none is no limit.
+    pub limit: Option<u32>,
+    pub window: Duration,
+    /// How long answers take of late.
+    pub answer_time: Duration,
+    /// Calls of a day; none is no limit.
+    pub daily_limit: Option<u32>,
+    pub used: Used,
+    /// Calls that wait for their turn.
+    pub waiting: usize,
+}
+
+/// The day's calls are used up until this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedUp(pub Timestamp);
 
 /// Leave to make one call; the place is given back when this is dropped after the answer.
 pub struct Permit {
     budget: Arc<Budget>,
     entry: Option<(Instant, u64)>,
+    asked_at: Instant,
 }
 
 impl Budget {
-    /// Makes the budget of a plan of `calls` in `window`; 0 calls means no limit of our own.
-    pub fn new(calls: u32, window: Duration) -> Self {
+    /// Makes the budget of a plan of `calls` in `window`, and of `daily` ones a day; 0 calls means no limit of our own.
+    pub fn new(calls: u32, window: Duration, daily: Option<u32>) -> Self {
         let limit = (calls > 0).then_some(calls);
         Self {
-            line: Queue::new(()),
             state: Mutex::new(State {
                 limit,
+                quota: Quota::new(daily),
+                line: BTreeSet::new(),
                 ceiling: limit,
                 taken: BTreeSet::new(),
                 next: 0,
                 blocked_until: None,
                 adjusted_at: None,
+                answer_time: Duration::ZERO,
             }),
             freed: Notify::new(),
             window: if window.is_zero() {
@@ -67,26 +99,58 @@ impl Budget {
         }
     }
 
-    /// Waits for a place, first come, first served.
-    pub async fn acquire(self: &Arc<Self>) -> Permit {
-        let _turn = self.line.lock().await;
+    /// Waits for a place; the lowest `rank` goes first, and within it who came first.
+    ///
+    /// # Errors
+    /// [`UsedUp`] when the day's calls are: nobody waits that long.
+    pub async fn acquire(self: &Arc<Self>, rank: u8) -> Result<Permit, UsedUp> {
+        let turn = Turn::new(self, rank);
         loop {
             // Asked for before looking, so that a place freed in between is not missed.
             let freed = self.freed.notified();
-            let free_at = match self.state().take(Instant::now(), self.window) {
-                Ok(entry) => {
-                    return Permit {
+            let free_at = match self.state().next(turn.number, self.window) {
+                Next::Call(entry) => {
+                    return Ok(Permit {
                         budget: Arc::clone(self),
                         entry,
-                    };
+                        asked_at: Instant::now(),
+                    });
                 }
-                Err(free_at) => free_at,
+                Next::UsedUp(until) => return Err(UsedUp(until)),
+                Next::At(free_at) => Some(free_at),
+                Next::AfterOthers => None,
             };
-            tokio::select! {
-                () = sleep_until(free_at) => {}
-                () = freed => {}
+            match free_at {
+                Some(free_at) => tokio::select! {
+                    () = sleep_until(free_at) => {}
+                    () = freed => {}
+                },
+                None => freed.await,
             }
         }
+    }
+
+    /// How the account's calls stand now.
+    pub fn standing(&self) -> Standing {
+        let state = self.state();
+        Standing {
+            limit: state.limit,
+            window: self.window,
+            answer_time: state.answer_time,
+            daily_limit: state.quota.limit,
+            used: state.quota.at(Timestamp::now()),
+            waiting: state.line.len(),
+        }
+    }
+
+    /// The calls since this was asked last, to be added up over restarts; none if there were none.
+    pub fn tell(&self) -> Option<Used> {
+        self.state().quota.tell()
+    }
+
+    /// Adds what a former process used today.
+    pub fn resume(&self, used: Used) {
+        self.state().quota.resume(used, Timestamp::now());
     }
 
     /// Takes note of a 429: nobody calls for one window; `stated` is the limit that the answer named.
@@ -122,7 +186,65 @@ impl Budget {
     }
 }
 
+/// A place in the line; given up when dropped.
+struct Turn<'a> {
+    budget: &'a Budget,
+    number: (u8, u64),
+}
+
+impl<'a> Turn<'a> {
+    fn new(budget: &'a Budget, rank: u8) -> Self {
+        let mut state = budget.state();
+        let number = (rank, state.next);
+        state.next += 1;
+        state.line.insert(number);
+        drop(state);
+        Self { budget, number }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.budget.state();
+        state.line.remove(&self.number);
+        let others = !state.line.is_empty();
+        drop(state);
+        if others {
+            self.budget.freed.notify_waiters();
+        }
+    }
+}
+
+/// What the holder of a turn does next.
+enum Next {
+    Call(Option<(Instant, u64)>),
+    /// Look again then.
+    At(Instant),
+    /// Others come first.
+    AfterOthers,
+    UsedUp(Timestamp),
+}
+
 impl State {
+    fn next(&mut self, turn: (u8, u64), window: Duration) -> Next {
+        if self.line.first() != Some(&turn) {
+            return Next::AfterOthers;
+        }
+        let entry = match self.take(Instant::now(), window) {
+            Ok(entry) => entry,
+            Err(free_at) => return Next::At(free_at),
+        };
+        match self.quota.take(Timestamp::now()) {
+            Ok(()) => Next::Call(entry),
+            Err(until) => {
+                if let Some(entry) = entry {
+                    self.taken.remove(&entry);
+                }
+                Next::UsedUp(until)
+            }
+        }
+    }
+
     /// Takes a place now, or says when to look again.
     fn take(&mut self, now: Instant, window: Duration) -> Result<Option<(Instant, u64)>, Instant> {
         if let Some(until) = self.blocked_until {
@@ -169,8 +291,10 @@ impl Drop for Permit {
         let Some((held_until, number)) = self.entry else {
             return;
         };
-        let free_at = (Instant::now() + self.budget.window).min(held_until);
+        let now = Instant::now();
+        let free_at = (now + self.budget.window).min(held_until);
         let mut state = self.budget.state();
+        state.answer_time = (state.answer_time * 15 + (now - self.asked_at)) / 16;
         if state.taken.remove(&(held_until, number)) {
             state.taken.insert((free_at, number));
         }
@@ -182,7 +306,7 @@ impl Drop for Permit {
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget")
-            .field("limit", &self.limit())
+            .field("standing", &self.standing())
             .field("window", &self.window)
             .finish_non_exhaustive()
     }

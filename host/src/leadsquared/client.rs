@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
-use super::budget::Budget;
+use super::budget::{Budget, UsedUp};
 use super::error::{Effect, Error, judge};
 use super::lead::Attribute;
 
@@ -56,6 +57,8 @@ pub struct Client {
     /// Ends in `/v2/`.
     base: Url,
     budget: Arc<Budget>,
+    rank: u8,
+    made: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Client {
@@ -115,7 +118,27 @@ impl Client {
                 "TLS cannot be set up, check this machine's root certificates ({error})"
             ))
         })?;
-        Ok(Self { http, base, budget })
+        Ok(Self {
+            http,
+            base,
+            budget,
+            rank: 0,
+            made: Arc::default(),
+        })
+    }
+
+    /// The same client, whose calls take their turn with this rank (the lowest goes first) and are counted anew.
+    pub fn ranked(&self, rank: u8) -> Self {
+        Self {
+            rank,
+            made: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// How many calls this client has made.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// The budget that this client's calls count against.
@@ -150,7 +173,14 @@ impl Client {
                 .body(body);
         }
 
-        let permit = self.budget.acquire().await;
+        let permit = self
+            .budget
+            .acquire(self.rank)
+            .await
+            .map_err(|UsedUp(until)| Error::UsedUp {
+                until_ms: until.as_millisecond(),
+            })?;
+        self.made.fetch_add(1, Ordering::Relaxed);
         let (status, body) = exchange(request, effect).await?;
         drop(permit);
 
@@ -280,7 +310,10 @@ mod tests {
             },
             timeout: Duration::from_secs(30),
         };
-        let client = Client::new(&config, Arc::new(Budget::new(25, Duration::from_secs(5))));
+        let client = Client::new(
+            &config,
+            Arc::new(Budget::new(25, Duration::from_secs(5), None)),
+        );
         let text = format!("{client:?} {config:?}");
         assert!(!text.contains("0123") && !text.contains("4567"), "{text}");
     }

@@ -21,6 +21,12 @@ pub enum Error {
         /// The limit that the answer named, in calls per window.
         stated: Option<u32>,
     },
+    /// The calls that the account's plan leaves us for the day are used up; nothing was sent.
+    #[error("the calls that the account's plan leaves for today are used up")]
+    UsedUp {
+        /// When the next day begins, in epoch milliseconds.
+        until_ms: i64,
+    },
     /// The keys are wrong, inactive, or belong to another region; LeadSquared did nothing.
     #[error("LeadSquared refused the account's keys")]
     Unauthorized,
@@ -64,6 +70,7 @@ impl Error {
         matches!(
             self,
             Error::RateLimited { .. }
+                | Error::UsedUp { .. }
                 | Error::Unavailable { .. }
                 | Error::Unknown { .. }
                 | Error::NotUnderstood { .. }
@@ -85,6 +92,7 @@ impl Error {
         match self {
             Error::Config(_) => "leadsquared-config",
             Error::RateLimited { .. } => "leadsquared-rate-limited",
+            Error::UsedUp { .. } => "leadsquared-quota-used-up",
             Error::Unauthorized => "leadsquared-unauthorized",
             Error::Rejected { .. } => "leadsquared-rejected",
             Error::Duplicate { .. } => "leadsquared-duplicate",
@@ -102,6 +110,9 @@ impl Error {
         let advice = match self {
             Error::Config(_) => "Correct the account's address or keys.",
             Error::RateLimited { .. } => "The call is made again when the window has passed.",
+            Error::UsedUp { .. } => {
+                "The call is made when the next day of UTC begins; a larger plan or a smaller reserve makes it sooner."
+            }
             Error::Unauthorized => {
                 "Check access key, secret key and region of the account, and that their user is active."
             }
@@ -228,7 +239,10 @@ impl Envelope {
                 }
             }
             _ if status == 401 => Error::Unauthorized,
-            "MXInvalidAccessDetailsException" => Error::Unauthorized,
+            // The user behind the keys lost a right: mended in the account, not in the message.
+            "MXInvalidAccessDetailsException"
+            | "MXUnAuthorizedAccessException"
+            | "MXUnauthorizedRequestException" => Error::Unauthorized,
             "MXDuplicateEntryException" => Error::Duplicate {
                 field: duplicate_field(&message, sent),
             },

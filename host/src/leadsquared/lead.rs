@@ -184,11 +184,18 @@ impl Client {
         reply.id()
     }
 
-    /// Writes the given fields of a lead; its automations and webhooks do not fire.
+    /// Writes the given fields of a lead; `automations` says whether its automations and webhooks fire
+    /// (`postUpdatedLead`, `leadsquared.md` 4.2).
     ///
     /// # Errors
     /// [`Error::LeadNotFound`] when the lead was deleted or merged; see [`Error`] for the rest.
-    pub async fn update_lead(&self, id: &str, attributes: &[Attribute]) -> Result<(), Error> {
+    pub async fn update_lead(
+        &self,
+        id: &str,
+        attributes: &[Attribute],
+        automations: bool,
+    ) -> Result<(), Error> {
+        let query = [("leadId", id), ("postUpdatedLead", "true")];
         let body = Attributes {
             attributes,
             search_by: None,
@@ -197,7 +204,7 @@ impl Client {
             .post(
                 Effect::Write,
                 "LeadManagement.svc/Lead.Update",
-                &[("leadId", id)],
+                &query[..if automations { 2 } else { 1 }],
                 &body,
                 attributes,
             )

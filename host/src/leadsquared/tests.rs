@@ -26,7 +26,11 @@ async fn bench(settings: Settings) -> Bench {
         CancellationToken::new(),
     )
     .expect("an address");
-    let client = client(&simulator.api(), &simulator, Budget::new(0, Duration::ZERO));
+    let client = client(
+        &simulator.api(),
+        &simulator,
+        Budget::new(0, Duration::ZERO, None),
+    );
     Bench { simulator, client }
 }
 
@@ -97,7 +101,10 @@ async fn a_lead_is_created_found_updated_and_read() {
         Attribute::text("mx_City", "Zürich"),
         Attribute::clear("FirstName"),
     ];
-    client.update_lead(&id, &change).await.expect("updated");
+    client
+        .update_lead(&id, &change, false)
+        .await
+        .expect("updated");
     let lead = client.lead_by_id(&id).await.expect("read").expect("there");
     assert_eq!(lead.get("mx_City"), Some("Zürich"));
     assert_eq!(lead.get("FirstName"), None);
@@ -113,7 +120,7 @@ async fn a_lead_is_created_found_updated_and_read() {
     simulator.delete_lead(&id);
     assert_eq!(client.lead_by_id(&id).await, Ok(None));
     assert_eq!(
-        client.update_lead(&id, &change).await,
+        client.update_lead(&id, &change, false).await,
         Err(Error::LeadNotFound)
     );
 }
@@ -304,7 +311,7 @@ async fn a_refused_connection_is_known_not_to_have_carried_anything() {
     let client = client(
         &format!("http://{address}"),
         &simulator,
-        Budget::new(0, Duration::ZERO),
+        Budget::new(0, Duration::ZERO, None),
     );
     let error = client.create_lead(&ana()).await.expect_err("fails");
     assert_eq!(error.code(), "leadsquared-unavailable");
@@ -314,7 +321,7 @@ async fn a_refused_connection_is_known_not_to_have_carried_anything() {
 async fn a_page_that_is_not_the_api_is_told_from_an_answer() {
     let Bench { simulator, .. } = bench(unlimited()).await;
     let elsewhere = format!("{}/console", simulator.api());
-    let client = client(&elsewhere, &simulator, Budget::new(0, Duration::ZERO));
+    let client = client(&elsewhere, &simulator, Budget::new(0, Duration::ZERO, None));
     let error = client.create_lead(&ana()).await.expect_err("fails");
     assert_eq!(error.code(), "leadsquared-not-understood");
     assert!(error.is_transient() && !error.outcome_unknown());
@@ -344,7 +351,7 @@ async fn logical_errors_are_told_apart_with_either_status() {
             Attribute::text("mx_City", "y"),
         ];
         assert_eq!(
-            client.update_lead(&id, &misspelt).await,
+            client.update_lead(&id, &misspelt, false).await,
             Err(Error::Rejected {
                 exception: "MXUnknownAttributeException".into(),
                 fields: vec!["mx_Citty".into()]
@@ -378,7 +385,7 @@ async fn wrong_keys_are_unauthorized() {
         let client = client(
             &wrong.simulator.api(),
             &right.simulator,
-            Budget::new(0, Duration::ZERO),
+            Budget::new(0, Duration::ZERO, None),
         );
         assert_eq!(client.create_lead(&ana()).await, Err(Error::Unauthorized));
     }
@@ -419,7 +426,7 @@ async fn a_client_within_its_plan_is_never_refused() {
         ..unlimited()
     })
     .await;
-    let budget = Budget::new(limit.calls, limit.window);
+    let budget = Budget::new(limit.calls, limit.window, None);
     let client = client(&simulator.api(), &simulator, budget);
     let calls = (0..30).map(|_| client.who_am_i());
     for outcome in futures_util::future::join_all(calls).await {

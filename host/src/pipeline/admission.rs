@@ -3,11 +3,13 @@
 //! Decides by what the channel says and by MSH alone; mapping and delivery never have a say in what is answered.
 
 use super::configuration::Configuration;
+use super::patient;
 use crate::flow::channel::{NoFlow, ProcessingId};
-use crate::flow::{Channel, Event, Status};
+use crate::flow::patient::changes_identifiers;
+use crate::flow::{Channel, Event, Priority, Status};
 use crate::hl7::ack::{Condition, Fault, Outcome};
 use crate::hl7::{Header, Path};
-use crate::store::journal::{Route, Routed, Start};
+use crate::store::journal::{Rank, Route, Routed, Start};
 
 /// What becomes of a message, and what its answer says.
 #[derive(Debug)]
@@ -77,10 +79,21 @@ pub fn decide(
             );
         }
     }
-    let routed: Vec<Routed> = configuration
+    // Who is who comes before what is written to whom.
+    let identifiers = changes_identifiers(event).then(|| Routed {
+        flow: patient::flow(),
+        rank: Rank::new(0),
+        start: Start::Queued,
+    });
+    let takers = configuration
         .takers(&channel.id, event)
         .map(|route| Routed {
             flow: route.flow.id.clone(),
+            rank: Rank::new(match route.flow.priority() {
+                Priority::High => 0,
+                Priority::Normal => 1,
+                Priority::Low => 2,
+            }),
             start: match &route.flow.status {
                 Status::Paused(why) => Start::Parked {
                     reason: "flow-paused",
@@ -88,8 +101,8 @@ pub fn decide(
                 },
                 _ => Start::Queued,
             },
-        })
-        .collect();
+        });
+    let routed: Vec<Routed> = identifiers.into_iter().chain(takers).collect();
     if !routed.is_empty() {
         return Admission {
             route: Route::Flows(routed),

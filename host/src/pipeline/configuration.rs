@@ -3,21 +3,24 @@
 //! Read from the catalog at start and whenever an administrator changes something; a component is compiled here, never
 //! while a message waits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::outlook::Pace;
 use crate::flow::account::Keys;
+use crate::flow::patient::PatientKeyRule;
 use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release};
 use crate::hl7;
-use crate::leadsquared::{self, Budget, Client};
+use crate::leadsquared::{self, Budget, Client, Used};
 use crate::mapping::{Component, Input, Runtime};
-use crate::store::Store;
 use crate::store::journal::Claimed;
+use crate::store::{self, Store};
 use crate::sync::finish::Fields;
 
 /// Lead fields are read again after this long; an administrator can ask for it sooner.
@@ -27,7 +30,7 @@ const FIELDS_FRESH: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Default)]
 pub struct Configuration {
     pub channels: Vec<Arc<Channel>>,
-    accounts: Vec<AccountId>,
+    accounts: BTreeMap<AccountId, Arc<AccountEntry>>,
     flows: HashMap<FlowId, Arc<Route>>,
     /// Flows of one channel in the order in which their deliveries run.
     by_channel: HashMap<ChannelId, Vec<Arc<Route>>>,
@@ -40,6 +43,8 @@ pub struct Route {
     pub account: Arc<AccountEntry>,
     /// None while the flow has no release, or its component cannot be loaded on this host.
     pub release: Option<(Arc<Release>, Arc<Component>)>,
+    /// The zone of times without an offset.
+    pub zone: TimeZone,
 }
 
 /// One account with its client.
@@ -47,6 +52,7 @@ pub struct Route {
 pub struct AccountEntry {
     pub account: Account,
     pub client: Client,
+    pub pace: Pace,
     fields: Mutex<Option<(Instant, Arc<Fields>)>>,
 }
 
@@ -58,27 +64,23 @@ impl Configuration {
             .load()
             .await
             .context("reading the configuration")?;
-        let mut accounts = HashMap::new();
+        let mut accounts = BTreeMap::new();
         for account in &catalog.accounts {
             let keys = catalog
                 .keys
                 .get(&account.id)
                 .with_context(|| format!("account {:?} has no keys", account.name))?;
             let entry = AccountEntry::new(account.clone(), keys.clone())?;
+            entry.resume(store).await?;
             accounts.insert(entry.account.id.clone(), Arc::new(entry));
         }
         let mut configuration = Self {
             channels: catalog.channels.iter().cloned().map(Arc::new).collect(),
-            accounts: catalog
-                .accounts
-                .iter()
-                .map(|account| account.id.clone())
-                .collect(),
+            accounts,
             ..Self::default()
         };
-        configuration.accounts.sort();
         for flow in catalog.flows.clone() {
-            let account = accounts.get(&flow.account).with_context(|| {
+            let account = configuration.account(&flow.account).with_context(|| {
                 format!(
                     "flow {:?} names the unknown account {:?}",
                     flow.name,
@@ -90,6 +92,8 @@ impl Configuration {
                 None => None,
             };
             let route = Arc::new(Route {
+                // Unknown names are refused when a flow is saved.
+                zone: TimeZone::get(zone_name(&flow, &account.account)).unwrap_or(TimeZone::UTC),
                 account: account.clone(),
                 release,
                 flow,
@@ -132,8 +136,25 @@ impl Configuration {
 
     /// Every account, sorted.
     pub fn accounts(&self) -> impl Iterator<Item = &AccountId> {
-        self.accounts.iter()
+        self.accounts.keys()
     }
+
+    pub fn account(&self, id: &AccountId) -> Option<&Arc<AccountEntry>> {
+        self.accounts.get(id)
+    }
+
+    /// How the patient of a channel's messages is found; a channel that is gone has the default rule.
+    pub fn patient_key(&self, channel: &ChannelId) -> PatientKeyRule {
+        let channel = self.channels.iter().find(|known| known.id == *channel);
+        channel.map_or_else(PatientKeyRule::default, |channel| {
+            channel.patient_key.clone()
+        })
+    }
+}
+
+fn zone_name<'a>(flow: &'a Flow, account: &'a Account) -> &'a str {
+    let zone = flow.time_zone.as_deref().or(account.time_zone.as_deref());
+    zone.unwrap_or("UTC")
 }
 
 async fn load_release(
@@ -162,32 +183,28 @@ impl Route {
         message: Arc<hl7::Message>,
         claimed: &Claimed,
     ) -> Input {
-        let account = &self.account.account;
         Input {
             message,
             release: release.clone(),
             event: claimed.event.clone(),
             received_at_ms: claimed.received_at_ms,
-            time_zone: self
-                .flow
-                .time_zone
-                .clone()
-                .or_else(|| account.time_zone.clone())
-                .unwrap_or_else(|| "UTC".into()),
+            time_zone: zone_name(&self.flow, &self.account.account).into(),
             default_country_code: self
                 .flow
                 .default_country_code
                 .clone()
-                .or_else(|| account.default_country_code.clone()),
+                .or_else(|| self.account.account.default_country_code.clone()),
         }
     }
 }
 
 impl AccountEntry {
     fn new(account: Account, keys: Keys) -> anyhow::Result<Self> {
+        let plan = &account.rate_plan;
         let budget = Arc::new(Budget::new(
-            account.rate_plan.calls,
-            Duration::from_millis(account.rate_plan.window_ms),
+            plan.calls,
+            Duration::from_millis(plan.window_ms),
+            plan.ours_of_a_day(),
         ));
         let client = Client::new(
             &leadsquared::Config {
@@ -204,8 +221,29 @@ impl AccountEntry {
         Ok(Self {
             account,
             client,
+            pace: Pace::default(),
             fields: Mutex::new(None),
         })
+    }
+
+    /// Counts what former processes and other hosts have called today.
+    async fn resume(&self, store: &Store) -> anyhow::Result<()> {
+        let budget = self.client.budget();
+        let day = budget.standing().used.day;
+        let calls = store.journal().calls(&self.account.id, day).await?;
+        budget.resume(Used { day, calls });
+        Ok(())
+    }
+
+    /// Adds up today's calls in the store, for the next process.
+    pub async fn keep_usage(&self, store: &Store) -> Result<(), store::Error> {
+        let Some(Used { day, calls }) = self.client.budget().tell() else {
+            return Ok(());
+        };
+        store
+            .journal()
+            .add_calls(&self.account.id, day, calls)
+            .await
     }
 
     pub fn look_up_wait_ms(&self) -> u64 {

@@ -18,6 +18,12 @@ const CLAIM: usize = 64;
 /// A wake-up can be missed when another host queues work: look again at the latest after this long.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How often deliveries are looked for that stepped aside.
+const ASIDE: Duration = Duration::from_millis(200);
+
+/// A crash forgets the calls of this long.
+const USAGE: Duration = Duration::from_secs(10);
+
 /// A third of a lease, so that two renewals may fail before it is lost.
 const RENEW: Duration = Duration::from_secs(5);
 
@@ -29,12 +35,20 @@ pub async fn dispatch(
     shutdown: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(concurrency));
+    let mut look_aside = Instant::now();
     while !shutdown.is_cancelled() {
         let first = tokio::select! {
             slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
             () = shutdown.cancelled() => return,
         };
         let journal = pipeline.store.journal();
+        // Those that stepped aside stand in the way of nobody; when their time has come they queue again.
+        if look_aside.elapsed() >= ASIDE {
+            look_aside = Instant::now();
+            if let Err(fault) = journal.bring_back().await {
+                error!(%fault, "deliveries that stepped aside could not be brought back");
+            }
+        }
         let free = (1 + slots.available_permits()).min(CLAIM);
         let claimed = match journal.claim(&pipeline.owner, free, LEASE).await {
             Ok(claimed) => claimed,
@@ -66,7 +80,7 @@ pub async fn dispatch(
             };
             let pipeline = pipeline.clone();
             tracker.spawn(async move {
-                Box::pin(pipeline.deliver(delivery)).await;
+                pipeline.deliver(delivery).await;
                 drop(slot);
             });
         }
@@ -82,6 +96,25 @@ pub async fn renew(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
         }
         if let Err(fault) = pipeline.store.journal().renew(&pipeline.owner, LEASE).await {
             error!(%fault, "leases not renewed");
+        }
+    }
+}
+
+/// Adds up calls made every few seconds until `shutdown`, and once more then.
+pub async fn keep_usage(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
+    loop {
+        pause(Instant::now() + USAGE, &shutdown).await;
+        let configuration = pipeline.configuration();
+        for account in configuration
+            .accounts()
+            .filter_map(|id| configuration.account(id))
+        {
+            if let Err(fault) = account.keep_usage(&pipeline.store).await {
+                error!(%fault, "today's calls could not be added up");
+            }
+        }
+        if shutdown.is_cancelled() {
+            return;
         }
     }
 }

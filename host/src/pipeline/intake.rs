@@ -6,13 +6,17 @@ use sha2::{Digest as _, Sha256};
 use super::admission::{self, Admission};
 use super::configuration::Configuration;
 use crate::flow::channel::{Duplicates, Unreadable};
+use crate::flow::event_time::event_time;
 use crate::flow::{Channel, Direction, Event, MessageId, search};
 use crate::hl7;
 use crate::hl7::ack::{self, AckCode, AckMode, Condition, Outcome, Replies};
-use crate::store::journal::{Arrival, DuplicateKey, Route};
+use crate::store::journal::{Arrival, DuplicateKey, Rank, Route, Routed};
 
 /// Oddities noted with a message; a message in a wrong character set could have one for every letter.
 const WARNINGS: usize = 16;
+
+/// A message whose event is older than this yields to new ones of other patients, in milliseconds.
+const OLD_MS: i64 = 60 * 60 * 1_000;
 
 /// What will be answered, once it is known whether the message is durable.
 #[derive(Debug)]
@@ -61,10 +65,13 @@ fn readable(
     let header = message.header();
     let event = Event::new(&header.message_code, &header.trigger_event);
     let Admission {
-        route,
+        mut route,
         outcome,
         fault,
     } = admission::decide(configuration, channel, &header, &event);
+    if let Route::Flows(routed) = &mut route {
+        yield_if_old(configuration, routed, &message, now);
+    }
     let codes = replies(channel, &header, outcome);
     let kept: Vec<Vec<u8>> = [codes.first, codes.application]
         .into_iter()
@@ -109,6 +116,25 @@ fn readable(
         close: false,
     };
     (arrival, answer)
+}
+
+/// What comes late, after hours without a connection, goes behind what happens now to other patients.
+fn yield_if_old(
+    configuration: &Configuration,
+    routed: &mut [Routed],
+    message: &hl7::Message,
+    now: &Zoned,
+) {
+    for routed in routed {
+        let Some(route) = configuration.route(&routed.flow) else {
+            continue;
+        };
+        let happened = event_time(message, &route.zone);
+        let age_ms = happened.map_or(0, |at| now.timestamp().as_millisecond() - at);
+        if age_ms > OLD_MS {
+            routed.rank = Rank::new(routed.rank.number() + 2);
+        }
+    }
 }
 
 /// The oddities of a message as codes with offsets, one behind the other.

@@ -15,7 +15,8 @@ use crate::leadsquared;
 use crate::mapping::Failure;
 use crate::store;
 use crate::store::journal::{Attempt, Claimed, Settled, Settlement};
-use crate::sync::{self, LeftOut};
+use crate::sync;
+use crate::sync::outcome::Outcome;
 
 /// How far an attempt came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +43,15 @@ impl Stage {
 /// An attempt that came to its end.
 #[derive(Debug)]
 pub enum Done {
-    Delivered {
-        left_out: Vec<LeftOut>,
-    },
+    Written(Outcome),
     /// The component said that this message means nothing to LeadSquared; its words may hold patient data.
     Skipped {
         note: String,
     },
-    /// The lead is unknown and the flow may not create it.
-    NoLead,
+    /// The flow's lead behaviour is to do nothing.
+    NothingToDo,
+    /// Identifiers were kept up.
+    Kept(Vec<&'static str>),
 }
 
 /// Why an attempt stopped before its end.
@@ -67,6 +68,14 @@ pub enum Stop {
         field: String,
         count: usize,
     },
+    /// A value belongs to another person, and the flow waits for somebody to decide.
+    OtherPerson {
+        fields: Vec<String>,
+    },
+    /// There is no lead for an activity, and the flow may not create one: others go on, and it comes back then.
+    NoLeadYet {
+        due_at_ms: i64,
+    },
     LeadGone,
     ActivityGone,
     /// A write of unknown outcome is looked up when its request can no longer be under way.
@@ -77,6 +86,9 @@ pub enum Stop {
     /// Another host has the lane; this attempt must not touch it any more.
     LeaseLost,
 }
+
+/// The code of [`Stop::NoLeadYet`], by which the next try knows that LeadSquared was searched already.
+pub const NO_LEAD_YET: &str = "no-lead-yet";
 
 /// A component that runs out of time is given this many more tries: the machine may have been busy.
 const TIMEOUT_TRIES: u32 = 3;
@@ -127,17 +139,25 @@ pub fn settlement(
         .map_or(0, |route| route.account.look_up_wait_ms());
     let code = attempt.code.clone();
     let (state, text, note) = match result {
-        Ok(Done::Delivered { left_out }) => (Settled::Delivered, left_out_text(&left_out), None),
+        Ok(Done::Written(outcome)) => {
+            let state = match outcome.is_delivered() {
+                true => Settled::Delivered,
+                false => Settled::Skipped,
+            };
+            (state, outcome.sentence(), None)
+        }
         Ok(Done::Skipped { note }) => (
             Settled::Skipped,
             "the component skipped this message; its reason is kept sealed".into(),
             Some(note),
         ),
-        Ok(Done::NoLead) => (
+        Ok(Done::NothingToDo) => (
             Settled::Skipped,
-            "no lead has this search value, and the flow may not create one".into(),
+            "the flow's lead behaviour is to do nothing: the message is kept, no component ran and no call was made"
+                .into(),
             None,
         ),
+        Ok(Done::Kept(said)) => (Settled::Delivered, said.join("; "), None),
         Err(stop) => {
             let text = stop.sentence();
             let note = stop.note();
@@ -153,23 +173,17 @@ pub fn settlement(
         finished: ledger.finished,
         links: ledger.links,
         forget: ledger.forget,
+        records: ledger.records,
     }
-}
-
-fn left_out_text(left_out: &[LeftOut]) -> String {
-    left_out
-        .iter()
-        .map(|left| format!("left out {}: {}", left.field, left.why))
-        .collect::<Vec<_>>()
-        .join("; ")
 }
 
 impl Done {
     fn code(&self) -> &'static str {
         match self {
-            Done::Delivered { .. } => "delivered",
+            Done::Written(outcome) => outcome.code(),
             Done::Skipped { .. } => "skipped-by-component",
-            Done::NoLead => "no-lead",
+            Done::NothingToDo => "do-nothing",
+            Done::Kept(_) => "identifiers-kept",
         }
     }
 }
@@ -185,6 +199,8 @@ impl Stop {
             Stop::Plan(fault) => fault.code(),
             Stop::LeadSquared(fault) => fault.code(),
             Stop::SeveralLeads { .. } => "several-leads",
+            Stop::OtherPerson { .. } => "other-person",
+            Stop::NoLeadYet { .. } => NO_LEAD_YET,
             Stop::LeadGone => "lead-gone",
             Stop::ActivityGone => "activity-gone",
             Stop::LookUpLater { .. } => "looking-up",
@@ -206,6 +222,11 @@ impl Stop {
             Stop::SeveralLeads { field, count } => format!(
                 "{count} leads hold the searched value in {field}: merge them in LeadSquared, or choose a unique search field"
             ),
+            Stop::OtherPerson { fields } => format!(
+                "another person's lead holds the value of {}: correct it in LeadSquared or in the hospital's system, then release the delivery",
+                fields.join(", ")
+            ),
+            Stop::NoLeadYet { .. } => "no lead has the search values and the flow may not create one: it is waited for, since registrations may come later".into(),
             Stop::LeadGone => "the lead was deleted or merged in LeadSquared: it is looked up again".into(),
             Stop::ActivityGone => "the activity was deleted in LeadSquared: it is created again".into(),
             Stop::LookUpLater { .. } => {
@@ -238,7 +259,15 @@ impl Stop {
         let retry = after(wait(claimed.attempt));
         let dead = Settled::Dead { hold };
         match self {
-            Stop::NoFlow | Stop::NoRelease | Stop::Paused(_) => Settled::Parked,
+            Stop::NoFlow | Stop::NoRelease | Stop::Paused(_) | Stop::OtherPerson { .. } => {
+                Settled::Parked
+            }
+            Stop::NoLeadYet { due_at_ms } => Settled::Aside {
+                due_at_ms: *due_at_ms,
+            },
+            Stop::LeadSquared(leadsquared::Error::UsedUp { until_ms }) => Settled::Waiting {
+                due_at_ms: *until_ms,
+            },
             Stop::Unreadable(_) | Stop::Plan(_) | Stop::SeveralLeads { .. } => dead,
             Stop::Mapping(Failure::TimedOut { .. }) if claimed.attempt > TIMEOUT_TRIES => dead,
             Stop::Mapping(failure) if failure.is_transient() => retry,

@@ -11,7 +11,7 @@ use crate::flow::AccountId;
 use crate::leadsquared;
 use crate::store::journal::{
     Claimed, Finished, Lease, Link, LinkKey, LinkTarget, NewOperation, OperationId, OperationKind,
-    OperationRow, OperationState,
+    OperationRow, OperationState, Record,
 };
 use crate::store::{self, Store};
 
@@ -21,11 +21,15 @@ pub struct Ledger {
     store: Store,
     lease: Lease,
     earlier: Vec<OperationRow>,
-    open: Option<OperationId>,
+    open: Option<(i64, OperationId)>,
+    /// What this attempt has written, by position.
+    done: Vec<(i64, OperationId)>,
     /// Replies that are not in the journal yet.
     pub finished: Vec<Finished>,
     pub links: Vec<Link>,
     pub forget: Vec<LinkKey>,
+    /// Records as this attempt leaves them.
+    pub records: Vec<Record>,
 }
 
 /// What earlier attempts of this delivery did at one position.
@@ -35,11 +39,14 @@ pub enum Earlier {
     Nothing,
     Done {
         target: String,
+        kind: OperationKind,
     },
     /// Sent, and the answer never came.
     Unknown {
         operation: OperationId,
         kind: OperationKind,
+        /// What was sent.
+        payload: Vec<u8>,
     },
 }
 
@@ -53,6 +60,8 @@ impl Ledger {
             finished: Vec::new(),
             links: Vec::new(),
             forget: Vec::new(),
+            records: Vec::new(),
+            done: Vec::new(),
         }
     }
 
@@ -69,6 +78,7 @@ impl Ledger {
                 target: Some(target),
             } => Ok(Earlier::Done {
                 target: target.clone(),
+                kind: row.kind,
             }),
             OperationState::Begun | OperationState::Unknown => {
                 let due_at_ms = row.started_at_ms + wait_ms as i64;
@@ -78,6 +88,7 @@ impl Ledger {
                 Ok(Earlier::Unknown {
                     operation: row.id.clone(),
                     kind: row.kind,
+                    payload: row.payload.clone(),
                 })
             }
             _ => Ok(Earlier::Nothing),
@@ -106,7 +117,7 @@ impl Ledger {
             .await
         {
             Ok(id) => {
-                self.open = Some(id);
+                self.open = Some((ordinal, id));
                 Ok(())
             }
             Err(store::Error::LeaseLost) => Err(Stop::LeaseLost),
@@ -116,6 +127,7 @@ impl Ledger {
 
     /// The call took effect on `target`.
     pub fn done(&mut self, target: &str) {
+        self.done.extend(self.open.clone());
         self.finish(OperationState::Done {
             target: Some(target.into()),
         });
@@ -137,15 +149,25 @@ impl Ledger {
     }
 
     /// A write of unknown outcome was found to have taken place.
-    pub fn adopt(&mut self, earlier: &Earlier, target: &str) {
-        if let Earlier::Unknown { operation, .. } = earlier {
-            let state = OperationState::Done {
-                target: Some(target.into()),
+    pub fn adopt(&mut self, operation: OperationId, target: &str) {
+        let state = OperationState::Done {
+            target: Some(target.into()),
+        };
+        self.finished.push(Finished { operation, state });
+    }
+
+    /// What was written at `ordinal` is gone from LeadSquared: the next attempt is not to rest on it.
+    pub fn undo(&mut self, ordinal: i64) {
+        let earlier = self.earlier.iter().filter(|row| row.ordinal == ordinal);
+        let of_earlier = earlier.map(|row| row.id.clone());
+        let here = self.done.iter().filter(|(at, _)| *at == ordinal);
+        let gone: Vec<OperationId> = of_earlier.chain(here.map(|(_, id)| id.clone())).collect();
+        for operation in gone {
+            self.finished.retain(|known| known.operation != operation);
+            let state = OperationState::Failed {
+                code: "gone".into(),
             };
-            self.finished.push(Finished {
-                operation: operation.clone(),
-                state,
-            });
+            self.finished.push(Finished { operation, state });
         }
     }
 
@@ -176,8 +198,27 @@ impl Ledger {
             .map_err(Stop::Store)
     }
 
+    /// What this host wrote last to the record of this id.
+    pub async fn record(&self, account: &AccountId, id: &str) -> Result<Option<Vec<u8>>, Stop> {
+        // An earlier write of this attempt is not in the journal yet.
+        if let Some(record) = self.records.iter().rfind(|record| record.id == id) {
+            return Ok(Some(record.document.clone()));
+        }
+        let kept = self.store.journal().records(account, &[id]).await;
+        Ok(kept.map_err(Stop::Store)?.pop().flatten())
+    }
+
+    /// How values of the account's records are told apart.
+    pub fn fingerprint(
+        &self,
+        account: &AccountId,
+    ) -> impl Fn(&str, &str) -> u64 + Send + Sync + use<> {
+        let (journal, account) = (self.store.journal(), account.clone());
+        move |field, value| journal.fingerprint(&account, field, value)
+    }
+
     fn finish(&mut self, state: OperationState) {
-        if let Some(operation) = self.open.take() {
+        if let Some((_, operation)) = self.open.take() {
             self.finished.push(Finished { operation, state });
         }
     }

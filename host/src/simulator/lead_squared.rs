@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use account::{ActivityView, Change, Counts, LeadView, Write};
+pub use account::{ActivityView, CallView, Change, Counts, LeadView, Write};
 pub use fault::{Fault, Kind, When};
 pub use rate::RateLimit;
 use server::Server;
@@ -59,6 +59,8 @@ pub struct Settings {
     pub other_region: Option<String>,
     /// How long every call takes after its effect.
     pub latency: Duration,
+    /// Every call is kept with its query and body, for [`Handle::calls`].
+    pub log_calls: bool,
     /// Decides ids and the faults that come by chance; none takes a new seed at every start, so that ids of an
     /// earlier life are never given to another lead.
     pub seed: Option<u64>,
@@ -80,6 +82,7 @@ impl Default for Settings {
             default_country_code: "1".into(),
             other_region: None,
             latency: Duration::ZERO,
+            log_calls: false,
             seed: None,
         }
     }
@@ -200,6 +203,11 @@ impl Handle {
     /// Every write that took effect, in order.
     pub fn writes(&self) -> Vec<Write> {
         self.server.account().writes_after(0).to_vec()
+    }
+
+    /// Every call that was let in, in order; none without [`Settings::log_calls`].
+    pub fn calls(&self) -> Vec<CallView> {
+        self.server.account().call_log.clone()
     }
 
     /// Makes calls fail from now on.

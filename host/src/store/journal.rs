@@ -11,9 +11,11 @@ pub(super) mod lanes;
 pub mod ledger;
 pub mod links;
 pub mod read;
+pub mod record;
 pub mod release;
 pub mod search;
 pub mod settle;
+pub mod usage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,17 +23,18 @@ use std::sync::Arc;
 use super::Shared;
 use crate::flow::{AccountId, DeliveryId};
 
-pub use append::{Appended, Arrival, Route, Routed, Start};
+pub use append::{Appended, Arrival, Rank, Route, Routed, Start};
 pub use claim::{Claimed, LEASE, Lease};
 pub use identity::{DUPLICATE_WINDOW_MS, DuplicateKey};
 pub use ledger::{
     Finished, NewOperation, OperationId, OperationKind, OperationRow, OperationState,
 };
-pub use links::{Link, LinkKey, LinkTarget};
+pub use links::{ALIAS, Link, LinkKey, LinkTarget};
 pub use read::{
     AttemptRow, DeliveryRow, DeliveryView, Filter, MessageRow, MessageView, Page, StateCount,
     WrittenRow,
 };
+pub use record::Record;
 pub use settle::{Attempt, Settled, Settlement};
 
 /// Where a delivery stands.
@@ -128,6 +131,7 @@ mod column {
     pub(super) const ACKNOWLEDGEMENT: &str = "message.acknowledgement";
     pub(super) const NOTE: &str = "delivery.note";
     pub(super) const OPERATION: &str = "operation.payload";
+    pub(super) const ALIAS: &str = "link.target";
 }
 
 /// The id of the `position`th delivery of a message: deliveries of one message lie side by side.

@@ -27,6 +27,13 @@ impl FromIterator<LeadField> for Fields {
     }
 }
 
+impl Fields {
+    /// The field of this schema name.
+    pub fn get(&self, name: &str) -> Option<&LeadField> {
+        self.0.get(name)
+    }
+}
+
 /// What finishing needs to know of the flow.
 #[derive(Debug)]
 pub struct Finish<'a> {

@@ -5,7 +5,7 @@ use jiff::civil::{date, datetime};
 use super::finish::{Fields, Finish, phone};
 use super::*;
 use crate::flow::Grants;
-use crate::flow::mapped::{Activity, Assignment, DateTime, Write};
+use crate::flow::mapped::{Activity, Assignment, DateTime, Value, Write};
 use crate::leadsquared::LeadField;
 
 fn account() -> Account {
@@ -82,6 +82,16 @@ fn text(target: &str, value: &str) -> Assignment {
     }
 }
 
+fn about() -> About<'static> {
+    static MESSAGE: std::sync::LazyLock<MessageId> = std::sync::LazyLock::new(|| "m".into());
+    About {
+        message: &MESSAGE,
+        message_code: "ADT",
+        event_at_ms: None,
+        now_ms: 0,
+    }
+}
+
 /// Plans `write` and writes the plan, or the fault, as text.
 fn check(entity: Entity, write: Write) -> String {
     let planned = plan(
@@ -89,7 +99,7 @@ fn check(entity: Entity, write: Write) -> String {
         &flow(entity),
         &release(),
         &fields(),
-        &"m".into(),
+        &about(),
         write,
     );
     let plan = match planned {

@@ -7,14 +7,14 @@ use super::*;
 const WINDOW: Duration = Duration::from_secs(5);
 
 fn budget(calls: u32) -> Arc<Budget> {
-    Arc::new(Budget::new(calls, WINDOW))
+    Arc::new(Budget::new(calls, WINDOW, None))
 }
 
 /// Runs `calls` of the given durations through a budget and returns when each was let go, in milliseconds.
 async fn starts(budget: &Arc<Budget>, durations_ms: &[u64]) -> Vec<u64> {
     let origin = Instant::now();
     let calls = durations_ms.iter().map(|duration_ms| async move {
-        let permit = budget.acquire().await;
+        let permit = budget.acquire(0).await.expect("no quota");
         let start = origin.elapsed().as_millis() as u64;
         tokio::time::sleep(Duration::from_millis(*duration_ms)).await;
         drop(permit);
@@ -62,9 +62,9 @@ async fn the_limit_that_a_refusal_names_is_believed() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_gives_up_does_not_stop_the_line() {
     let budget = budget(1);
-    drop(budget.acquire().await);
+    drop(budget.acquire(0).await);
     {
-        let mut impatient = std::pin::pin!(budget.acquire());
+        let mut impatient = std::pin::pin!(budget.acquire(0));
         assert!(futures_util::poll!(impatient.as_mut()).is_pending());
     }
     assert_eq!(starts(&budget, &[0]).await, [5_000]);
@@ -73,8 +73,31 @@ async fn a_caller_that_gives_up_does_not_stop_the_line() {
 #[tokio::test(start_paused = true)]
 async fn a_call_without_an_answer_holds_its_place_for_two_windows_only() {
     let budget = budget(1);
-    let _hanging = budget.acquire().await;
+    let _hanging = budget.acquire(0).await.expect("no quota");
     assert_eq!(starts(&budget, &[0]).await, [10_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_urgent_go_first() {
+    let budget = budget(1);
+    drop(budget.acquire(0).await);
+    let origin = Instant::now();
+    let call = async |rank: u8| {
+        drop(budget.acquire(rank).await);
+        origin.elapsed().as_secs()
+    };
+    let starts = tokio::join!(call(2), call(1), call(1), call(0));
+    assert_eq!(starts, (20, 10, 15, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_used_up_day_is_said_and_takes_no_place() {
+    let budget = Arc::new(Budget::new(9, WINDOW, Some(2)));
+    drop(budget.acquire(0).await);
+    drop(budget.acquire(0).await);
+    assert!(budget.acquire(0).await.is_err());
+    assert_eq!(budget.standing().used.calls, 2);
+    assert_eq!(budget.state().taken.len(), 2);
 }
 
 proptest! {

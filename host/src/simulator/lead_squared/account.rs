@@ -34,6 +34,8 @@ pub(super) struct Account {
     deleted: usize,
     /// API calls that were let in.
     pub(super) calls: u64,
+    /// The same one by one, where the settings want it.
+    pub(super) call_log: Vec<CallView>,
     /// API calls that the rate limit refused.
     pub(super) limited: u64,
     /// What the write log says of the fault that hits the present call.
@@ -90,6 +92,15 @@ pub struct ActivityView {
     pub values: BTreeMap<String, String>,
 }
 
+/// One call that was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallView {
+    /// The path below `/v2/`.
+    pub route: String,
+    pub query: Vec<(String, String)>,
+    pub body: Bytes,
+}
+
 /// One write that took effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Write {
@@ -144,6 +155,7 @@ impl Account {
             writes: Vec::new(),
             deleted: 0,
             calls: 0,
+            call_log: Vec::new(),
             limited: 0,
             striking: None,
         }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::account::Account;
+use super::account::{Account, CallView};
 use super::answer::{Answer, Refusal};
 use super::fault::{Fault, Faults, Kind, When};
 use super::line::{Cut, Exchange};
@@ -212,6 +212,13 @@ impl Server {
             return Err(limit.answer());
         }
         account.calls += 1;
+        if self.settings.log_calls {
+            account.call_log.push(CallView {
+                route: call.path.trim_start_matches("/v2/").to_owned(),
+                query: call.query.clone(),
+                body: call.body.clone(),
+            });
+        }
         Ok(())
     }
 

@@ -24,9 +24,8 @@ impl Dialect {
             ("skip_locked", Dialect::Postgres) => "for update skip locked",
             // A lease that a ledger row relies on must not change hands before that row is committed.
             ("share_lease", Dialect::Postgres) => "for share of l",
-            // Locks the lane, so that a settling host cannot delete it as empty while an entry is on its way.
-            ("keep_lane", Dialect::Postgres) => "do update set due_at = lane.due_at",
-            ("keep_lane", Dialect::Sqlite) => "do nothing",
+            ("least", Dialect::Postgres) => "least",
+            ("least", Dialect::Sqlite) => "min",
             // A refused statement ends the whole transaction anyway; without this word SQLite keeps a copy of every page
             // that the statement touches, so as to undo it alone, which is a fifth of the work of an append.
             ("or_rollback", Dialect::Sqlite) => "or rollback",

@@ -3,7 +3,7 @@
 //! Sealing and hashing happen on the caller's task; the writer only inserts.
 //! A repeated message is answered with what was answered the first time, see [`identity`](super::identity).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -74,6 +74,27 @@ pub enum Route {
 pub struct Routed {
     pub flow: FlowId,
     pub start: Start,
+    pub rank: Rank,
+}
+
+/// Which lanes are taken first when there is more to do than can be done; the lowest number first.
+///
+/// A lane has the rank of the most urgent delivery that went into it: what is in front of an appointment goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(u8);
+
+impl Rank {
+    /// The last of all.
+    pub const LAST: Rank = Rank(3);
+
+    /// 0 goes first; numbers over the last count as the last.
+    pub fn new(number: u8) -> Self {
+        Self(number).min(Self::LAST)
+    }
+
+    pub fn number(self) -> u8 {
+        self.0
+    }
 }
 
 /// How a delivery begins.
@@ -276,20 +297,21 @@ where account_id is not null",
 };
 
 static DELIVERIES: Sql = Sql {
-    text: "with v(account_id, id, message_id, flow_id, seq, state, updated_at, reason, detail, lanes) as (values {rows})
-insert {or_rollback} into delivery (account_id, id, message_id, flow_id, seq, state, attempts, updated_at, reason, detail, holds, lanes)
-select account_id, id, message_id, flow_id, seq, state, 0, updated_at, reason, detail, 0, lanes from v
+    text: "with v(account_id, id, message_id, flow_id, seq, state, updated_at, reason, detail, lanes, rank) as (values {rows})
+insert {or_rollback} into delivery (account_id, id, message_id, flow_id, seq, state, attempts, updated_at, reason, detail, holds, lanes, rank)
+select account_id, id, message_id, flow_id, seq, state, 0, updated_at, reason, detail, 0, lanes, rank from v
 where account_id is not null",
-    kinds: &[Text, Text, Text, Text, Int, Text, Int, Text, Text, Bytes],
+    kinds: &[Text, Text, Text, Text, Int, Text, Int, Text, Text, Bytes, Int],
 };
 
+/// The update locks the lane, so that a settling host cannot delete it as empty while an entry is on its way.
 static LANES: Sql = Sql {
-    text: "with v(account_id, lane, due_at) as (values {rows})
-insert {or_rollback} into lane (account_id, lane, fence, due_at)
-select account_id, lane, 0, due_at from v
+    text: "with v(account_id, lane, due_at, rank) as (values {rows})
+insert {or_rollback} into lane (account_id, lane, fence, due_at, rank)
+select account_id, lane, 0, due_at, rank from v
 where account_id is not null
-on conflict (account_id, lane) {keep_lane}",
-    kinds: &[Text, Bytes, Int],
+on conflict (account_id, lane) do update set rank = {least}(lane.rank, excluded.rank)",
+    kinds: &[Text, Bytes, Int, Int],
 };
 
 static ENTRIES: Sql = Sql {
@@ -318,7 +340,7 @@ pub(in crate::store) fn insert(
 ) -> bool {
     let mut messages = Vec::new();
     let mut deliveries = Vec::new();
-    let mut lanes = BTreeSet::new();
+    let mut lanes = BTreeMap::new();
     let mut lane_entries = Vec::new();
     let mut recent = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
@@ -356,10 +378,14 @@ pub(in crate::store) fn insert(
                 reason.into(),
                 text.into(),
                 (&entry.all_lanes).into(),
+                i64::from(routed.rank.number()).into(),
             ]);
             if state == State::Queued {
                 for lane in &entry.lanes {
-                    lanes.insert((entry.account.clone(), lane.clone()));
+                    let rank = lanes
+                        .entry((entry.account.clone(), lane.clone()))
+                        .or_insert(routed.rank);
+                    *rank = routed.rank.min(*rank);
                     lane_entries.extend([account.clone(), lane.into(), seq.into(), id.clone()]);
                 }
             }
@@ -369,7 +395,10 @@ pub(in crate::store) fn insert(
     // One row for each lane, in one order on all hosts: PostgreSQL locks them as it goes.
     let lanes = lanes
         .into_iter()
-        .flat_map(|(account, lane)| [Value::Text(account), Value::Bytes(lane), now.into()])
+        .flat_map(|((account, lane), rank)| {
+            let rank = i64::from(rank.number()).into();
+            [Value::Text(account), Value::Bytes(lane), now.into(), rank]
+        })
         .collect();
     script.rows(&MESSAGES, messages);
     script.rows(&DELIVERIES, deliveries);

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::append::split_lanes;
+use super::append::{Rank, split_lanes};
 use super::ledger::{self, OperationRow, SealedOperation};
 use super::settle::EMPTY_LANES;
 use super::{Journal, State, column};
@@ -58,6 +58,10 @@ pub struct Claimed {
     pub received_at_ms: i64,
     pub event: String,
     pub control_id: String,
+    /// The lane's: what stands in front of an urgent delivery is urgent.
+    pub rank: Rank,
+    /// The code that the try before ended with; empty at the first.
+    pub last_reason: String,
     pub payload: Vec<u8>,
     /// What earlier tries noted in the ledger, oldest first.
     pub operations: Vec<OperationRow>,
@@ -135,6 +139,8 @@ impl Journal {
             received_at_ms: head.received_at,
             event: head.event,
             control_id: head.control_id,
+            rank: Rank::new(u8::try_from(head.rank).unwrap_or(u8::MAX)),
+            last_reason: head.reason,
             payload,
             operations,
         })
@@ -174,6 +180,25 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// How many lanes of an account have work and were never claimed.
+    pub async fn untouched_lanes(&self, account: &AccountId) -> Result<u64, Error> {
+        let plan = vec![Planned::read(&UNTOUCHED, vec![account.as_str().into()])];
+        let answers = self.shared.writer.plain(plan, false).await?;
+        let row = answers.first().and_then(|rows| rows.first());
+        Ok(row
+            .map(|row| row.int(0))
+            .transpose()?
+            .unwrap_or(0)
+            .unsigned_abs())
+    }
+}
+
+static UNTOUCHED: Sql = Sql {
+    text: "select count(*) from lane where account_id = ? and fence = 0",
+    kinds: &[],
+};
+
 /// Statements that free the lanes of `owner`.
 fn give_back(owner: &str, now: i64) -> Vec<Planned> {
     [&UNMARK_RUNNING, &FREE_ALL]
@@ -184,12 +209,17 @@ fn give_back(owner: &str, now: i64) -> Vec<Planned> {
 
 static RENEW: Sql = Sql {
     text: "update {or_rollback} lane set due_at = ?
-where due_at > ? and due_at <= ? and owner = ?",
+where rank in (0, 1, 2, 3) and due_at > ? and due_at <= ? and owner = ?",
     kinds: &[],
 };
 
 static NEXT_DUE: Sql = Sql {
-    text: "select min(due_at) from lane where due_at is not null and due_at >= ?",
+    text: "with first(due_at) as (
+  select min(due_at) from lane where rank = 0 and due_at is not null
+  union all select min(due_at) from lane where rank = 1 and due_at is not null
+  union all select min(due_at) from lane where rank = 2 and due_at is not null
+  union all select min(due_at) from lane where rank = 3 and due_at is not null)
+select min(due_at) from first where due_at >= ?",
     kinds: &[],
 };
 
@@ -209,14 +239,17 @@ where owner = ?",
     kinds: &[],
 };
 
-/// Takes the lanes that have been due longest.
+/// Takes the lanes of the lowest rank, and of these those that have been due longest.
 static TAKE: Sql = Sql {
     text: "with due as (
-  select account_id, lane from lane
-  where due_at <= ?
-  order by due_at
-  limit ?
-  {skip_locked})
+  select * from (select account_id, lane from lane where rank = 0 and due_at <= ? order by due_at limit ? {skip_locked}) r0
+  union all
+  select * from (select account_id, lane from lane where rank = 1 and due_at <= ? order by due_at limit ? {skip_locked}) r1
+  union all
+  select * from (select account_id, lane from lane where rank = 2 and due_at <= ? order by due_at limit ? {skip_locked}) r2
+  union all
+  select * from (select account_id, lane from lane where rank = 3 and due_at <= ? order by due_at limit ? {skip_locked}) r3
+  limit ?)
 update {or_rollback} lane set owner = ?, fence = ?, due_at = ?
 from due
 where lane.account_id = due.account_id and lane.lane = due.lane
@@ -231,8 +264,9 @@ head as (
     (select min(x.seq) from lane_entry x where x.account_id = v.account_id and x.lane = v.lane) as seq
   from v where v.account_id is not null)
 select h.account_id, h.lane, d.seq, d.id, d.message_id, d.flow_id, d.state, d.due_at, d.attempts, d.lanes,
-  m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.payload
+  m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.payload, l.rank, d.reason
 from head h
+join lane l on l.account_id = h.account_id and l.lane = h.lane
 left join lane_entry e on e.account_id = h.account_id and e.lane = h.lane and e.seq = h.seq
 left join delivery d on d.account_id = e.account_id and d.id = e.delivery_id
 left join message m on m.account_id = d.account_id and m.id = d.message_id",
@@ -298,6 +332,8 @@ pub(in crate::store) struct Head {
     attempt: u32,
     lanes: Arc<[u8]>,
     payload: Arc<[u8]>,
+    rank: i64,
+    reason: String,
     operations: Vec<SealedOperation>,
 }
 
@@ -324,16 +360,17 @@ impl<'a> Progress<'a> {
         now: i64,
     ) -> Self {
         let until = now + claim.lease_ms;
-        let taken = script.one(
-            &TAKE,
-            vec![
-                now.into(),
-                claim.max.into(),
-                (&claim.owner).into(),
-                fence.into(),
-                until.into(),
-            ],
-        );
+        let mut values = Vec::new();
+        for _ in 0..=Rank::LAST.number() {
+            values.extend([now.into(), claim.max.into()]);
+        }
+        values.extend([
+            claim.max.into(),
+            (&claim.owner).into(),
+            fence.into(),
+            until.into(),
+        ]);
+        let taken = script.one(&TAKE, values);
         Self {
             claim,
             fence,
@@ -413,6 +450,8 @@ impl<'a> Progress<'a> {
                 event: row.string(13)?,
                 control_id: row.string(14)?,
                 payload: row.bytes(15)?,
+                rank: row.int(16)?,
+                reason: row.string(17)?,
                 operations: Vec::new(),
             };
             if several {

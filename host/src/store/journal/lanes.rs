@@ -14,9 +14,10 @@ const TABLES: [&str; 3] = [
   owner text,
   fence bigint not null,
   due_at bigint,
+  rank bigint not null,
   primary key (lane, account_id)
 ) without rowid",
-    "create index temp.lane_due on lane (due_at) where due_at is not null",
+    "create index temp.lane_due on lane (rank, due_at) where due_at is not null",
     "create temp table lane_entry (
   account_id text not null,
   lane blob not null,
@@ -58,8 +59,10 @@ where ? > 0",
 
 /// A lane is due when its head is; of the columns beside `min`, SQLite gives those of the row that has it.
 static LANES: Sql = Sql {
-    text: "insert or rollback into lane (account_id, lane, fence, due_at)
-select h.account_id, h.lane, 0, max(?, coalesce(d.due_at, 0))
+    text: "insert or rollback into lane (account_id, lane, fence, due_at, rank)
+select h.account_id, h.lane, 0, max(?, coalesce(d.due_at, 0)), (
+  select min(o.rank) from lane_entry x cross join delivery o
+  where x.account_id = h.account_id and x.lane = h.lane and o.account_id = x.account_id and o.id = x.delivery_id)
 from (select account_id, lane, min(seq), delivery_id from lane_entry group by lane, account_id) h
 cross join delivery d
 where d.account_id = h.account_id and d.id = h.delivery_id",

@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Journal;
+use super::{Journal, column};
 use crate::flow::AccountId;
 use crate::store::Error;
 use crate::store::database::{Kind, Row, Script, Sql, Value};
+use crate::vault::Place;
 use Kind::{Bytes, Int, Text};
+
+/// The kind of links whose target is a patient identifier itself: kept sealed.
+pub const ALIAS: &str = "alias";
 
 /// What a link is found by.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -68,20 +72,68 @@ impl Journal {
             };
             found.push((row.bytes(0)?, target));
         }
-        Ok(hashes
+        hashes
             .iter()
-            .map(|hash| {
-                found
-                    .iter()
-                    .find(|(key, _)| key == hash)
-                    .map(|(_, target)| target.clone())
+            .zip(keys)
+            .map(|(hash, key)| {
+                let Some((_, to)) = found.iter().find(|(known, _)| known == hash) else {
+                    return Ok(None);
+                };
+                let mut to = to.clone();
+                if key.kind == ALIAS {
+                    to.target = self.open_alias(account, hash, &to.target)?;
+                }
+                Ok(Some(to))
             })
-            .collect())
+            .collect()
+    }
+
+    /// The target of a link as it is kept.
+    pub(super) fn kept_target(&self, account: &AccountId, link: &Link) -> Result<String, Error> {
+        if link.key.kind != ALIAS {
+            return Ok(link.to.target.clone());
+        }
+        let id = hex(&self.link_hash(account, &link.key));
+        let sealed = self
+            .shared
+            .vault
+            .seal(&alias_place(account, &id), link.to.target.as_bytes())?;
+        Ok(hex(&sealed))
+    }
+
+    fn open_alias(&self, account: &AccountId, hash: &[u8], kept: &str) -> Result<String, Error> {
+        let broken = || Error::Database("a link is not of this program's form".into());
+        let sealed = unhex(kept).ok_or_else(broken)?;
+        let id = hex(hash);
+        let plain = self
+            .shared
+            .vault
+            .open(&alias_place(account, &id), &sealed)?;
+        String::from_utf8(plain).map_err(|_| broken())
     }
 
     pub(super) fn link_hash(&self, account: &AccountId, key: &LinkKey) -> Arc<[u8]> {
         self.hash(account, &format!("link {}", key.kind), &key.key)
     }
+}
+
+fn alias_place<'a>(account: &'a AccountId, id: &'a str) -> Place<'a> {
+    Place {
+        account: account.as_str(),
+        id,
+        column: column::ALIAS,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 static LINKS: Sql = Sql {

@@ -1,9 +1,11 @@
 //! Brings deliveries back that wait for a person, for their flow, or for their time.
 
+use std::collections::BTreeMap;
+
 use super::append::split_lanes;
 use super::{Journal, State};
 use crate::flow::{AccountId, DeliveryId, FlowId};
-use crate::store::database::{Kind, Sql, Value};
+use crate::store::database::{Kind, Row, Sql, Value};
 use crate::store::writer::Planned;
 use crate::store::{Error, now_ms};
 use Kind::{Bytes, Int, Text};
@@ -23,15 +25,12 @@ impl Journal {
             .first()
             .ok_or_else(|| Error::NotFound(format!("delivery {delivery}")))?;
         let released = self
-            .queue(
-                account,
-                vec![(row.string(0)?, row.int(1)?, row.bytes(2)?.to_vec())],
-            )
+            .queue(&QUEUE, account, vec![Parked::read(row)?])
             .await?;
         if released == 0 {
             return Err(Error::NotReleasable {
                 what: format!("delivery {delivery}"),
-                state: row.string(3)?,
+                state: row.string(4)?,
             });
         }
         Ok(())
@@ -64,40 +63,59 @@ impl Journal {
                 return Ok(released);
             };
             after = last.string(0)?;
-            let deliveries = rows
-                .iter()
-                .map(|row| Ok((row.string(0)?, row.int(1)?, row.bytes(2)?.to_vec())))
-                .collect::<Result<Vec<_>, Error>>()?;
-            released += self.queue(account, deliveries).await?;
+            let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
+            released += self.queue(&QUEUE, account, deliveries).await?;
         }
+    }
+
+    /// Queues deliveries that stepped aside and whose time has come; gives how many.
+    pub async fn bring_back(&self) -> Result<u64, Error> {
+        let values = vec![now_ms().into(), AT_ONCE.into()];
+        let mut by_account: BTreeMap<String, Vec<Parked>> = BTreeMap::new();
+        for row in self.shared.one(&DUE, values).await? {
+            let parked = Parked::read(&row)?;
+            by_account.entry(row.string(4)?).or_default().push(parked);
+        }
+        let mut back = 0;
+        for (account, deliveries) in by_account {
+            back += self
+                .queue(&BRING_BACK, &account.as_str().into(), deliveries)
+                .await?;
+        }
+        Ok(back)
     }
 
     async fn queue(
         &self,
+        how: &'static Sql,
         account: &AccountId,
-        deliveries: Vec<(String, i64, Vec<u8>)>,
+        deliveries: Vec<Parked>,
     ) -> Result<u64, Error> {
         let now = now_ms();
         let account = Value::from(account.as_str());
         let mut states = Vec::new();
-        let mut lanes = std::collections::BTreeMap::new();
+        let mut lanes = BTreeMap::new();
         let mut entries = Vec::new();
-        for (id, seq, all) in deliveries {
-            let id = Value::from(id.as_str());
+        for parked in deliveries {
+            let id = Value::from(parked.id.as_str());
             states.extend([account.clone(), id.clone(), now.into()]);
-            for lane in split_lanes(&all) {
-                let row = [account.clone(), (&lane).into(), now.into()];
-                entries.extend([account.clone(), (&lane).into(), seq.into(), id.clone()]);
-                lanes.insert(lane, row);
+            for lane in split_lanes(&parked.lanes) {
+                let (account, seq) = (account.clone(), parked.seq.into());
+                entries.extend([account, (&lane).into(), seq, id.clone()]);
+                let rank = lanes.entry(lane).or_insert(parked.rank);
+                *rank = parked.rank.min(*rank);
             }
         }
+        let lanes = lanes
+            .into_iter()
+            .flat_map(|(lane, rank)| [account.clone(), (&lane).into(), now.into(), rank.into()]);
         let answers = self
             .shared
             .writer
             .plain(
                 vec![
-                    Planned::rows(&QUEUE, states),
-                    Planned::rows(&LANES, lanes.into_values().flatten().collect()),
+                    Planned::rows(how, states),
+                    Planned::rows(&LANES, lanes.collect()),
                     Planned::rows(&ENTRIES, entries),
                 ],
                 true,
@@ -107,17 +125,54 @@ impl Journal {
     }
 }
 
+/// What is needed to put a delivery back into its lanes.
+struct Parked {
+    id: String,
+    seq: i64,
+    lanes: Vec<u8>,
+    rank: i64,
+}
+
+impl Parked {
+    fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.string(0)?,
+            seq: row.int(1)?,
+            lanes: row.bytes(2)?.to_vec(),
+            rank: row.int(3)?,
+        })
+    }
+}
+
 static ONE: Sql = Sql {
-    text: "select id, seq, lanes, state from delivery where account_id = ? and id = ?",
+    text: "select id, seq, lanes, rank, state from delivery where account_id = ? and id = ?",
     kinds: &[],
 };
 
 static PARKED: Sql = Sql {
-    text: "select id, seq, lanes from delivery
+    text: "select id, seq, lanes, rank from delivery
 where account_id = ? and state = 'parked' and flow_id = ? and id > ? and reason = ?
 order by id
 limit ?",
     kinds: &[],
+};
+
+static DUE: Sql = Sql {
+    text: "select id, seq, lanes, rank, account_id from delivery
+where state = 'parked' and due_at is not null and due_at <= ?
+order by due_at
+limit ?",
+    kinds: &[],
+};
+
+/// The reason stays: it says what the next try has been waiting for.
+static BRING_BACK: Sql = Sql {
+    text: "with v(account_id, id, updated_at) as (values {rows})
+update {or_rollback} delivery set state = 'queued', due_at = null, updated_at = v.updated_at
+from v
+where delivery.account_id = v.account_id and delivery.id = v.id and delivery.state = 'parked'
+returning delivery.id",
+    kinds: &[Text, Text, Int],
 };
 
 static QUEUE: Sql = Sql {
@@ -131,14 +186,15 @@ returning delivery.id",
 
 /// A lane that gets no entry after all is deleted by its next claimer.
 static LANES: Sql = Sql {
-    text: "with v(account_id, lane, due_at) as (values {rows})
-insert {or_rollback} into lane (account_id, lane, fence, due_at)
-select account_id, lane, 0, due_at
+    text: "with v(account_id, lane, due_at, rank) as (values {rows})
+insert {or_rollback} into lane (account_id, lane, fence, due_at, rank)
+select account_id, lane, 0, due_at, rank
 from v
 where account_id is not null
 on conflict (account_id, lane) do update
-set due_at = case when lane.owner is null then excluded.due_at else lane.due_at end",
-    kinds: &[Text, Bytes, Int],
+set due_at = case when lane.owner is null then excluded.due_at else lane.due_at end,
+  rank = {least}(lane.rank, excluded.rank)",
+    kinds: &[Text, Bytes, Int, Int],
 };
 
 static ENTRIES: Sql = Sql {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ledger::{self, Finished};
 use super::links::{Change, Changes, Link, LinkKey};
+use super::record::{Record, Records};
 use super::{Journal, Lease, State, column};
 use crate::store::database::{Answers, Kind, Part, Script, Sql, Value};
 use crate::store::failure::Failure;
@@ -25,6 +26,10 @@ pub enum Settled {
     },
     /// Waits for a person or for its flow; its lanes go on.
     Parked,
+    /// Comes back to its place in its lanes at this time; until then they go on without it.
+    Aside {
+        due_at_ms: i64,
+    },
     /// Failed for good; `hold` keeps its lanes waiting until a person decides.
     Dead {
         hold: bool,
@@ -37,7 +42,7 @@ impl Settled {
             Settled::Delivered => State::Delivered,
             Settled::Skipped => State::Skipped,
             Settled::Waiting { .. } => State::Waiting,
-            Settled::Parked => State::Parked,
+            Settled::Parked | Settled::Aside { .. } => State::Parked,
             Settled::Dead { .. } => State::Dead,
         }
     }
@@ -72,6 +77,7 @@ pub struct Settlement {
     pub links: Vec<Link>,
     /// Links that turned out to lead nowhere.
     pub forget: Vec<LinkKey>,
+    pub records: Vec<Record>,
 }
 
 impl fmt::Debug for Settlement {
@@ -104,17 +110,21 @@ impl Journal {
             .transpose()?
             .map(Arc::<[u8]>::from);
         let due = match settlement.state {
-            Settled::Waiting { due_at_ms } => Some(due_at_ms),
+            Settled::Waiting { due_at_ms } | Settled::Aside { due_at_ms } => Some(due_at_ms),
             _ => None,
         };
         let forget = settlement.forget.iter().map(|key| (key, None));
-        let keep = settlement.links.iter().map(|link| {
-            let to = (
-                link.to.target.as_str().into(),
-                Value::optional_text(link.to.parent.as_deref()),
-            );
-            (&link.key, Some(to))
-        });
+        let keep = settlement
+            .links
+            .iter()
+            .map(|link| {
+                let to = (
+                    self.kept_target(&lease.account, link)?.as_str().into(),
+                    Value::optional_text(link.to.parent.as_deref()),
+                );
+                Ok((&link.key, Some(to)))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
         let settle = Settle {
             lanes: lease.lanes.clone(),
             fence: lease.fence,
@@ -146,6 +156,7 @@ impl Journal {
                 .chain(keep)
                 .map(|(key, to)| (self.link_hash(&lease.account, key), to))
                 .collect(),
+            records: settlement.records,
             account,
         };
         self.shared
@@ -222,6 +233,7 @@ pub(in crate::store) struct Settle {
     attempt: Vec<Value>,
     finished: Vec<Value>,
     links: Vec<Change>,
+    records: Vec<Record>,
 }
 
 impl Settle {
@@ -281,6 +293,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     let mut attempts = Vec::new();
     let mut finished = Vec::new();
     let mut links = Changes::default();
+    let mut records = Records::default();
     let mut leave = Vec::new();
     let mut others = Vec::new();
     let mut left = Vec::new();
@@ -290,6 +303,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
         attempts.extend(settle.attempt.iter().cloned());
         finished.extend(settle.finished.iter().cloned());
         links.add(&settle.account, &settle.links);
+        records.add(&settle.account, &settle.records);
         for (at, lane) in settle.lanes.iter().enumerate() {
             let (account, lane) = (Value::from(&settle.account), Value::from(lane));
             if at > 0 {
@@ -312,6 +326,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     script.rows(&ATTEMPTS, attempts);
     ledger::finish(script, finished);
     links.write(script, now);
+    records.write(script, now);
     script.rows(&LEAVE, leave);
     script.rows(&FREE_OTHERS, others);
     (script.rows(&EMPTY_LANES, left), lanes_left)

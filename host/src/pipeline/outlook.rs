@@ -1,0 +1,201 @@
+//! How many calls an account has left, what is waiting for them, and when that will be done.
+//!
+//! Calls are the scarce resource of the whole product; nobody should have to guess when the queue is empty.
+//! [`Pace`] learns what a delivery costs, [`outlook`] puts it together.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Pipeline;
+use crate::flow::AccountId;
+use crate::leadsquared::Standing;
+use crate::store;
+use crate::store::journal::State;
+
+/// How much of an average the newest delivery is, once there have been as many.
+const MEMORY: f64 = 200.0;
+
+/// What deliveries have cost of late, in calls.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<Costs>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Costs {
+    /// Of a delivery whose patient's lead was not known, and of one whose was.
+    unknown: Average,
+    known: Average,
+    /// The share of deliveries whose patient's lead was not known.
+    share: Average,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Average {
+    value: f64,
+    count: f64,
+}
+
+impl Average {
+    fn add(&mut self, value: f64) {
+        self.count = (self.count + 1.0).min(MEMORY);
+        self.value += (value - self.value) / self.count;
+    }
+
+    fn or(self, otherwise: f64) -> f64 {
+        if self.count > 0.0 {
+            self.value
+        } else {
+            otherwise
+        }
+    }
+}
+
+impl Pace {
+    /// Notes what one settled delivery cost.
+    pub fn note(&self, calls: u64, lead_was_known: bool) {
+        let mut costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = calls as f64;
+        match lead_was_known {
+            true => costs.known.add(calls),
+            false => costs.unknown.add(calls),
+        }
+        costs.share.add(if lead_was_known { 0.0 } else { 1.0 });
+    }
+
+    /// The calls that `deliveries` will cost, of which the first of each of `new_lanes` may be about an unknown patient.
+    fn expect(&self, deliveries: u64, new_lanes: u64) -> f64 {
+        let costs = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A search and a creation; an update.
+        let (unknown, known) = (costs.unknown.or(2.0), costs.known.or(1.0));
+        let first = new_lanes.min(deliveries) as f64;
+        let share = costs.share.or(1.0);
+        first * (share * unknown + (1.0 - share) * known) + (deliveries as f64 - first) * known
+    }
+}
+
+/// An account's calls and its queue, as they stand.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outlook {
+    /// Deliveries that are queued, running, or waiting for their next try.
+    pub open_deliveries: u64,
+    /// Calls that they are expected to cost.
+    pub expected_calls: f64,
+    /// Calls allowed in one window; none is no limit.
+    pub calls_per_window: Option<u32>,
+    pub window_ms: u64,
+    /// When the queue is empty if nothing more comes; none where nothing limits the calls.
+    pub empty_in_ms: Option<u64>,
+    /// Calls of this day of UTC that this host may make, and has made.
+    pub calls_of_today: Option<u32>,
+    pub used_today: u32,
+    /// When today's calls are used up, at the rate of today so far; none if they last.
+    pub used_up_at: Option<String>,
+}
+
+/// Says how an account's calls stand and when its queue will be empty; none for an account that is not configured.
+pub async fn outlook(
+    pipeline: &Pipeline,
+    account: &AccountId,
+) -> Result<Option<Outlook>, store::Error> {
+    let configuration = pipeline.configuration();
+    let Some(entry) = configuration.account(account) else {
+        return Ok(None);
+    };
+    let journal = pipeline.store.journal();
+    let counts = journal.counts(account).await?;
+    let open = counts
+        .iter()
+        .filter(|count| matches!(count.state, State::Queued | State::Running | State::Waiting))
+        .map(|count| count.count)
+        .sum();
+    let new_lanes = journal.untouched_lanes(account).await?;
+    let expected_calls = entry.pace.expect(open, new_lanes);
+    Ok(Some(project(
+        &entry.client.budget().standing(),
+        open,
+        expected_calls,
+        Timestamp::now(),
+    )))
+}
+
+fn project(standing: &Standing, open: u64, expected_calls: f64, now: Timestamp) -> Outlook {
+    // A place is free again one window after its answer.
+    let turn = standing.window + standing.answer_time;
+    let empty_in = standing
+        .limit
+        .map(|limit| turn.mul_f64(expected_calls / f64::from(limit.max(1))));
+    let today = now.as_millisecond().rem_euclid(DAY.as_millis() as i64);
+    let used = standing.used.calls;
+    let used_up_at = standing.daily_limit.and_then(|limit| {
+        if used >= limit {
+            return Some(now);
+        }
+        let left_ms = i64::from(limit - used) * today / i64::from(used.max(1));
+        let at = Timestamp::from_millisecond(now.as_millisecond() + left_ms).ok()?;
+        (today + left_ms < DAY.as_millis() as i64).then_some(at)
+    });
+    Outlook {
+        open_deliveries: open,
+        expected_calls,
+        calls_per_window: standing.limit,
+        window_ms: standing.window.as_millis() as u64,
+        empty_in_ms: empty_in.map(|time| time.as_millis() as u64),
+        calls_of_today: standing.daily_limit,
+        used_today: used,
+        used_up_at: used_up_at.map(|at| at.to_string()),
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leadsquared::Used;
+
+    #[test]
+    fn a_queue_is_forecast_from_what_deliveries_cost() {
+        let pace = Pace::default();
+        // 500 new patients with four messages each: a search and a creation, then three updates.
+        assert_eq!(pace.expect(2_000, 500), 2_500.0);
+        for _ in 0..100 {
+            pace.note(3, false);
+        }
+        assert_eq!(pace.expect(1_900, 400), 1_900.0 + 2.0 * 400.0);
+        for _ in 0..1_000 {
+            pace.note(0, true);
+        }
+        assert!(
+            pace.expect(1_000, 0) < 1.0,
+            "unchanged updates cost nothing"
+        );
+    }
+
+    #[test]
+    fn a_plan_says_when_the_queue_is_empty_and_the_day_used_up() {
+        let noon: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let standing = |used| Standing {
+            limit: Some(10),
+            window: Duration::from_secs(5),
+            answer_time: Duration::ZERO,
+            daily_limit: Some(7_000),
+            used: Used {
+                day: 0,
+                calls: used,
+            },
+            waiting: 0,
+        };
+        let seen = project(&standing(3_000), 100, 200.0, noon);
+        assert_eq!(seen.empty_in_ms, Some(100_000));
+        assert_eq!(
+            seen.used_up_at, None,
+            "6,000 of 7,000 at the end of the day"
+        );
+        let seen = project(&standing(5_000), 100, 200.0, noon);
+        assert_eq!(seen.used_up_at.as_deref(), Some("2026-11-20T16:48:00Z"));
+        let seen = project(&standing(7_000), 100, 200.0, noon);
+        assert_eq!(seen.used_up_at.as_deref(), Some("2026-11-20T12:00:00Z"));
+    }
+}
