@@ -1,5 +1,7 @@
 //! Edits: a line that is set is kept whole beside the text; the rest of the message stays as it was received.
 
+use std::borrow::Cow;
+
 use super::charset::Locator;
 use super::message::{Message, NO_EDIT, Span, nth, without_mark};
 use super::path::{Index, Path};
@@ -188,11 +190,16 @@ impl Message {
         edited.change(new, self.delimiters.field, parse::is_header(&span.name));
     }
 
-    /// The message as it is written: the bytes received where nothing was set.
+    /// The message as it is written: the bytes received where nothing was set. A copy, see [`Message::bytes`].
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.bytes().into_owned()
+    }
+
+    /// The message as it is written, without a copy where nothing was set at all: a document may have many megabytes.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
         let source = self.original.as_deref().unwrap_or(self.text.as_bytes());
         if self.edits.is_empty() {
-            return source.to_vec();
+            return Cow::Borrowed(source);
         }
         let source_text = without_mark(source);
         let mut writer = Writer {
@@ -209,15 +216,15 @@ impl Message {
             let mut whole = String::with_capacity(self.text.len() + 64);
             self.pieces(|piece| whole.push_str(piece.text));
             self.charset.encode(&whole, &mut writer.out);
-            return writer.out;
+            return Cow::Owned(writer.out);
         }
         self.pieces(|piece| writer.write(piece));
-        writer.out
+        Cow::Owned(writer.out)
     }
 
     /// The message with CR as the end of every line and nothing else changed.
     pub fn normalize(&self) -> Vec<u8> {
-        batch::normalize(&self.to_bytes())
+        batch::normalize(&self.bytes())
     }
 
     /// Gives every piece of the message as written, in order.
