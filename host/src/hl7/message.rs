@@ -437,9 +437,8 @@ impl<'a> Repetition<'a> {
         }
         let delimiters = &message.delimiters;
         // Most elements are one leaf of plain text: one look instead of two.
-        let is_plain = |byte: u8| {
-            Some(byte) != delimiters.subcomponent && Some(byte) != delimiters.escape
-        };
+        let is_plain =
+            |byte: u8| Some(byte) != delimiters.subcomponent && Some(byte) != delimiters.escape;
         if subcomponent == 1 && !element.is_empty() && element.bytes().all(is_plain) {
             return Content::Text(Cow::Borrowed(element));
         }
