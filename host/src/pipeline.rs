@@ -99,6 +99,10 @@ impl Pipeline {
         };
         for arrival in &mut arrivals {
             arrival.peer.clone_from(&peer);
+            for warning in received.warnings.iter().rev() {
+                arrival.warnings = format!("{} {}", warning.code(), arrival.warnings);
+            }
+            arrival.warnings.truncate(arrival.warnings.trim_end().len());
         }
         let close = answers.iter().any(|answer| answer.close);
         let journal = self.store.journal();
@@ -129,6 +133,7 @@ impl Pipeline {
                     });
                 Reply {
                     answers: answers.collect(),
+                    is_stored: true,
                     close,
                     pause: None,
                 }
@@ -142,6 +147,7 @@ impl Pipeline {
                 // The sender will send again; until then it must not send faster than storage can come back.
                 Reply {
                     answers,
+                    is_stored: false,
                     close,
                     pause: Some(STORAGE_PAUSE),
                 }
@@ -192,7 +198,9 @@ impl Pipeline {
             return Err(Stop::Paused(why.clone()));
         }
         let (release, component) = route.release.as_ref().ok_or(Stop::NoRelease)?;
-        let message = Arc::new(hl7::Message::parse(&claimed.payload).map_err(Stop::Unreadable)?);
+        let reading = configuration.reading(&claimed.channel);
+        let message = hl7::Message::parse_with(&claimed.payload, reading);
+        let message = Arc::new(message.map_err(Stop::Unreadable)?);
 
         *stage = Stage::Map;
         let account = &route.account;
