@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use jiff::civil;
 use jiff::tz::{Offset, TimeZone};
 
-pub use self::phone::phone;
+pub use self::phone::{phone, warm_up};
 use super::Fault;
 use crate::flow::mapped::{DateTime, Value};
 use crate::flow::{Account, Flow};

@@ -20,6 +20,12 @@ pub fn phone(text: &str, country_code: Option<&str>) -> Option<String> {
     read(text, country_code).ok()
 }
 
+/// Reads libphonenumber's tables (6 MB), which takes a tenth of a second and more: a host does so before its first
+/// delivery, and not on a thread that answers senders.
+pub fn warm_up() {
+    let _ = DATABASE.by_code(&1);
+}
+
 /// Writes a phone number as `+<country>-<national>`.
 ///
 /// A number that says its country keeps it: with `+`, with the prefix of calls abroad (`011` in North America, `00`
@@ -165,7 +171,10 @@ impl<'a> Country<'a> {
             .into_iter()
             .chain([uncoded.map(|rest| self.without_trunk_prefix(rest).unwrap_or(rest.into()))])
             .flatten();
-        let readings: Vec<String> = readings.collect();
+        // Where a 0 is dialled before every number, none begins with it.
+        let is_trunk =
+            |number: &String| self.facts.national_prefix() == Some("0") && number.starts_with('0');
+        let readings: Vec<String> = readings.filter(|number| !is_trunk(number)).collect();
         let facts = self.facts.descriptors();
         let of_people = [facts.fixed_line(), facts.mobile()];
         let of_others = [
@@ -184,14 +193,17 @@ impl<'a> Country<'a> {
             };
             readings.iter().find(possible).cloned()
         };
-        fits(&of_people, Descriptor::possible_length)
-            .or_else(|| fits(&of_others, Descriptor::possible_length))
-            .ok_or_else(
-                || match fits(&of_people, Descriptor::possible_local_length) {
-                    Some(_) => NO_AREA_CODE,
-                    None => WRONG_LENGTH,
-                },
-            )
+        let found = fits(&of_people, Descriptor::possible_length)
+            .or_else(|| fits(&of_others, Descriptor::possible_length));
+        match found {
+            // What is written must read as itself; it gets shorter each time.
+            Some(found) if found != digits => self.national(&found, false),
+            Some(found) => Ok(found),
+            None => match fits(&of_people, Descriptor::possible_local_length) {
+                Some(_) => Err(NO_AREA_CODE),
+                None => Err(WRONG_LENGTH),
+            },
+        }
     }
 
     /// The number without its trunk prefix (mostly `0`, `1` in North America), where it has one; in some countries the
