@@ -17,8 +17,8 @@ pub struct Options {
     pub strict_charset: bool,
     /// Joins a line that is no segment to the segment before it, with `\.br\` between: senders break long text with raw
     /// line ends, which chapter 2.5.4 does not allow. Read, set and written, the message has the joined line then.
-    /// Blank lines before it are breaks too. Without it, behind MSH, and in messages that declare no escape character,
-    /// such a line is kept and no path reaches it.
+    /// Blank lines before it are breaks too. Without it, behind MSH and segments without fields, and in
+    /// messages that declare no escape character, such a line is kept and no path reaches it.
     pub join_lines: bool,
 }
 
@@ -277,9 +277,10 @@ impl Lines<'_> {
             let blank = line
                 .iter()
                 .all(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control());
-            // A header holds no text that could go on.
+            // A header and a segment without fields hold no text that could go on.
+            let goes_on = |last: &Span| last.count > 0 && !is_header(&last.name);
             let segment = match self.segments.last() {
-                Some(last) if self.join && !is_header(&last.name) => Some(self.segments.len() - 1),
+                Some(last) if self.join && goes_on(last) => Some(self.segments.len() - 1),
                 _ => None,
             };
             let code = match segment {
