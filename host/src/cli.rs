@@ -139,12 +139,10 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
 async fn check(args: &ConfigFile, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let open = serve::open(&config.storage, false, config.keys, &config.mapping).await?;
-    let configuration = Box::pin(crate::pipeline::configuration::Configuration::load(
-        &open.store,
-        &open.runtime,
-    ))
-    .await
-    .context("the configuration in the store cannot run")?;
+    let configuration = crate::pipeline::configuration::Configuration::load;
+    let configuration = Box::pin(configuration(&open.store, &open.runtime))
+        .await
+        .context("the configuration in the store cannot run")?;
     writeln!(
         out,
         "storage, key and components are in order: {} channels, {} flows",

@@ -7,6 +7,8 @@
 //!
 //! No text of this room (errors, warnings, `Debug`) holds anything from a message but delimiters and offsets.
 
+#![warn(missing_docs)]
+
 pub mod message;
 pub mod path;
 
@@ -40,23 +42,47 @@ pub use stamp::stamp;
 /// Offsets are bytes of the decoded text; without a byte order mark and in UTF-8 those are the bytes received.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// White space, then something other than `MSH`.
     #[error("no MSH segment at offset {offset}, where the message starts")]
-    NotHl7 { offset: usize },
-    #[error("MSH-1 or MSH-2 is not usable at offset {offset}: {reason}")]
-    BadDelimiters { offset: usize, reason: &'static str },
-    #[error("message is {size_bytes} bytes long; 4 GiB is the most that can be read")]
-    TooLong { size_bytes: usize },
-    #[error("byte at offset {offset} is not valid in {charset}")]
-    NotInCharset {
-        charset: &'static str,
+    NotHl7 {
+        /// Of the first byte that is no white space.
         offset: usize,
     },
+    /// MSH-1 or MSH-2 is missing or holds what cannot split a message; what can is in [`Delimiters::read`].
+    #[error("MSH-1 or MSH-2 is not usable at offset {offset}: {reason}")]
+    BadDelimiters {
+        /// Of the character at fault.
+        offset: usize,
+        /// What is wrong with it, to be read by people.
+        reason: &'static str,
+    },
+    /// Offsets are of 32 bits.
+    #[error("message is {size_bytes} bytes long; 4 GiB is the most that can be read")]
+    TooLong {
+        /// Of what was received, or of its text.
+        size_bytes: usize,
+    },
+    /// Asked for by [`Options::strict_charset`] alone: without it such bytes are read with a warning.
+    #[error("byte at offset {offset} is not valid in {charset}")]
+    NotInCharset {
+        /// The set in force, as the WHATWG encoding standard names it.
+        charset: &'static str,
+        /// Of the first such byte in UTF-8, of its replacement in the text otherwise.
+        offset: usize,
+    },
+    /// Neither in table 0211, nor seen in the field, nor a label of the WHATWG encoding standard.
     #[error(
         "character set \"{0}\" is not known; use a name of HL7 table 0211 such as 8859/1 or UNICODE UTF-8"
     )]
     UnknownCharset(String),
+    /// See [`Message::set`] for what cannot be.
     #[error("{path} cannot be set: {reason}")]
-    NotSettable { path: Path, reason: &'static str },
+    NotSettable {
+        /// The place asked for; what was to be put there is not named.
+        path: Path,
+        /// Why, and what to write instead.
+        reason: &'static str,
+    },
 }
 
 /// An oddity that was read anyway: a stable code and where it is, never what it is.
@@ -84,6 +110,8 @@ pub mod warning {
     pub const BLANK_LINE: &str = "blank-line";
     /// A line that is no segment, usually text broken by a raw line end; kept, but no path reaches it.
     pub const NOT_A_SEGMENT: &str = "not-a-segment";
+    /// The same, joined to the segment before it because [`Options::join_lines`](super::Options::join_lines) says so.
+    pub const CONTINUATION_LINE: &str = "continuation-line";
     /// A segment id in small letters; paths find it as if it were in capitals.
     pub const LOWER_CASE_SEGMENT: &str = "lower-case-segment";
     /// MSH, FHS, BHS, BTS or FTS after the first line: the input should have been split.

@@ -3,6 +3,8 @@
 //! Bytes in, bytes out: this room knows nothing of what is in a payload, of flows or of the store.
 //! Start at [`frame`], which is pure; [`listener`] and [`sender`] put it on a socket, [`tls`] between the two.
 
+#![warn(missing_docs)]
+
 pub mod frame;
 pub mod listener;
 pub mod sender;

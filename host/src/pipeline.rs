@@ -110,6 +110,10 @@ impl Pipeline {
         };
         for arrival in &mut arrivals {
             arrival.peer.clone_from(&peer);
+            for warning in received.warnings.iter().rev() {
+                arrival.warnings = format!("{} {}", warning.code(), arrival.warnings);
+            }
+            arrival.warnings.truncate(arrival.warnings.trim_end().len());
         }
         let close = answers.iter().any(|answer| answer.close);
         let journal = self.store.journal();
@@ -140,6 +144,7 @@ impl Pipeline {
                     });
                 Reply {
                     answers: answers.collect(),
+                    is_stored: true,
                     close,
                     pause: None,
                 }
@@ -153,6 +158,7 @@ impl Pipeline {
                 // The sender will send again; until then it must not send faster than storage can come back.
                 Reply {
                     answers,
+                    is_stored: false,
                     close,
                     pause: Some(STORAGE_PAUSE),
                 }
@@ -198,7 +204,9 @@ impl Pipeline {
         stage: &mut Stage,
     ) -> Result<Done, Stop> {
         let configuration = self.configuration();
-        let mut message = hl7::Message::parse(&claimed.payload).map_err(Stop::Unreadable)?;
+        let reading = configuration.reading(&claimed.channel);
+        let message = hl7::Message::parse_with(&claimed.payload, reading);
+        let mut message = message.map_err(Stop::Unreadable)?;
         let rule = configuration.patient_key(&claimed.channel);
         if claimed.flow == patient::flow() {
             return self

@@ -180,6 +180,9 @@ pub async fn start(
         );
         listeners.tracker.spawn(listening);
     }
+    deliveries
+        .tracker
+        .spawn_blocking(crate::sync::finish::warm_up);
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
         concurrency,

@@ -1,4 +1,4 @@
-//! `cargo run --release -p ligature-tests --bin bench [-- parse|mapping|intake|delivery|memory]`
+//! `cargo run --release -p ligature-tests --bin bench [-- parse|finish|mapping|intake|delivery|memory]`
 //!
 //! Each bench stands beside something in the same run: the bare disk, plain Rust, a slow far end. What comes out is one
 //! JSON object on standard output; progress goes to standard error. Machines differ and are noisy: read the ratios.
@@ -10,6 +10,7 @@
 )]
 
 mod delivery;
+mod finish;
 mod intake;
 mod load;
 mod mapping;
@@ -31,6 +32,10 @@ async fn main() -> anyhow::Result<()> {
     if is_wanted("parse") {
         eprintln!("parse …");
         figures.insert("parse".into(), parse::run()?);
+    }
+    if is_wanted("finish") {
+        eprintln!("finish …");
+        figures.insert("finish".into(), finish::run()?);
     }
     if is_wanted("mapping") {
         eprintln!("mapping …");

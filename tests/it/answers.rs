@@ -156,14 +156,58 @@ async fn a_channel_may_process_duplicates_and_close_on_rubbish() -> anyhow::Resu
 async fn oddities_are_noted_with_the_message() -> anyhow::Result<()> {
     let (clinic, mut client) = clinic("").await?;
     let message = registration("EPIC|MAIN", "1|P|2.5.1|||??").replace('\r', "\n");
+    client.write(b"noise").await?;
     let answer = client.exchange(message.as_bytes()).await?;
     ensure!(code(&answer)? == "AA 1", "{}", code(&answer)?);
     let page = clinic.site.json("/api/v1/messages").await?;
     let warnings = page["messages"][0]["warnings"]
         .as_str()
         .context("warnings")?;
+    ensure!(
+        warnings.starts_with("mllp-noise-before-frame "),
+        "{warnings}"
+    );
     ensure!(warnings.contains("line-end@"), "{warnings}");
     ensure!(warnings.contains("ack-condition-unknown"), "{warnings}");
     ensure!(!warnings.contains("Fenwick"), "{warnings}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn release_2_of_mllp_is_spoken_where_it_is_asked_for() -> anyhow::Result<()> {
+    let (_clinic, mut client) = clinic("commit_blocks = true").await?;
+    // The first frame back is the commit acknowledgement, the second HL7's.
+    let message = registration("EPIC|MAIN", "1|P|2.5.1");
+    let commit = client.exchange(message.as_bytes()).await?;
+    ensure!(commit == b"\x06", "{}", commit.escape_ascii());
+    let answer = code(&client.frame().await?)?;
+    ensure!(answer == "AA 1", "{answer}");
+    // A copy is in safe storage as well, and so are bytes that are no message.
+    for (payload, expected) in [(message.as_str(), "AA 1"), ("no message at all", "AR ")] {
+        let commit = client.exchange(payload.as_bytes()).await?;
+        ensure!(commit == b"\x06", "{payload:?}: {}", commit.escape_ascii());
+        let answer = code(&client.frame().await?)?;
+        ensure!(answer.starts_with(expected), "{payload:?}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_says_how_its_messages_are_read() -> anyhow::Result<()> {
+    let (clinic, mut client) = clinic("charset = \"8859/1\"\nstray_lines = \"join\"").await?;
+    // MSH-18 says UTF-8, which these bytes are not; the channel knows better.
+    let message = registration("EPIC|MAIN", "1|P|2.5.1||||||UNICODE UTF-8");
+    let message = [message.as_bytes(), b"NTE|1||Zo\xEB\nsecond line\r"].concat();
+    let answer = code(&client.exchange(&message).await?)?;
+    ensure!(answer == "AA 1", "{answer}");
+    let page = clinic.site.json("/api/v1/messages").await?;
+    let warnings = page["messages"][0]["warnings"].as_str();
+    let codes: Vec<&str> = warnings
+        .context("warnings")?
+        .split(' ')
+        .filter_map(|one| one.split('@').next())
+        .collect();
+    ensure!(codes == ["line-end", "continuation-line"], "{codes:?}");
+    clinic.settled(std::time::Duration::from_secs(30)).await?;
     Ok(())
 }

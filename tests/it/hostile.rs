@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use ligature::mllp::tls::{Connecting, Connector, Trust};
 use ligature_tests::clinic::Clinic;
 use ligature_tests::mllp::Client;
+use ligature_tests::pki::Pki;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -18,6 +20,9 @@ const MESSAGES: usize = 400;
 const MOST_MEMORY: u64 = 200 << 20;
 const MOST_IDLE_MEMORY: u64 = 500 << 20;
 const IDLE: usize = 10_000;
+const IDLE_OVER_TLS: usize = 1_000;
+/// The state of a TLS connection and its buffers; the figure that is printed is about a third of it.
+const MOST_OF_ONE_OVER_TLS: u64 = 64 << 10;
 
 fn registration(number: usize) -> String {
     format!(
@@ -253,5 +258,83 @@ async fn ten_thousand_idle_connections_take_little_memory() -> anyhow::Result<()
         with.saturating_sub(before) / count as u64,
     ));
     ensure!(with < MOST_IDLE_MEMORY, "{} MB resident", with >> 20);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_over_tls_take_little_memory() -> anyhow::Result<()> {
+    let files = most_files()?;
+    ensure!(
+        files > IDLE_OVER_TLS + 2_000,
+        "a limit of {files} open files is too low for this test"
+    );
+    let pki = Pki::new()?;
+    let clinic = Clinic::of_registrations(&format!(
+        "tls = {{ certificate = {:?}, key = {:?} }}",
+        pki.path("listener.pem"),
+        pki.path("listener.key"),
+    ))
+    .await?;
+    let connector = Connector::load(&Connecting {
+        trust: Trust {
+            authorities: Some(pki.path("ca.pem")),
+            pinned: Vec::new(),
+        },
+        ..Connecting::default()
+    })?;
+    let connect = async || -> anyhow::Result<_> {
+        let stream = TcpStream::connect(clinic.site.mllp).await?;
+        Ok(connector.connect("localhost", stream).await?)
+    };
+    let process = process(&clinic)?;
+    // What the first connections bring about for good is not counted.
+    let mut idle = vec![connect().await?, connect().await?];
+    exchange(&mut idle[0], registration(0)).await?;
+    let before = resident(process)?;
+    while idle.len() < IDLE_OVER_TLS {
+        idle.push(timeout(Duration::from_secs(30), connect()).await??);
+    }
+    // Each has been at work, with a message larger than one record of TLS.
+    let mut at_work = JoinSet::new();
+    for (number, mut stream) in idle.into_iter().enumerate() {
+        let message = format!(
+            "{}NTE|1||{}\r",
+            registration(number + 1),
+            "x".repeat(20_000)
+        );
+        at_work.spawn(async move { exchange(&mut stream, message).await.map(|()| stream) });
+    }
+    let idle = at_work.join_all().await;
+    let idle: Vec<_> = idle.into_iter().collect::<anyhow::Result<_>>()?;
+    let with = resident(process)?;
+    let each = with.saturating_sub(before) / idle.len() as u64;
+    ligature_tests::say(&format!(
+        "{} idle connections over TLS: {} MB resident, {} MB with two, {each} bytes each",
+        idle.len(),
+        with >> 20,
+        before >> 20,
+    ));
+    ensure!(each < MOST_OF_ONE_OVER_TLS, "{each} bytes each");
+    Ok(())
+}
+
+/// Sends one message and waits for its positive answer.
+async fn exchange<S>(stream: &mut S, message: String) -> anyhow::Result<()>
+where
+    S: AsyncReadExt + AsyncWriteExt + Unpin,
+{
+    stream
+        .write_all(format!("\x0b{message}\x1c\r").as_bytes())
+        .await?;
+    stream.flush().await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\x1c\r") {
+        let read = timeout(Duration::from_secs(60), stream.read_buf(&mut answer)).await??;
+        ensure!(read > 0, "the listener closed the connection");
+    }
+    ensure!(
+        answer.windows(7).any(|part| part == b"MSA|AA|"),
+        "no positive answer"
+    );
     Ok(())
 }

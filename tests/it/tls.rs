@@ -191,6 +191,57 @@ async fn a_sender_shows_its_certificate_where_it_must() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A pin says "this very certificate": its key is what the peer proves to have, and that does not age. An interface that
+/// stops at midnight because nobody renewed a certificate harms patients; who signs certificates for others is another
+/// matter, and what an authority signed is good for as long as it says.
+#[tokio::test]
+async fn an_expired_certificate_is_trusted_by_its_pin_alone() -> anyhow::Result<()> {
+    let pki = Pki::new()?;
+    pki.issue_expired("old")?;
+    let showing = Connecting {
+        identity: Some(identity(&pki, "old")),
+        ..by_authority(&pki)
+    };
+    let signed = Trust {
+        authorities: Some(pki.path("ca.pem")),
+        pinned: Vec::new(),
+    };
+    let pinned = Trust {
+        pinned: pin(&pki, "old")?,
+        ..signed.clone()
+    };
+    for (clients, expected) in [
+        (ClientCertificates::Require(signed.clone()), false),
+        (ClientCertificates::Want(signed), false),
+        (ClientCertificates::Require(pinned.clone()), true),
+        (ClientCertificates::Want(pinned), true),
+    ] {
+        let said = format!("{clients:?}");
+        let echo = echo(listening(&pki, clients)).await?;
+        let taken = once(&echo, showing.clone()).await? == "hello";
+        assert_eq!(taken, expected, "{said}");
+    }
+
+    // The same for a listener whose certificate has expired.
+    let old = Listening {
+        identity: identity(&pki, "old"),
+        clients: ClientCertificates::None,
+        oldest: Oldest::Tls12,
+    };
+    let echo = echo(old).await?;
+    let refused = once(&echo, by_authority(&pki)).await?;
+    assert!(refused.contains("invalid peer certificate"), "{refused}");
+    let pinned = Connecting {
+        trust: Trust {
+            authorities: None,
+            pinned: pin(&pki, "old")?,
+        },
+        ..Connecting::default()
+    };
+    assert_eq!(once(&echo, pinned).await?, "hello");
+    Ok(())
+}
+
 #[tokio::test]
 async fn certificates_change_and_connections_go_on() -> anyhow::Result<()> {
     let pki = Pki::new()?;

@@ -44,6 +44,16 @@ impl Pki {
         self.write(name, &certificate.pem(), &key)
     }
 
+    /// Makes `NAME.pem` and `NAME.key`, signed by the authority and good for a day of the year 2020.
+    pub fn issue_expired(&self, name: &str) -> anyhow::Result<()> {
+        let key = KeyPair::generate()?;
+        let mut params = params(name, &[])?;
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+        let certificate = params.signed_by(&key, &self.authority)?;
+        self.write(name, &certificate.pem(), &key)
+    }
+
     /// The path of a file; `listener.pem`, for example.
     pub fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)

@@ -3,7 +3,9 @@
 //! Fuzzing calls them with what it makes up (`tests/fuzz`), the tests with its seeds and with what proptest makes up.
 
 use ligature::hl7::ack::{self, AckCode, AckMode, Condition, Fault, Outcome};
-use ligature::hl7::{Charset, Content, Delimiters, Fill, Message, Path, batch, dictionary, escape};
+use ligature::hl7::{
+    Charset, Content, Delimiters, Fill, Message, Options, Path, batch, dictionary, escape, warning,
+};
 use ligature::mllp::frame::{self, Decoder, Event};
 
 /// A law: panics for bytes that break it.
@@ -30,6 +32,7 @@ pub fn parser(bytes: &[u8]) {
             continue;
         };
         assert!(message.to_bytes() == entry, "written back byte for byte");
+        joined(entry);
         let normal = message.normalize();
         let again = Message::parse(&normal).map(|again| again.normalize());
         assert!(again.as_ref() == Ok(&normal), "normalize is a fixed point");
@@ -53,6 +56,33 @@ pub fn parser(bytes: &[u8]) {
             assert!(message.to_bytes() != entry || entry.is_empty());
         }
     }
+}
+
+/// With lines joined to the segments before them, what is written has no such lines left and is read as the same.
+fn joined(entry: &[u8]) {
+    let joining = Options {
+        join_lines: true,
+        ..Options::default()
+    };
+    let Ok(message) = Message::parse_with(entry, joining) else {
+        return;
+    };
+    let has = |code| message.warnings().iter().any(|seen| seen.code == code);
+    let written = message.bytes();
+    // A broken character may swallow what is put behind it.
+    if has(warning::CHARSET_MISMATCH) || message.charset().name() == "ISO-2022-JP" {
+        return;
+    }
+    let again = Message::parse_with(&written, joining);
+    assert!(
+        again.is_ok_and(|again| again.bytes() == written
+            && again.segment_names().eq(message.segment_names())
+            && !again
+                .warnings()
+                .iter()
+                .any(|seen| seen.code == warning::CONTINUATION_LINE)),
+        "joining lines is a fixed point"
+    );
 }
 
 /// Any text is a path that writes itself as one that is equal, or an error within the text.

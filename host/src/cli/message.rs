@@ -108,7 +108,7 @@ pub(super) fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<ExitC
                 one.message.set(&path, fill)?;
             }
             out.write_all(one.before)?;
-            out.write_all(&one.message.to_bytes())?;
+            out.write_all(&one.message.bytes())?;
             out.write_all(one.after)?;
             input.say_warnings(&one.message);
         }

@@ -62,7 +62,7 @@ pub struct Args {
     pub application_ack: bool,
     #[command(flatten)]
     pub tls: Tls,
-    /// Print JSON, one object per line.
+    /// Print JSON: an object for each message on a line of its own, then one with the key `summary`.
     #[arg(long)]
     pub json: bool,
 }
@@ -134,13 +134,16 @@ pub async fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<u8> {
     }
     let duration = started.elapsed();
     let unsent = plan.total - tally.messages;
-    if listing && unsent > 0 {
-        writeln!(out, "{}", unsent_line(unsent, args.json))?;
-    }
-    if listing && plan.total > 1 && !args.json {
-        writeln!(out, "{}", tally.summary())?;
-    }
-    if !listing {
+    if listing && args.json {
+        writeln!(out, "{}", tally.json(unsent, duration))?;
+    } else if listing {
+        if unsent > 0 {
+            writeln!(out, "{}", unsent_line(unsent))?;
+        }
+        if plan.total > 1 {
+            writeln!(out, "{}", tally.summary())?;
+        }
+    } else {
         tally.latencies_us.sort_unstable();
         let figures = Figures {
             tally: &tally,
@@ -278,11 +281,8 @@ fn json_line(plan: &Plan, outcome: &Outcome) -> serde_json::Value {
     })
 }
 
-fn unsent_line(unsent: usize, json: bool) -> String {
-    match json {
-        true => json!({ "unsent": unsent }).to_string(),
-        false => format!("{unsent} more not sent"),
-    }
+fn unsent_line(unsent: usize) -> String {
+    format!("{unsent} more not sent")
 }
 
 /// A control id for a terminal.
@@ -325,6 +325,20 @@ impl Tally {
             "messages"
         };
         format!("{} {noun}: {}", self.messages, parts.join(", "))
+    }
+
+    /// The last line of JSON output, told from the others by its one key.
+    fn json(&self, unsent: usize, duration: Duration) -> serde_json::Value {
+        json!({
+            "summary": {
+                "messages": self.messages,
+                "accepted": self.accepted,
+                "unsent": unsent,
+                "duration_ms": milliseconds(duration),
+                "codes": self.codes,
+                "errors": self.errors,
+            }
+        })
     }
 
     fn add(&mut self, outcome: &Outcome) {
@@ -400,7 +414,7 @@ impl Figures<'_> {
             text.push_str(&format!("{count} without an acknowledgement: {error}\n"));
         }
         if self.unsent > 0 {
-            text.push_str(&unsent_line(self.unsent, false));
+            text.push_str(&unsent_line(self.unsent));
             text.push('\n');
         }
         text

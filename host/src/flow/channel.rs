@@ -9,6 +9,7 @@ use super::patient::PatientKeyRule;
 use super::transport::{self, Framing, Network, Tls};
 use super::{AccountId, ChannelId};
 use crate::hl7::ack::AckMode;
+use crate::hl7::{self, Charset};
 
 /// An MLLP listener: where the EHR sends to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,17 @@ pub struct Channel {
     /// Take a message whose start block is missing; it must begin with MSH, FHS or BHS. Not with strict framing.
     #[serde(default)]
     pub unframed_start: bool,
+    /// Speak release 2 of MLLP: answer every frame with a commit acknowledgement (`VT ACK FS CR`, or `VT NAK FS CR` for
+    /// what could not be stored) before the HL7 acknowledgement. Only for senders that ask for it: one of release 1 takes
+    /// it for its answer.
+    #[serde(default)]
+    pub commit_blocks: bool,
+    /// What lines that are no segments are taken for.
+    #[serde(default)]
+    pub stray_lines: StrayLines,
+    /// Read every message in this character set, whatever MSH-18 says: a name of HL7 table 0211, such as `8859/1`.
+    #[serde(default)]
+    pub charset: Option<Charset>,
     /// TLS from the first byte; without it connections are plain.
     #[serde(default)]
     pub tls: Option<Tls>,
@@ -102,6 +114,15 @@ impl Channel {
         }
     }
 
+    /// How messages of this channel are read.
+    pub fn reading(&self) -> hl7::Options {
+        hl7::Options {
+            charset: self.charset,
+            join_lines: self.stray_lines == StrayLines::Join,
+            ..hl7::Options::default()
+        }
+    }
+
     pub fn answer_budget(&self) -> Duration {
         Duration::from_millis(self.answer_budget_ms)
     }
@@ -124,6 +145,17 @@ pub enum ProcessingId {
     /// For training or debugging: kept, never delivered.
     Test,
     Unknown,
+}
+
+/// What a line that is no segment is taken for: text of the line before, mostly, that its sender broke by a raw line end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrayLines {
+    /// Kept with a warning; no mapping sees it.
+    #[default]
+    Keep,
+    /// The rest of the segment before it, with a line break (`\.br\`) between.
+    Join,
 }
 
 /// What to do with bytes that are no message; they are kept in any case.

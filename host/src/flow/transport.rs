@@ -61,7 +61,8 @@ pub struct Tls {
     /// Authorities whose certificates peers may show.
     #[serde(default)]
     pub client_authorities: Option<PathBuf>,
-    /// SHA-256 fingerprints of certificates that peers may show, whoever signed them.
+    /// SHA-256 fingerprints of certificates that peers may show, whoever signed them, and after they have expired, too:
+    /// a pin names the key that a peer proves to have, and an interface must not stop at midnight for a date.
     #[serde(default)]
     pub pinned_clients: Vec<String>,
     /// The oldest version of TLS that is spoken.

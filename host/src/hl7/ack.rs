@@ -16,9 +16,11 @@ pub use code::{AckCode, AckMode, Condition, Outcome, Replies, UnknownCode, repli
 /// What was wrong, for ERR and MSA-3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
+    /// The code of table 0357.
     pub condition: Condition,
     /// Fixed wording of ours, without a value of the message: the sender logs it.
     pub text: &'static str,
+    /// Where in the message it stands: ERR-2, or ERR-1 up to version 2.4.
     pub location: Option<Path>,
 }
 

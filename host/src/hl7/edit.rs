@@ -1,7 +1,10 @@
 //! Edits: a line that is set is kept whole beside the text; the rest of the message stays as it was received.
 
+use std::borrow::Cow;
+
 use super::charset::Locator;
 use super::message::{Message, NO_EDIT, Span, nth, without_mark};
+use super::parse::Continuation;
 use super::path::{Index, Path};
 use super::{Error, Warning, batch, escape, parse, warning};
 
@@ -188,11 +191,51 @@ impl Message {
         edited.change(new, self.delimiters.field, parse::is_header(&span.name));
     }
 
-    /// The message as it is written: the bytes received where nothing was set.
+    /// Replaces the segment that all of `lines` go on from by one line, parts joined with `\.br\`.
+    pub(super) fn join(&mut self, lines: &[Continuation]) {
+        let (Some(escape), [first, .., last] | [first @ last]) = (self.delimiters.escape, lines)
+        else {
+            return;
+        };
+        let span = self.segments[first.segment];
+        let length = (span.end - span.start) as usize;
+        let mut line = self.text[span.start as usize..][..length].to_owned();
+        let mut kept = vec![Kept {
+            at: 0,
+            length,
+            from: span.start as usize,
+        }];
+        let escape = char::from(escape);
+        let line_break = format!("{escape}.br{escape}");
+        for Continuation { range, breaks, .. } in lines {
+            line.push_str(&line_break.repeat(*breaks));
+            kept.push(Kept {
+                at: line.len(),
+                length: range.len(),
+                from: range.start,
+            });
+            line.push_str(&self.text[range.clone()]);
+        }
+        let span = &mut self.segments[first.segment];
+        span.end = last.range.end as u32;
+        span.edit = self.edits.len() as u32;
+        self.edits.push(Edited {
+            starts: starts(&line, self.delimiters.field, parse::is_header(&span.name)),
+            line,
+            kept,
+        });
+    }
+
+    /// The message as it is written: the bytes received where nothing was set. A copy, see [`Message::bytes`].
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.bytes().into_owned()
+    }
+
+    /// The message as it is written, without a copy where nothing was set at all: a document may have many megabytes.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
         let source = self.original.as_deref().unwrap_or(self.text.as_bytes());
         if self.edits.is_empty() {
-            return source.to_vec();
+            return Cow::Borrowed(source);
         }
         let source_text = without_mark(source);
         let mut writer = Writer {
@@ -209,15 +252,15 @@ impl Message {
             let mut whole = String::with_capacity(self.text.len() + 64);
             self.pieces(|piece| whole.push_str(piece.text));
             self.charset.encode(&whole, &mut writer.out);
-            return writer.out;
+            return Cow::Owned(writer.out);
         }
         self.pieces(|piece| writer.write(piece));
-        writer.out
+        Cow::Owned(writer.out)
     }
 
     /// The message with CR as the end of every line and nothing else changed.
     pub fn normalize(&self) -> Vec<u8> {
-        batch::normalize(&self.to_bytes())
+        batch::normalize(&self.bytes())
     }
 
     /// Gives every piece of the message as written, in order.
@@ -325,14 +368,8 @@ impl Edited {
             }
         }
         self.kept = kept;
+        self.starts = starts(&new, field, is_header);
         self.line = new;
-        self.starts.clear();
-        for at in memchr::memchr_iter(field, self.line.as_bytes()) {
-            if self.starts.is_empty() && is_header {
-                self.starts.push(at as u32);
-            }
-            self.starts.push(at as u32 + 1);
-        }
     }
 
     fn pieces(&self, give: &mut impl FnMut(Piece<'_>)) {
@@ -357,6 +394,18 @@ impl Edited {
             });
         }
     }
+}
+
+/// Where the fields of a line start; the first field of a header is its separator.
+fn starts(line: &str, field: u8, is_header: bool) -> Vec<u32> {
+    let mut starts = Vec::new();
+    for at in memchr::memchr_iter(field, line.as_bytes()) {
+        if starts.is_empty() && is_header {
+            starts.push(at as u32);
+        }
+        starts.push(at as u32 + 1);
+    }
+    starts
 }
 
 /// Bytes of the leading characters that are alike.

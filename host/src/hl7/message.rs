@@ -435,10 +435,17 @@ impl<'a> Repetition<'a> {
         if element == NULL {
             return Content::Null;
         }
-        match nth(element, message.delimiters.subcomponent, subcomponent) {
+        let delimiters = &message.delimiters;
+        // Most elements are one leaf of plain text: one look instead of two.
+        let is_plain =
+            |byte: u8| Some(byte) != delimiters.subcomponent && Some(byte) != delimiters.escape;
+        if subcomponent == 1 && !element.is_empty() && element.bytes().all(is_plain) {
+            return Content::Text(Cow::Borrowed(element));
+        }
+        match nth(element, delimiters.subcomponent, subcomponent) {
             None | Some("") => Content::Absent,
             Some(NULL) => Content::Null,
-            Some(raw) => match escape::decode(raw, &message.delimiters, message.charset) {
+            Some(raw) => match escape::decode(raw, delimiters, message.charset) {
                 text if text.is_empty() => Content::Absent,
                 text => Content::Text(text),
             },

@@ -1,6 +1,9 @@
 //! Bytes to a [`Message`]: character set, delimiters, lines, fields. One pass finds them all; what lies below a
 //! field is found when it is asked for.
 
+use std::mem;
+use std::ops::Range;
+
 use super::charset::{self, Charset, Declared};
 use super::message::{Message, NO_EDIT, Span};
 use super::{Delimiters, Error, Warning, escape, warning};
@@ -12,6 +15,11 @@ pub struct Options {
     pub charset: Option<Charset>,
     /// Refuses bytes that are not of the character set in force, instead of reading them as windows-1252.
     pub strict_charset: bool,
+    /// Joins a line that is no segment to the segment before it, with `\.br\` between: senders break long text with raw
+    /// line ends, which chapter 2.5.4 does not allow. Read, set and written, the message has the joined line then.
+    /// Blank lines before it are breaks too. Without it, behind MSH and segments without fields, and in
+    /// messages that declare no escape character, such a line is kept and no path reaches it.
+    pub join_lines: bool,
 }
 
 /// A hostile message must not make a list longer than itself.
@@ -67,12 +75,19 @@ pub(super) fn parse(bytes: &[u8], options: Options) -> Result<Message, Error> {
         segments: Vec::with_capacity(16),
         warnings,
         line_end_seen: false,
+        // Offsets are of 32 bits, and a blank line of one byte becomes a break of five.
+        join: options.join_lines
+            && delimiters.escape.is_some()
+            && decoded.text.len() < u32::MAX as usize / 5,
+        continuations: Vec::new(),
+        blank_lines: 0,
     };
     lines.split(start, delimiters.field);
     let Lines {
         starts,
         segments,
         mut warnings,
+        continuations,
         ..
     } = lines;
     // MSH-2 holds the escape character itself, in a second header too.
@@ -90,7 +105,7 @@ pub(super) fn parse(bytes: &[u8], options: Options) -> Result<Message, Error> {
         }
     });
     let same = decoded.text.as_bytes() == bytes;
-    Ok(Message {
+    let mut message = Message {
         original: (!same).then(|| bytes.into()),
         text: decoded.text,
         charset: decoded.charset,
@@ -99,7 +114,11 @@ pub(super) fn parse(bytes: &[u8], options: Options) -> Result<Message, Error> {
         segments,
         edits: Vec::new(),
         warnings: warnings.0,
-    })
+    };
+    for lines in continuations.chunk_by(|one, next| one.segment == next.segment) {
+        message.join(lines);
+    }
+    Ok(message)
 }
 
 struct Decoded {
@@ -185,12 +204,26 @@ impl Warnings {
     }
 }
 
+/// A line that goes on where a segment left off.
+pub(super) struct Continuation {
+    pub(super) segment: usize,
+    /// In the text.
+    pub(super) range: Range<usize>,
+    /// Line breaks before it: one, and one for each blank line between.
+    pub(super) breaks: usize,
+}
+
 struct Lines<'a> {
     bytes: &'a [u8],
     starts: Vec<u32>,
     segments: Vec<Span>,
     warnings: Warnings,
     line_end_seen: bool,
+    /// Whether lines that are no segments are joined to the segment before them.
+    join: bool,
+    continuations: Vec<Continuation>,
+    /// Since the last line with something in it.
+    blank_lines: usize,
 }
 
 impl Lines<'_> {
@@ -244,16 +277,31 @@ impl Lines<'_> {
             let blank = line
                 .iter()
                 .all(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control());
-            self.warnings.add(
-                if blank {
+            // A header and a segment without fields hold no text that could go on.
+            let goes_on = |last: &Span| last.count > 0 && !is_header(&last.name);
+            let segment = match self.segments.last() {
+                Some(last) if self.join && goes_on(last) => Some(self.segments.len() - 1),
+                _ => None,
+            };
+            let code = match segment {
+                _ if blank => {
+                    self.blank_lines += 1;
                     warning::BLANK_LINE
-                } else {
-                    warning::NOT_A_SEGMENT
-                },
-                start,
-            );
+                }
+                Some(segment) => {
+                    self.continuations.push(Continuation {
+                        segment,
+                        range: start..end,
+                        breaks: 1 + mem::take(&mut self.blank_lines),
+                    });
+                    warning::CONTINUATION_LINE
+                }
+                None => warning::NOT_A_SEGMENT,
+            };
+            self.warnings.add(code, start);
             return;
         }
+        self.blank_lines = 0;
         let mut name = [line[0], line[1], line[2]];
         if name.iter().any(u8::is_ascii_lowercase) {
             name.make_ascii_uppercase();

@@ -271,6 +271,30 @@ fn character_sets() {
 }
 
 #[test]
+fn joined_lines_are_read_set_and_written_as_one() {
+    let joining = Options {
+        join_lines: true,
+        ..Options::default()
+    };
+    let bytes =
+        b"MSH|^~\\&|A|||||||1|P|2.5||||||8859/1\rNTE|1||Zo\xEB\nsecond\xE9 \\T\\|x\rPV1|1\r";
+    let mut message = Message::parse_with(bytes, joining).unwrap();
+    assert_eq!(at(&message, "NTE-3"), "'Zo\u{EB}\nsecond\u{E9} &'");
+    assert_eq!(at(&message, "NTE-4"), "'x'");
+    assert_eq!(
+        codes(&message),
+        [warning::LINE_END, warning::CONTINUATION_LINE]
+    );
+    message.set(&path("NTE-4"), Fill::Text("y")).unwrap();
+    let written: &[u8] = b"\rNTE|1||Zo\xEB\\.br\\second\xE9 \\T\\|y\rPV1|1\r";
+    assert!(message.bytes().ends_with(written));
+    // Without the option the line is out of reach and stays where it is.
+    let message = Message::parse(bytes).unwrap();
+    assert_eq!(at(&message, "NTE-3"), "'Zo\u{EB}'");
+    assert_eq!(*message.bytes(), *bytes);
+}
+
+#[test]
 fn set_changes_one_element_and_grows_what_is_missing() {
     let check = |line: &str, place: &str, fill: Fill<'_>, expected: &str| {
         let start = "MSH|^~\\&|A\r\n";

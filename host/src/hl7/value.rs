@@ -40,12 +40,19 @@ pub struct Fraction {
 /// How much of a date and time was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Precision {
+    /// `YYYY`
     Year,
+    /// `YYYYMM`
     Month,
+    /// `YYYYMMDD`
     Day,
+    /// `YYYYMMDDHH`
     Hour,
+    /// `YYYYMMDDHHMM`
     Minute,
+    /// `YYYYMMDDHHMMSS`
     Second,
+    /// `YYYYMMDDHHMMSS.S`, one to four digits after the point
     Fraction,
 }
 

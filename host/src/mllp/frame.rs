@@ -17,6 +17,11 @@ pub const START_BLOCK: u8 = 0x0b;
 pub const END_BLOCK: u8 = 0x1c;
 /// Ends a frame for strict peers; ours is delivered at the end block already.
 pub const CARRIAGE_RETURN: u8 = 0x0d;
+/// The frame `VT ACK FS CR` of MLLP release 2, a commit acknowledgement: what was sent is in safe storage.
+pub const COMMIT_ACKNOWLEDGEMENT: [u8; 4] = [START_BLOCK, 0x06, END_BLOCK, CARRIAGE_RETURN];
+/// The frame `VT NAK FS CR` of MLLP release 2: what was sent is not in safe storage, send it again.
+pub const NEGATIVE_COMMIT_ACKNOWLEDGEMENT: [u8; 4] =
+    [START_BLOCK, 0x15, END_BLOCK, CARRIAGE_RETURN];
 
 /// Bytes that are neither frame nor white space, tolerated between two frames.
 pub const MAX_NOISE_BYTES: usize = 4 * 1024;
@@ -28,7 +33,12 @@ pub enum Error {
     #[error(
         "byte 0x{byte:02x} at offset {offset} is a block character of MLLP and cannot stand in a payload"
     )]
-    BlockCharacter { byte: u8, offset: usize },
+    BlockCharacter {
+        /// VT or FS.
+        byte: u8,
+        /// In the payload.
+        offset: usize,
+    },
 }
 
 /// Appends one frame to `out`.
@@ -54,17 +64,32 @@ pub enum Event {
     /// the answer until the next message.
     Frame(Vec<u8>),
     /// What had been collected when a start block stood inside a frame: the sender began anew.
-    /// Never to be answered as accepted. `offset` is that of the second start block.
-    Remnant { payload: Vec<u8>, offset: u64 },
-    /// An oddity that was forgiven; `offset` counts the bytes of the stream from 0.
-    Warning { warning: Warning, offset: u64 },
+    /// Never to be answered as accepted.
+    Remnant {
+        /// Without the blocks around it.
+        payload: Vec<u8>,
+        /// Of the second start block, in bytes of the stream from 0.
+        offset: u64,
+    },
+    /// An oddity that was forgiven.
+    Warning {
+        /// Which.
+        warning: Warning,
+        /// In bytes of the stream from 0.
+        offset: u64,
+    },
     /// The frame is larger than allowed. Nothing more is decoded; [`Decoder::take_rest`] holds its start.
     TooLarge,
     /// More than [`MAX_NOISE_BYTES`] between two frames. Nothing more is decoded.
     Noise,
     /// An oddity that [`Framing::strict`] does not forgive. Nothing more is decoded; [`Decoder::take_rest`] holds what
     /// was collected.
-    Violation { warning: Warning, offset: u64 },
+    Violation {
+        /// What a tolerant decoder would have forgiven.
+        warning: Warning,
+        /// In bytes of the stream from 0.
+        offset: u64,
+    },
     /// The stream opens with a TLS record: its sender believes that TLS is spoken here. Nothing more is decoded.
     TlsHello,
 }

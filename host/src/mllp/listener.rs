@@ -50,10 +50,13 @@ pub struct Limits {
     pub idle_close: Option<Duration>,
     /// What is forgiven around frames.
     pub framing: Framing,
+    /// Speaks release 2 of MLLP: every whole frame is answered with a commit acknowledgement, positive or negative, and
+    /// the answers follow as frames of their own. A sender of release 1 would take that frame for its answer.
+    pub commit_blocks: bool,
 }
 
 impl Default for Limits {
-    /// 16 MiB a frame, 30 s for one, 1,024 connections, 32 MiB for large frames, no idle close, tolerant.
+    /// 16 MiB a frame, 30 s for one, 1,024 connections, 32 MiB for large frames, no idle close, tolerant, release 1.
     fn default() -> Self {
         Self {
             max_payload_bytes: 16 * 1024 * 1024,
@@ -62,6 +65,7 @@ impl Default for Limits {
             budget_bytes: 32 * 1024 * 1024,
             idle_close: None,
             framing: Framing::default(),
+            commit_blocks: false,
         }
     }
 }
@@ -76,6 +80,9 @@ pub struct Received {
     pub peer_subject: Option<Arc<str>>,
     /// Set when the frame is not whole: the payload is what came of it, and no answer is sent for it.
     pub fault: Option<Fault>,
+    /// What was forgiven since the frame before, each kind once. That a frame had no carriage return is known when the
+    /// next one begins, and comes with that.
+    pub warnings: Vec<Warning>,
 }
 
 /// Why a frame is not whole.
@@ -111,6 +118,8 @@ impl Fault {
 pub struct Reply {
     /// Payloads to frame and send, in order; none for a message that asks for no answer.
     pub answers: Vec<Vec<u8>>,
+    /// What was handed on is in safe storage; says which commit acknowledgement [`Limits::commit_blocks`] sends.
+    pub is_stored: bool,
     /// Close the connection once the answers are written.
     pub close: bool,
     /// Neither read nor hand on anything for this long: nothing can be stored just now.
@@ -208,6 +217,7 @@ impl fmt::Debug for Received {
             .field("peer", &self.peer)
             .field("peer_subject", &self.peer_subject)
             .field("fault", &self.fault)
+            .field("warnings", &self.warnings)
             .finish()
     }
 }
@@ -216,6 +226,7 @@ impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply")
             .field("answers", &self.answers.len())
+            .field("is_stored", &self.is_stored)
             .field("close", &self.close)
             .field("pause", &self.pause)
             .finish()

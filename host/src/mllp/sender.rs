@@ -75,16 +75,25 @@ pub enum Error {
     /// Nothing was sent.
     #[error("connecting to {address} failed: {cause}")]
     Connect {
+        /// As the target writes it: host and port.
         address: String,
+        /// What the name resolution or the socket says.
         cause: Arc<io::Error>,
     },
     /// Nothing was sent.
     #[error("connecting to {address} took longer than {} s", timeout.as_secs_f32())]
-    ConnectTimedOut { address: String, timeout: Duration },
+    ConnectTimedOut {
+        /// As the target writes it: host and port.
+        address: String,
+        /// [`Timeouts::connect`].
+        timeout: Duration,
+    },
     /// Nothing was sent.
     #[error("TLS with {address} failed: {cause}")]
     Tls {
+        /// As the target writes it: host and port.
         address: String,
+        /// Mostly a `rustls::Error` inside.
         cause: Arc<io::Error>,
     },
     /// Nothing was sent.

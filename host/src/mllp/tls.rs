@@ -30,16 +30,34 @@ use verify::{ClientVerifier, Seen, ServerVerifier};
 pub enum Error {
     /// Not there, not readable, or not PEM.
     #[error("{file} cannot be read as PEM: {cause}")]
-    File { file: String, cause: String },
+    File {
+        /// Its path.
+        file: String,
+        /// What the library says.
+        cause: String,
+    },
     /// PEM, but of something else.
     #[error("{file} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")]
-    NoCertificate { file: String },
+    NoCertificate {
+        /// Its path.
+        file: String,
+    },
     /// Certificate and key do not fit each other, or are of a kind that is not supported.
     #[error("certificate {file} and its key cannot be used: {cause}")]
-    Unusable { file: String, cause: String },
+    Unusable {
+        /// Its path.
+        file: String,
+        /// What the library says.
+        cause: String,
+    },
     /// A certificate of an authority that cannot be one.
     #[error("{file} holds no usable certificate of an authority: {cause}")]
-    Authority { file: String, cause: String },
+    Authority {
+        /// Its path.
+        file: String,
+        /// What the library says.
+        cause: String,
+    },
     /// The system's own authorities are asked for, and there are none.
     #[error("this machine has no certificates of authorities; name a file of your own")]
     NoSystemAuthorities,

@@ -116,6 +116,12 @@ impl Configuration {
         self.flows.get(flow)
     }
 
+    /// How messages of `channel` are read; of one that is no longer there, as without settings.
+    pub fn reading(&self, channel: &ChannelId) -> hl7::Options {
+        let channel = self.channels.iter().find(|known| known.id == *channel);
+        channel.map(|channel| channel.reading()).unwrap_or_default()
+    }
+
     /// The flows that take `event` from `channel`, in their listed order.
     pub fn takers<'a>(
         &'a self,

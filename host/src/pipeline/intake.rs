@@ -49,7 +49,7 @@ pub fn examine(
     payload: &[u8],
     now: &Zoned,
 ) -> (Arrival, Answer) {
-    match hl7::Message::parse(payload) {
+    match hl7::Message::parse_with(payload, channel.reading()) {
         Ok(message) => readable(configuration, channel, payload, message, now),
         Err(fault) => unreadable(channel, payload, &fault, now),
     }

@@ -58,6 +58,7 @@ fn limits(channel: &Channel) -> Limits {
             strict: channel.framing == transport::Framing::Strict,
             unframed_starts: if channel.unframed_start { HEADERS } else { &[] },
         },
+        commit_blocks: channel.commit_blocks,
     }
 }
 

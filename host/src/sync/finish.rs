@@ -1,16 +1,25 @@
-//! Finishes one value for the LeadSquared field it goes to: phone form, UTC, length.
+//! Finishes one value for the LeadSquared field it goes to: phone form, UTC, options, numbers, length.
 //!
 //! A vendor's component gets the same treatment as a generated one, because it happens here and not in the component.
+//! What a field would not take is left out with the reason, never written in part: LeadSquared refuses the whole lead
+//! for some of it and stores the rest without complaint. An empty text stays an empty text, whatever the field is.
+//! Start at [`Finish`]; phone numbers are in `finish/phone.rs`, dates and other typed texts in `finish/typed.rs`.
+
+mod phone;
+#[cfg(test)]
+mod tests;
+mod typed;
 
 use std::collections::HashMap;
 
 use jiff::civil;
 use jiff::tz::{Offset, TimeZone};
 
+pub use self::phone::{phone, warm_up};
 use super::Fault;
 use crate::flow::mapped::{DateTime, Value};
 use crate::flow::{Account, Flow};
-use crate::leadsquared::LeadField;
+use crate::leadsquared::{LeadField, Slot};
 
 /// The account's lead fields by schema name.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +54,54 @@ pub struct Finish<'a> {
 /// A finished value (none empties the field), or why the field is left out.
 pub type Finished = Result<Option<String>, &'static str>;
 
+/// What is known of a field.
+#[derive(Clone, Copy)]
+struct Shape<'a> {
+    data_type: &'a str,
+    /// In characters.
+    max_length: Option<u32>,
+    /// Empty where any text is taken.
+    options: &'a [String],
+}
+
+/// What a field takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Email,
+    Phone,
+    /// A day, or a day with a time: LeadSquared calls both so.
+    Date,
+    Time,
+    Boolean,
+    /// One of its options, or several where it is said to take several.
+    Option {
+        several: bool,
+    },
+}
+
+impl Shape<'_> {
+    /// The names are LeadSquared's, of lead fields and of activity fields; an unknown one takes any text.
+    fn kind(self) -> Kind {
+        let name = self.data_type.to_ascii_lowercase();
+        match name.as_str() {
+            "number" | "integer" | "decimal" => Kind::Number,
+            "email" => Kind::Email,
+            "phone" => Kind::Phone,
+            "date" | "datetime" => Kind::Date,
+            "time" => Kind::Time,
+            "boolean" => Kind::Boolean,
+            _ if !self.options.is_empty() => Kind::Option {
+                several: name.contains("multi"),
+            },
+            _ => Kind::Text,
+        }
+    }
+}
+
 impl<'a> Finish<'a> {
+    /// Takes country code and time zone from the flow, else from the account; UTC where neither has a zone.
     pub fn new(account: &'a Account, flow: &'a Flow, fields: &'a Fields) -> Self {
         let zone = flow
             .time_zone
@@ -73,34 +129,102 @@ impl<'a> Finish<'a> {
             .0
             .get(name)
             .ok_or_else(|| Fault::UnknownField(name.into()))?;
-        let text = match value {
-            Value::Text(text) if field.data_type == "Phone" && !text.trim().is_empty() => {
-                match phone(&text, self.country_code) {
-                    Some(number) => number,
-                    None => return Ok(Err("it is not a phone number")),
-                }
-            }
-            value => match self.text(value) {
-                Some(text) => text,
-                None => return Ok(Ok(None)),
-            },
+        let shape = Shape {
+            data_type: &field.data_type,
+            max_length: field.max_length,
+            options: &field.options,
         };
-        match field.max_length {
-            Some(longest) if text.chars().count() > longest as usize => {
-                Ok(Err("it is longer than the field takes"))
-            }
-            _ => Ok(Ok(Some(text))),
-        }
+        Ok(self.shaped(shape, value))
     }
 
-    /// Finishes a value for an activity field; their types are not checked before the call.
+    /// Finishes a value for an activity field of which nothing is known; see [`Finish::slot_value`].
     pub fn activity_value(&self, value: Value) -> Finished {
         Ok(self.text(value))
     }
 
+    /// Finishes a value for an activity field whose type is known.
+    pub fn slot_value(&self, slot: &Slot, value: Value) -> Finished {
+        let shape = Shape {
+            data_type: &slot.data_type,
+            max_length: None,
+            options: &[],
+        };
+        self.shaped(shape, value)
+    }
+
+    fn shaped(&self, shape: Shape<'_>, value: Value) -> Finished {
+        let kind = shape.kind();
+        let is_empty = matches!(&value, Value::Text(text) if text.trim().is_empty());
+        let text = match (kind, value) {
+            (_, Value::Clear) => return Ok(None),
+            (Kind::Text, value) => self.text(value).unwrap_or_default(),
+            _ if is_empty => String::new(),
+            (Kind::Phone, value) => {
+                let text = self.text(value).unwrap_or_default();
+                phone::read(&text, self.country_code)?
+            }
+            (Kind::Email, Value::Text(text)) => typed::email(&text)?,
+            (Kind::Email, _) => return Err(typed::NOT_AN_EMAIL),
+            (Kind::Number, value) => typed::number(value)?,
+            (Kind::Boolean, value) => typed::boolean(value)?.to_string(),
+            (Kind::Date, value) => match typed::moment(value)? {
+                typed::Moment::Date(date) => date.to_string(),
+                typed::Moment::Local(at) => self.utc(&at),
+                typed::Moment::Utc(at) => stamp(at),
+            },
+            (Kind::Time, value) => typed::time(value)?,
+            (Kind::Option { several }, value) => self.options(shape.options, several, value)?,
+        };
+        match shape.max_length {
+            Some(longest) if text.chars().count() > longest as usize => {
+                Err("it is longer than the field takes")
+            }
+            _ => Ok(Some(text)),
+        }
+    }
+
+    /// Writes options in their own spelling; LeadSquared would store any other text, and its users could not filter by it.
+    fn options(
+        &self,
+        options: &[String],
+        several: bool,
+        value: Value,
+    ) -> Result<String, &'static str> {
+        let known = |text: &str| {
+            let text = text.trim();
+            let same = |option: &&String| option.trim().to_lowercase() == text.to_lowercase();
+            let exact = options.iter().find(|option| *option == text);
+            exact.or_else(|| options.iter().find(same))
+        };
+        let all = |texts: &[&str]| {
+            let found: Option<Vec<&str>> = texts
+                .iter()
+                .map(|text| known(text).map(String::as_str))
+                .collect();
+            found.map(|found| found.join(";"))
+        };
+        let found = match value {
+            Value::Choices(choices) => all(&choices.iter().map(String::as_str).collect::<Vec<_>>()),
+            Value::Boolean(flag) => {
+                let words = match flag {
+                    true => ["true", "yes", "y", "1"],
+                    false => ["false", "no", "n", "0"],
+                };
+                words.into_iter().find_map(|word| all(&[word]))
+            }
+            value => {
+                let text = self.text(value).unwrap_or_default();
+                let parts: Vec<&str> = text.split(';').collect();
+                all(&[&text]).or_else(|| all(&parts).filter(|_| several))
+            }
+        };
+        found.ok_or("it is not one of the field's options")
+    }
+
     /// Writes a date and time in UTC, `yyyy-MM-dd HH:mm:ss`, the one form LeadSquared documents.
     ///
-    /// A local time in a gap moves forward, one that happens twice is the earlier of the two.
+    /// A local time in a gap moves forward, one that happens twice is the earlier of the two. A fraction of a second is
+    /// cut off. An offset that no zone can have counts as none.
     pub fn utc(&self, at: &DateTime) -> String {
         let zone = match at
             .offset_minutes
@@ -111,9 +235,9 @@ impl<'a> Finish<'a> {
         };
         let instant = zone.to_ambiguous_zoned(at.at).compatible();
         match instant {
-            Ok(zoned) => zoned.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            Ok(zoned) => stamp(TimeZone::UTC.to_datetime(zoned.timestamp())),
             // Only the ends of jiff's calendar (years -9999 and 9999) get here.
-            Err(_) => at.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            Err(_) => stamp(at.at),
         }
     }
 
@@ -125,56 +249,14 @@ impl<'a> Finish<'a> {
             Value::Integer(number) => number.to_string(),
             // A birth date is never turned into an instant.
             Value::Date(date) => date.to_string(),
-            Value::Time(time) => civil::Time::strftime(&time, "%H:%M:%S").to_string(),
+            Value::Time(time) => typed::clock(time),
             Value::DateTime(at) => self.utc(&at),
             Value::Choices(choices) => choices.join(";"),
         })
     }
 }
 
-/// Writes a phone number as `+<country>-<national>`, LeadSquared's stored form.
-///
-/// A number that says its country keeps it; where the country code cannot be told from the national number, the digits
-/// stand undivided. None where there are fewer than five digits.
-pub fn phone(text: &str, country_code: Option<&str>) -> Option<String> {
-    let text = text.trim();
-    // An extension is not part of the number: 555-0142x12, 555-0142 ext. 12.
-    let number = text.split(['x', 'X', ';', ',']).next().unwrap_or(text);
-    let number = number.split("ext").next().unwrap_or(number);
-    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
-    if digits.len() < 5 || digits.len() > 17 {
-        return None;
-    }
-    let international = number.trim_start().starts_with('+');
-    let country = country_code.map(|code| code.trim_start_matches('+'));
-    Some(match country {
-        Some(country) if international => match digits.strip_prefix(country) {
-            Some(national) => format!("+{country}-{national}"),
-            None => match number
-                .trim_start()
-                .trim_start_matches('+')
-                .split_once(['-', ' ', '('])
-            {
-                Some((other, rest))
-                    if (1..=3).contains(&other.len())
-                        && other.chars().all(|c| c.is_ascii_digit()) =>
-                {
-                    let national: String = rest.chars().filter(char::is_ascii_digit).collect();
-                    format!("+{other}-{national}")
-                }
-                _ => format!("+{digits}"),
-            },
-        },
-        None if international => format!("+{digits}"),
-        // North American numbers are often written with their country code and no plus sign.
-        Some("1") if digits.len() == 11 && digits.starts_with('1') => {
-            format!("+1-{}", &digits[1..])
-        }
-        // The 0 in front is the domestic trunk prefix nearly everywhere; Italian numbers keep it abroad.
-        Some(country) if country != "39" => {
-            format!("+{country}-{}", digits.strip_prefix('0').unwrap_or(&digits))
-        }
-        Some(country) => format!("+{country}-{digits}"),
-        None => digits,
-    })
+/// `yyyy-MM-dd HH:mm:ss`
+fn stamp(at: civil::DateTime) -> String {
+    format!("{} {}", at.date(), typed::clock(at.time()))
 }

@@ -59,6 +59,19 @@ pub(super) fn check(case: &Value) -> Result<(), String> {
         "repetition-count" => on_message(input, |message| {
             same(&Value::from(message.count(&path(case)?)), expected)
         }),
+        // The message as written when lines that are no segments are joined to the segment before.
+        "joined" => {
+            let options = Options {
+                join_lines: true,
+                ..Options::default()
+            };
+            let message = Message::parse_with(input.as_bytes(), options);
+            let message = message.map_err(|error| error.to_string())?;
+            same(
+                &String::from_utf8_lossy(&message.bytes()).into_owned(),
+                text(expected),
+            )
+        }
         "parses" => same(
             &Value::from(Message::parse(input.as_bytes()).is_ok()),
             expected,
@@ -211,6 +224,7 @@ fn read(case: &Value) -> Result<Message, String> {
             .as_str()
             .map(|name| name.parse().unwrap()),
         strict_charset: options["strict"].as_bool().unwrap_or_default(),
+        join_lines: options["join_lines"].as_bool().unwrap_or_default(),
     };
     Message::parse_with(&bytes(case), options).map_err(|error| error.to_string())
 }

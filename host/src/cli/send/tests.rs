@@ -42,7 +42,7 @@ async fn listen(
             Reply {
                 close: answer.is_none(),
                 answers: answer.map(String::into_bytes).into_iter().collect(),
-                pause: None,
+                ..Reply::default()
             }
         }
     };
@@ -134,6 +134,13 @@ async fn credits_no_foreign_acknowledgement() {
     assert_eq!(line["control_id"], "ID1");
     assert_eq!(line["file"], "/a.hl7");
     assert_eq!(line["accepted"], false);
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let summary = &last["summary"];
+    assert_eq!(summary["messages"], 2);
+    assert_eq!(summary["accepted"], 0);
+    assert_eq!(summary["unsent"], 0);
+    let errors = json!({ "no acknowledgement came within 30 s": 2 });
+    assert_eq!(summary["errors"], errors);
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ pub enum AckCode {
 }
 
 impl AckCode {
+    /// The code as it stands in MSA-1.
     pub fn as_str(self) -> &'static str {
         match self {
             AckCode::Aa => "AA",
@@ -60,19 +61,33 @@ pub struct UnknownCode;
 /// HL7 table 0357.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Condition {
+    /// 100: segments missing, or in another order than the structure has them.
     SegmentSequence,
+    /// 101: a required field is empty.
     RequiredFieldMissing,
+    /// 102: a value is not of its field's type, a letter in a number.
     DataType,
+    /// 103: a code that its table does not hold.
     TableValueNotFound,
+    /// 104: a value is longer than its field.
     ValueTooLong,
+    /// 199: the message cannot be read in another way.
     OtherSyntax,
+    /// 200: MSH-9.1 is not taken.
     UnsupportedMessageType,
+    /// 201: MSH-9.2 is not taken.
     UnsupportedEvent,
+    /// 202: MSH-11 is not taken.
     UnsupportedProcessingId,
+    /// 203: MSH-12 is not taken.
     UnsupportedVersion,
+    /// 204: what the message is about is not known.
     UnknownKey,
+    /// 205: what it adds is there already.
     DuplicateKey,
+    /// 206: what it changes is locked just now.
     RecordLocked,
+    /// 207: an error of the receiver that has no code of its own.
     Application,
 }
 

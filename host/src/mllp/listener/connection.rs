@@ -130,7 +130,12 @@ where
                 Turn::Replied(reply) => {
                     active_at = Instant::now();
                     let answered = match current.take() {
-                        Some(Current { is_whole: true, .. }) => outbound.queue(&reply.answers),
+                        Some(Current { is_whole: true, .. }) => {
+                            if self.limits.commit_blocks {
+                                outbound.commit(reply.is_stored);
+                            }
+                            outbound.queue(&reply.answers)
+                        }
                         _ => Ok(()),
                     };
                     if let Err(cause) = answered {
@@ -202,6 +207,14 @@ impl Outbound {
 
     fn has_room(&self) -> bool {
         self.bytes.len() - self.written < MAX_UNWRITTEN_BYTES
+    }
+
+    /// Queues the commit acknowledgement of release 2, which goes before the answers.
+    fn commit(&mut self, is_stored: bool) {
+        self.bytes.extend_from_slice(match is_stored {
+            true => &frame::COMMIT_ACKNOWLEDGEMENT,
+            false => &frame::NEGATIVE_COMMIT_ACKNOWLEDGEMENT,
+        });
     }
 
     fn queue(&mut self, answers: &[Vec<u8>]) -> Result<(), frame::Error> {

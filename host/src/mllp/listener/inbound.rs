@@ -52,6 +52,8 @@ pub(super) struct Inbound {
     /// No byte is read any more.
     closing: bool,
     warned: Vec<Warning>,
+    /// What was forgiven since the last payload, each kind once.
+    forgiven: Vec<Warning>,
 }
 
 /// A place in the queue for a larger share.
@@ -81,6 +83,7 @@ impl Inbound {
             clock: None,
             closing: false,
             warned: Vec::new(),
+            forgiven: Vec::new(),
         }
     }
 
@@ -214,6 +217,7 @@ impl Inbound {
                 peer: self.peer,
                 peer_subject: self.peer_subject.clone(),
                 fault,
+                warnings: mem::take(&mut self.forgiven),
             },
             share: mem::take(&mut self.share),
         });
@@ -265,8 +269,12 @@ impl Inbound {
         self.taken = self.input.len();
     }
 
-    /// Logs each kind of oddity once for a connection: a sender that is odd once is odd each time.
+    /// Notes an oddity for the next payload, and logs each kind once for a connection: a sender that is odd once is odd
+    /// each time.
     fn warn(&mut self, warning: Warning, offset: u64) {
+        if !self.forgiven.contains(&warning) {
+            self.forgiven.push(warning);
+        }
         if !self.warned.contains(&warning) {
             self.warned.push(warning);
             let code = warning.code();

@@ -1,6 +1,7 @@
 //! Peers here speak raw bytes: over TCP where sockets matter, over an in-memory stream where the clock is paused.
 
 mod bounds;
+mod telling;
 
 use std::future::pending;
 use std::sync::Mutex;
@@ -24,6 +25,7 @@ const LIMITS: Limits = Limits {
         strict: false,
         unframed_starts: &[],
     },
+    commit_blocks: false,
 };
 
 /// What a listener was given, one line each.
@@ -223,7 +225,7 @@ async fn sends_as_many_answers_as_there_are_and_closes_when_told() {
             _ => Reply {
                 answers: vec![b"bye".to_vec()],
                 close: true,
-                pause: None,
+                ..Reply::default()
             },
         }
     })
@@ -413,8 +415,8 @@ async fn noise_without_a_frame_closes() {
 async fn a_pause_holds_the_next_payload_and_ends_at_shutdown() {
     let receive = async |received: Received| Reply {
         answers: vec![received.payload],
-        close: false,
         pause: Some(Duration::from_secs(60)),
+        ..Reply::default()
     };
     let (mut peer, shutdown, _task) = over_memory(1024, receive);
     let started = Instant::now();
@@ -467,6 +469,7 @@ fn debug_shows_no_payload() {
         peer: SocketAddr::from(([127, 0, 0, 1], 1)),
         peer_subject: None,
         fault: None,
+        warnings: Vec::new(),
     };
     assert!(!format!("{received:?}").contains("patient"));
     assert!(format!("{received:?}").contains("size_bytes: 7"));

@@ -74,24 +74,29 @@ impl Identity {
     }
 }
 
-static CLAIM: Sql = Sql {
-    text: "with v(account_id, control_id, key, payload, message_id, received_at) as (values {rows})
+macro_rules! insertion {
+    ($rest:literal) => {
+        Sql {
+            text: concat!(
+                "with v(account_id, control_id, key, payload, message_id, received_at) as (values {rows})
 insert {or_rollback} into duplicate (account_id, control_id, key, payload, message_id, received_at)
 select account_id, control_id, key, payload, message_id, received_at from v
 where account_id is not null",
-    kinds: &[Text, Text, Bytes, Bytes, Text, Int],
-};
+                $rest
+            ),
+            kinds: &[Text, Text, Bytes, Bytes, Text, Int],
+        }
+    };
+}
+
+static CLAIM: Sql = insertion!("");
 
 /// Repeated messages are known by the rows that do not come back.
-static NOTE: Sql = Sql {
-    text: "with v(account_id, control_id, key, payload, message_id, received_at) as (values {rows})
-insert {or_rollback} into duplicate (account_id, control_id, key, payload, message_id, received_at)
-select account_id, control_id, key, payload, message_id, received_at from v
-where account_id is not null
+static NOTE: Sql = insertion!(
+    "
 on conflict (account_id, control_id, key) do nothing
-returning message_id",
-    kinds: &[Text, Text, Bytes, Bytes, Text, Int],
-};
+returning message_id"
+);
 
 static KNOWN: Sql = Sql {
     text: "select d.payload, d.message_id, d.received_at, m.acknowledgement
