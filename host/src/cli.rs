@@ -19,6 +19,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+use crate::pipeline::configuration::Configuration;
 use crate::{serve, vault};
 
 /// The bridge between a hospital's EHR (HL7 v2 over MLLP) and LeadSquared.
@@ -139,10 +140,9 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
 async fn check(args: &ConfigFile, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let open = serve::open(&config.storage, false, config.keys, &config.mapping).await?;
-    let configuration =
-        crate::pipeline::configuration::Configuration::load(&open.store, &open.runtime)
-            .await
-            .context("the configuration in the store cannot run")?;
+    let configuration = Box::pin(Configuration::load(&open.store, &open.runtime))
+        .await
+        .context("the configuration in the store cannot run")?;
     writeln!(
         out,
         "storage, key and components are in order: {} channels, {} flows",

@@ -7,6 +7,7 @@ pub mod account;
 pub mod channel;
 pub mod event;
 pub mod event_time;
+pub mod exclusion;
 pub mod id;
 pub mod mapped;
 pub mod patient;

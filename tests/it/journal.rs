@@ -142,6 +142,7 @@ fn arrival(control_id: &str, lanes: &[&str]) -> Arrival {
         direction: Direction::EhrToLeadSquared,
         received_at_ms: 1_700_000_000_000,
         payload: format!("MSH|{control_id}|Doe^Jane").into_bytes(),
+        facts_only: false,
         control_id: control_id.into(),
         event: "ADT^A04".into(),
         sender: "EHR|HOSPITAL".into(),

@@ -10,6 +10,7 @@ mod demo;
 mod differential;
 #[cfg(test)]
 mod doctor;
+mod exclusions;
 mod faults;
 mod harness;
 #[cfg(test)]

@@ -140,6 +140,16 @@ impl Site {
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
 
+    /// Reads one page of the console.
+    pub async fn page(&self, path: &str) -> anyhow::Result<String> {
+        let answer = crate::http()
+            .get(format!("http://{}{path}", self.http))
+            .send()
+            .await?
+            .error_for_status()?;
+        Ok(answer.text().await?)
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(crate::ligature_binary());
         command.args(args).current_dir(self.folder.path());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::exclusion::Exclusions;
 use super::patient::PatientKeyRule;
 use super::transport::{self, Framing, Network, Tls};
 use super::{AccountId, ChannelId};
@@ -22,6 +23,9 @@ pub struct Channel {
     pub address: SocketAddr,
     #[serde(default)]
     pub patient_key: PatientKeyRule,
+    /// Messages that no flow sees, and of which only header facts are kept.
+    #[serde(default)]
+    pub exclusions: Exclusions,
     /// What an event that no flow takes is answered with.
     #[serde(default)]
     pub no_flow: NoFlow,

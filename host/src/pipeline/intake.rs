@@ -60,11 +60,16 @@ fn readable(
 ) -> (Arrival, Answer) {
     let header = message.header();
     let event = Event::new(&header.message_code, &header.trigger_event);
+    let mut admission = admission::decide(configuration, channel, &header, &event);
+    let rule = channel.exclusions.rule(&event, &message);
+    if let Some(rule) = rule {
+        admission = admission.excluded(rule);
+    }
     let Admission {
         route,
         outcome,
         fault,
-    } = admission::decide(configuration, channel, &header, &event);
+    } = admission;
     let codes = replies(channel, &header, outcome);
     let kept: Vec<Vec<u8>> = [codes.first, codes.application]
         .into_iter()
@@ -99,6 +104,7 @@ fn readable(
         search: search::keys(&message),
         acknowledgement: kept.concat(),
         payload: payload.to_vec(),
+        facts_only: rule.is_some(),
         warnings: warnings(&message, codes.is_unclear),
         peer: String::new(),
         route,
@@ -209,6 +215,7 @@ fn bare(channel: &Channel, payload: &[u8], route: Route, now: &Zoned) -> Arrival
         search: Vec::new(),
         acknowledgement: Vec::new(),
         payload: payload.to_vec(),
+        facts_only: false,
         warnings: String::new(),
         peer: String::new(),
         route,

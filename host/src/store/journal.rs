@@ -122,6 +122,10 @@ impl Journal {
 /// Bytes of a stored hash.
 const HASH_BYTES: usize = 16;
 
+/// What is kept of a message: all of it, or its header facts alone. Words of the column `kept`.
+const WHOLE: &str = "whole";
+const FACTS: &str = "facts";
+
 /// The columns that are sealed; part of what a blob is bound to, so these words never change.
 mod column {
     pub(super) const PAYLOAD: &str = "message.payload";
