@@ -12,6 +12,7 @@ pub mod id;
 pub mod mapped;
 pub mod patient;
 pub mod release;
+pub mod retention;
 pub mod search;
 pub mod transport;
 

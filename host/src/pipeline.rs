@@ -11,6 +11,7 @@ pub mod effect;
 pub mod intake;
 pub mod judge;
 pub mod ledger;
+pub mod retention;
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;

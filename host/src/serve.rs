@@ -22,7 +22,7 @@ use crate::flow::{Channel, ChannelId};
 use crate::mapping::{self, Runtime};
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::Configuration;
-use crate::pipeline::{Pipeline, dispatch};
+use crate::pipeline::{Pipeline, dispatch, retention};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
 use crate::web;
@@ -189,6 +189,10 @@ pub async fn start(
     open.tasks
         .tracker
         .spawn(dispatch::renew(pipeline.clone(), open.tasks.stop.clone()));
+    deliveries.tracker.spawn(retention::keep_sweeping(
+        pipeline.clone(),
+        deliveries.stop.clone(),
+    ));
     let http_address = http.local_addr()?;
     info!(address = %http_address, "serving the console");
     pages

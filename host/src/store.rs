@@ -192,6 +192,11 @@ impl Store {
         Catalog::new(self.shared.clone())
     }
 
+    /// Whether something waits to be written: what can wait had better.
+    pub fn is_busy(&self) -> bool {
+        self.shared.writer.is_busy()
+    }
+
     pub fn written(&self) -> Written {
         self.shared.writer.written()
     }

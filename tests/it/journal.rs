@@ -6,6 +6,7 @@ mod lanes;
 mod messages;
 mod outages;
 mod random;
+mod retention;
 mod searching;
 mod starts;
 

@@ -22,6 +22,7 @@ mod laws;
 mod mapping;
 #[cfg(test)]
 mod message;
+mod retention;
 mod tidy;
 #[cfg(test)]
 mod tls;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exclusion::Exclusions;
 use super::patient::PatientKeyRule;
+use super::retention::Retention;
 use super::transport::{self, Framing, Network, Tls};
 use super::{AccountId, ChannelId};
 use crate::hl7::ack::AckMode;
@@ -26,6 +27,9 @@ pub struct Channel {
     /// Messages that no flow sees, and of which only header facts are kept.
     #[serde(default)]
     pub exclusions: Exclusions,
+    /// How long messages are kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// What an event that no flow takes is answered with.
     #[serde(default)]
     pub no_flow: NoFlow,

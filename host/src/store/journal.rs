@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod links;
 pub mod read;
 pub mod release;
+pub mod retention;
 pub mod search;
 pub mod settle;
 
@@ -32,6 +33,7 @@ pub use read::{
     AttemptRow, DeliveryRow, DeliveryView, Filter, MessageRow, MessageView, Page, StateCount,
     WrittenRow,
 };
+pub use retention::{Going, Removed, Sweep};
 pub use settle::{Attempt, Settled, Settlement};
 
 /// Where a delivery stands.
