@@ -9,6 +9,7 @@ mod random;
 mod retention;
 mod searching;
 mod starts;
+mod templates;
 
 use std::sync::Arc;
 use std::time::Duration;
