@@ -151,10 +151,13 @@ async fn check(args: &ConfigFile, out: &mut (dyn Write + Send)) -> anyhow::Resul
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime))
         .await
         .context("the configuration in the store cannot run")?;
+    for channel in &configuration.targets {
+        serve::target(channel)?;
+    }
     writeln!(
         out,
         "storage, key and components are in order: {} channels, {} flows",
-        configuration.channels.len(),
+        configuration.channels.len() + configuration.targets.len(),
         configuration.flows().count()
     )?;
     open.close().await;

@@ -14,6 +14,7 @@ pub mod patient;
 pub mod release;
 pub mod retention;
 pub mod search;
+pub mod target;
 pub mod template;
 pub mod transport;
 

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Mapping};
 use crate::flow::{Channel, ChannelId};
 use crate::mapping::{self, Runtime};
+use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::Configuration;
 use crate::pipeline::{Pipeline, dispatch, retention};
@@ -90,6 +91,15 @@ impl Open {
     pub async fn close(self) {
         self.tasks.end(DRAIN).await;
     }
+}
+
+/// What an outbound channel needs to connect; none for one that listens. Reads the certificates.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn target(channel: &Channel) -> anyhow::Result<Option<mllp::sender::Target>> {
+    let target = channel.target.as_ref().map(wire::target).transpose();
+    target.with_context(|| format!("target of channel {:?}", channel.name))
 }
 
 /// Sockets that the caller has bound already; what is missing is bound from the configuration.

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::flow::account::Keys;
+use crate::flow::channel::Kind;
 use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release};
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client};
@@ -26,7 +27,10 @@ const FIELDS_FRESH: Duration = Duration::from_secs(60 * 60);
 /// Everything configured, ready to run.
 #[derive(Debug, Default)]
 pub struct Configuration {
+    /// Those that listen.
     pub channels: Vec<Arc<Channel>>,
+    /// Those that send.
+    pub targets: Vec<Arc<Channel>>,
     accounts: Vec<AccountId>,
     flows: HashMap<FlowId, Arc<Route>>,
     /// Flows of one channel in the order in which their deliveries run.
@@ -67,8 +71,15 @@ impl Configuration {
             let entry = AccountEntry::new(account.clone(), keys.clone())?;
             accounts.insert(entry.account.id.clone(), Arc::new(entry));
         }
+        let (channels, targets) = catalog
+            .channels
+            .iter()
+            .cloned()
+            .map(Arc::new)
+            .partition(|channel| channel.kind() == Kind::Inbound);
         let mut configuration = Self {
-            channels: catalog.channels.iter().cloned().map(Arc::new).collect(),
+            channels,
+            targets,
             accounts: catalog
                 .accounts
                 .iter()

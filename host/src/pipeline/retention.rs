@@ -49,8 +49,9 @@ pub async fn keep_sweeping(pipeline: Arc<Pipeline>, shutdown: CancellationToken)
 
 /// One sweep by the retention of the channels in force.
 async fn sweep(pipeline: &Pipeline) -> Result<Removed, store::Error> {
-    let channels = pipeline.configuration();
-    let policies = Policies::of(channels.channels.iter().map(Arc::as_ref));
+    let configuration = pipeline.configuration();
+    let channels = configuration.channels.iter().chain(&configuration.targets);
+    let policies = Policies::of(channels.map(Arc::as_ref));
     let now = Timestamp::now().as_millisecond();
     let mut removed = Removed::default();
     let mut sweep = pipeline.store.journal().sweep(&policies, now).await?;
