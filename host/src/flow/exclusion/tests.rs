@@ -1,3 +1,5 @@
+//! Messages that are left out, rule by rule, and what proptest makes up for patterns.
+
 use proptest::prelude::*;
 
 use super::*;

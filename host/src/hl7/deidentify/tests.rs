@@ -1,3 +1,5 @@
+//! A message with everything in it, and the laws for any message: the shape stays, the values go.
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -7,7 +9,7 @@ use crate::hl7::{Content, dictionary};
 
 const MESSAGE: &str = "MSH|^~\\&|EPIC|MAIN|LSQ|LSQ|20260301103000+0100||ADT^A04^ADT_A01|00017|P|2.5.1\r\
 EVN|A04|20260301102959||01|OPER^Okafor^Ines|20260301102900\r\
-PID|1|PT-88|00471100^^^CLINIC&1.2.3&ISO^MR~998-44-1111^^^USA^SS||Fenwick^Odalys^Q^^Dr.^^L~Roe^Odalys^^^^^M||19610926|F|\
+PID|1|PT-88|00471100^^^CLINIC&1.2.3&ISO^MR~987-65-4320^^^USA^SS||Fenwick^Odalys^Q^^Dr.^^L~Roe^Odalys^^^^^M||19610926|F|\
 |2106-3^White^HL70005|12 Oak \\T\\ Elm St.^Apt 3^Springfield^IL^62704^USA^H||(415)555-3210^PRN^PH^^^415^5553210~\
 ^NET^Internet^odalys.fenwick@example.org||en|M|CHR|||||||||||||N\r\
 NK1|1|Fenwick^Jean-Luc|SPO|\"\"|+1 415 555 0199\r\
@@ -75,10 +77,10 @@ fn the_shape_stays_and_the_values_go() {
         "Fenwick",
         "Odalys",
         "00471100",
-        "998-44",
+        "987-65",
         "PT-88",
         "19610926",
-        "555",
+        "555-3210",
         "Oak",
         "Springfield",
         "62704",
