@@ -7,6 +7,7 @@ mod pattern;
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Event;
 use crate::hl7::{Message, Repetition, Segment};
@@ -14,7 +15,7 @@ use crate::hl7::{Message, Repetition, Segment};
 pub use pattern::Pattern;
 
 /// What an administrator keeps out of LeadSquared; any rule that fits is enough.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exclusions {
     /// Family or given names in any repetition of any PID-5.
@@ -63,7 +64,7 @@ impl Default for Exclusions {
 ///
 /// Hospitals name their units and services themselves (tables 0302 and 0069 are theirs), so these go by the words and
 /// short forms that are common: look at the channel's traffic, and add your own codes beside them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proposal {
     /// Psychiatry, psychology and counselling, by department, location and service.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{AccountId, Channel, ChannelId};
 
@@ -16,7 +17,7 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// How long each outcome is kept; counted from when the message came or, where that is later, from when its last
 /// delivery came to an end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Hours after which a message that no flow takes keeps only its header facts. 0 is as soon as possible.
@@ -44,8 +45,9 @@ impl Default for Retention {
 }
 
 /// A number of days from 1 to 36,500, which is a hundred years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u32", into = "u32")]
+#[schema(value_type = u32, minimum = 1, maximum = 36_500)]
 pub struct Days(u32);
 
 /// A number of days that is none.

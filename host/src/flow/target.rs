@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::transport::TlsVersion;
 
 /// An MLLP listener of the EHR.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     pub address: Address,
@@ -31,11 +32,12 @@ pub struct Target {
 }
 
 /// TLS of a sender; the files are PEM.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TargetTls {
     /// Authorities that may have signed the listener's certificate; without them those of the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub authorities: Option<PathBuf>,
     /// SHA-256 fingerprints of certificates that are trusted whoever signed them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -47,20 +49,24 @@ pub struct TargetTls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// The oldest version of TLS that is spoken.
+    #[schema(value_type = String, pattern = "^1\\.[23]$")]
     pub oldest_version: TlsVersion,
 }
 
 /// A certificate with the chain above it, and its private key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
+    #[schema(value_type = String)]
     pub certificate: PathBuf,
+    #[schema(value_type = String)]
     pub key: PathBuf,
 }
 
 /// `host:port`; the name is looked up at every connection, an IPv6 address stands in brackets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "ehr.example.org:2575")]
 pub struct Address(String);
 
 /// A text that is no address of a target.
@@ -122,8 +128,9 @@ impl From<Address> for String {
 }
 
 /// A time-out from 1 ms to 10 minutes: a lane waits behind each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u64", into = "u64")]
+#[schema(value_type = u64, minimum = 1, maximum = 600_000)]
 pub struct Millis(u64);
 
 /// A time-out that is too short or too long.

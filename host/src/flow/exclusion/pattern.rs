@@ -3,10 +3,12 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A text in which `*` stands for any text, also none; small and capital letters are alike, and all of a value must fit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "ZZ*")]
 pub struct Pattern(String);
 
 /// A text that is no pattern.
