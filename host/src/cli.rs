@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod flow;
 pub mod message;
+pub mod retention;
 pub mod send;
 pub mod simulate;
 mod tls;
@@ -19,6 +20,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+use crate::pipeline::configuration::Configuration;
 use crate::{serve, vault};
 
 /// The bridge between a hospital's EHR (HL7 v2 over MLLP) and LeadSquared.
@@ -55,6 +57,12 @@ enum Command {
         after_help = "Example: ligature message get adt-a04.hl7 PID-5.1"
     )]
     Message(message::Command),
+    /// Shows and lets go of messages that have been kept long enough.
+    #[command(
+        subcommand,
+        after_help = "Example: ligature retention preview --config /etc/ligature.toml"
+    )]
+    Retention(retention::Command),
     /// Sends HL7 files over MLLP and prints the acknowledgements.
     #[command(
         after_help = "Example: ligature send adt-a04.hl7 --to 127.0.0.1:2575 --new-control-id"
@@ -127,6 +135,7 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
         }
         Command::Flow(command) => flow::run(command, out).await,
         Command::Message(command) => message::run(command, out),
+        Command::Retention(command) => Box::pin(retention::run(command, out)).await,
         Command::Send(args) => Ok(ExitCode::from(send::run(args, out).await?)),
         Command::Doctor(doctor) => Ok(ExitCode::from(doctor::run(doctor, out).await?)),
         Command::Simulate(args) => {
@@ -139,14 +148,16 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
 async fn check(args: &ConfigFile, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let open = serve::open(&config.storage, false, config.keys, &config.mapping).await?;
-    let configuration = crate::pipeline::configuration::Configuration::load;
-    let configuration = Box::pin(configuration(&open.store, &open.runtime))
+    let configuration = Box::pin(Configuration::load(&open.store, &open.runtime))
         .await
         .context("the configuration in the store cannot run")?;
+    for channel in &configuration.targets {
+        serve::target(channel)?;
+    }
     writeln!(
         out,
         "storage, key and components are in order: {} channels, {} flows",
-        configuration.channels.len(),
+        configuration.channels.len() + configuration.targets.len(),
         configuration.flows().count()
     )?;
     open.close().await;

@@ -7,11 +7,15 @@ pub mod account;
 pub mod channel;
 pub mod event;
 pub mod event_time;
+pub mod exclusion;
 pub mod id;
 pub mod mapped;
 pub mod patient;
 pub mod release;
+pub mod retention;
 pub mod search;
+pub mod target;
+pub mod template;
 pub mod transport;
 
 use serde::{Deserialize, Serialize};

@@ -15,14 +15,17 @@ pub mod path;
 pub mod ack;
 pub mod batch;
 pub mod charset;
+pub mod deidentify;
 pub mod delimiters;
 pub mod dictionary;
 pub mod escape;
+pub mod validate;
 pub mod value;
 
 mod edit;
 mod header;
 mod parse;
+mod place;
 mod stamp;
 
 #[cfg(test)]

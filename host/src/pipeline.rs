@@ -13,6 +13,7 @@ pub mod judge;
 pub mod ledger;
 pub mod outlook;
 pub mod patient;
+pub mod retention;
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -130,13 +131,20 @@ impl Pipeline {
                     .flat_map(|(answer, appended)| {
                         match appended {
                             Appended::Stored => answer.kept,
+                            // What was answered the first time is kept no longer: as one answers now.
+                            Appended::Duplicate {
+                                acknowledgement: None,
+                                ..
+                            } => answer.kept,
                             // One frame each again; none where nothing was answered the first time.
                             Appended::Duplicate {
-                                acknowledgement, ..
-                            } if acknowledgement.is_empty() => Vec::new(),
+                                acknowledgement: Some(answered),
+                                ..
+                            } if answered.is_empty() => Vec::new(),
                             Appended::Duplicate {
-                                acknowledgement, ..
-                            } => hl7::batch::split(&acknowledgement)
+                                acknowledgement: Some(answered),
+                                ..
+                            } => hl7::batch::split(&answered)
                                 .into_iter()
                                 .map(<[u8]>::to_vec)
                                 .collect(),

@@ -20,9 +20,10 @@ use tracing::{info, warn};
 use crate::config::{Config, Mapping};
 use crate::flow::{Channel, ChannelId};
 use crate::mapping::{self, Runtime};
+use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::Configuration;
-use crate::pipeline::{Pipeline, dispatch};
+use crate::pipeline::{Pipeline, dispatch, retention};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
 use crate::web;
@@ -90,6 +91,15 @@ impl Open {
     pub async fn close(self) {
         self.tasks.end(DRAIN).await;
     }
+}
+
+/// What an outbound channel needs to connect; none for one that listens. Reads the certificates.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn target(channel: &Channel) -> anyhow::Result<Option<mllp::sender::Target>> {
+    let target = channel.target.as_ref().map(wire::target).transpose();
+    target.with_context(|| format!("target of channel {:?}", channel.name))
 }
 
 /// Sockets that the caller has bound already; what is missing is bound from the configuration.
@@ -195,6 +205,10 @@ pub async fn start(
     open.tasks.tracker.spawn(dispatch::keep_usage(
         pipeline.clone(),
         open.tasks.stop.clone(),
+    ));
+    deliveries.tracker.spawn(retention::keep_sweeping(
+        pipeline.clone(),
+        deliveries.stop.clone(),
     ));
     let http_address = http.local_addr()?;
     info!(address = %http_address, "serving the console");

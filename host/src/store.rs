@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod journal;
+pub mod templates;
 
 mod database;
 mod failure;
@@ -25,6 +26,7 @@ use catalog::Catalog;
 use database::{Address, Dialect, Readers, Renderer, Row, Sql, Value};
 use journal::Journal;
 use journal::search::Recent;
+use templates::Templates;
 use writer::Writer;
 
 /// Where the database is.
@@ -188,8 +190,17 @@ impl Store {
         Journal::new(self.shared.clone())
     }
 
+    pub fn templates(&self) -> Templates {
+        Templates::new(self.shared.clone())
+    }
+
     pub fn catalog(&self) -> Catalog {
         Catalog::new(self.shared.clone())
+    }
+
+    /// Whether something waits to be written: what can wait had better.
+    pub fn is_busy(&self) -> bool {
+        self.shared.writer.is_busy()
     }
 
     pub fn written(&self) -> Written {

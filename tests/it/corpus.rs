@@ -9,6 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use ligature::hl7::deidentify::deidentify;
+use ligature::hl7::{Message, batch};
 use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
 use ligature_tests::mllp::Client;
 
@@ -210,4 +212,37 @@ fn field(message: &[u8], name: &[u8], number: usize) -> Option<Vec<u8>> {
     line.split(|byte| *byte == separator)
         .nth(number - shift)
         .map(<[u8]>::to_vec)
+}
+
+#[test]
+fn every_sample_keeps_its_shape_when_it_is_deidentified() -> anyhow::Result<()> {
+    let Some(files) = corpus() else { return Ok(()) };
+    for file in files {
+        let bytes = std::fs::read(&file)?;
+        for message in batch::split(&bytes) {
+            let Ok(message) = Message::parse(message) else {
+                continue;
+            };
+            let other = Message::parse(&deidentify(&message))?;
+            let fields = |message: &Message| -> Vec<(String, usize)> {
+                let segments = message.segments();
+                segments
+                    .map(|segment| (segment.name().to_owned(), segment.field_count()))
+                    .collect()
+            };
+            ensure!(fields(&message) == fields(&other), "{}", file.display());
+            for path in [
+                "PID-3.1", "PID-5.1", "PID-5.2", "PID-7", "PID-11.1", "PID-19", "NK1-2.1",
+            ] {
+                let path = path.parse()?;
+                let (before, after) = (message.get(&path), other.get(&path));
+                ensure!(
+                    before.clone().text().is_none() || before != after,
+                    "{path} of {}",
+                    file.display()
+                );
+            }
+        }
+    }
+    Ok(())
 }

@@ -6,8 +6,10 @@ mod lanes;
 mod messages;
 mod outages;
 mod random;
+mod retention;
 mod searching;
 mod starts;
+mod templates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,6 +144,7 @@ fn arrival(control_id: &str, lanes: &[&str]) -> Arrival {
         direction: Direction::EhrToLeadSquared,
         received_at_ms: 1_700_000_000_000,
         payload: format!("MSH|{control_id}|Doe^Jane").into_bytes(),
+        facts_only: false,
         control_id: control_id.into(),
         event: "ADT^A04".into(),
         sender: "EHR|HOSPITAL".into(),

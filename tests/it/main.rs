@@ -12,6 +12,7 @@ mod demo;
 mod differential;
 #[cfg(test)]
 mod doctor;
+mod exclusions;
 mod faults;
 mod harness;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod mapping;
 mod message;
 #[cfg(test)]
 mod people;
+mod retention;
 #[cfg(test)]
 mod scarce;
 mod tidy;

@@ -158,6 +158,20 @@ fn set_writes_the_rest_back() {
 }
 
 #[test]
+fn deidentify_prints_another_message_of_the_same_shape() -> anyhow::Result<()> {
+    let (code, printed, said) = run(&["deidentify", "-"], ADMIT.as_bytes())?;
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let printed = String::from_utf8(printed)?;
+    assert_eq!(printed.len(), ADMIT.len());
+    assert_eq!(printed.split('\r').next(), ADMIT.split('\r').next());
+    for value in ["0012", "Roe", "Ann", "19800203", "Street", "first", "local"] {
+        assert!(!printed.contains(value), "{value} in {printed}");
+    }
+    assert!(printed.contains("^MR~") && printed.contains("|F|") && printed.contains("\\.br\\"));
+    Ok(())
+}
+
+#[test]
 fn normalize_changes_line_ends_only() {
     prints(
         &["normalize", "-"],
@@ -236,7 +250,7 @@ fn split_prints_a_line_for_each_message() -> anyhow::Result<()> {
 
 #[test]
 fn every_command_shows_an_example() -> anyhow::Result<()> {
-    for command in ["get", "set", "show", "normalize", "split"] {
+    for command in ["get", "set", "show", "normalize", "deidentify", "split"] {
         let (code, printed, _) = run(&[command, "--help"], b"")?;
         let help = String::from_utf8(printed)?;
         assert_eq!(code, Some(0));

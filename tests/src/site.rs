@@ -77,6 +77,18 @@ impl Site {
         Ok(())
     }
 
+    /// Runs a command on this site's configuration and gives what it printed.
+    pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self
+            .command(args)
+            .args(["--config".as_ref(), self.path("ligature.toml").as_os_str()])
+            .output()?;
+        if !output.status.success() {
+            bail!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// Starts `ligature serve` and waits until its console answers; its log is appended to `host.log`.
     pub async fn start(&self) -> anyhow::Result<Process> {
         let log = std::fs::File::options()
@@ -138,6 +150,16 @@ impl Site {
             .await?
             .error_for_status()?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+
+    /// Reads one page of the console.
+    pub async fn page(&self, path: &str) -> anyhow::Result<String> {
+        let answer = crate::http()
+            .get(format!("http://{}{path}", self.http))
+            .send()
+            .await?
+            .error_for_status()?;
+        Ok(answer.text().await?)
     }
 
     fn command(&self, args: &[&str]) -> Command {

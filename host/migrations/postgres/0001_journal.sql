@@ -6,6 +6,7 @@
 
 create sequence message_seq;
 
+-- `kept` is `whole`, or `facts`: then there is no payload.
 create table message (
   account_id text collate "C" not null,
   id text collate "C" not null,
@@ -24,10 +25,14 @@ create table message (
   warnings text not null,
   peer text not null,
   size bigint not null,
-  acknowledgement bytea not null,
-  payload bytea not null,
+  kept text not null,
+  acknowledgement bytea,
+  payload bytea,
   primary key (account_id, id)
 );
+
+-- What no flow takes is kept whole for a while and then by its header facts; few messages, in the order of their age.
+create index message_bare on message (account_id, kept, channel_id, id) where route <> 'flows';
 
 create table delivery (
   account_id text collate "C" not null,

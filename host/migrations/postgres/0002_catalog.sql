@@ -43,3 +43,14 @@ create table component (
   bytes bytea not null,
   primary key (account_id, id)
 );
+
+-- The sample message that a flow is built on, sealed; `kept` is `deidentified` or `original`.
+create table template (
+  account_id text collate "C" not null,
+  flow_id text collate "C" not null,
+  event text not null,
+  kept text not null,
+  updated_at bigint not null,
+  message bytea not null,
+  primary key (account_id, flow_id)
+);

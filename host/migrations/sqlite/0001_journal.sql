@@ -11,6 +11,7 @@ create table sequence (
 
 insert into sequence (name, value) values ('seq', 0);
 
+-- `kept` is `whole`, or `facts`: then there is no payload.
 -- A row of this size goes to the end of a rowid table without moving its neighbours.
 create table message (
   account_id text not null,
@@ -30,11 +31,15 @@ create table message (
   warnings text not null,
   peer text not null,
   size bigint not null,
-  acknowledgement blob not null,
-  payload blob not null
+  kept text not null,
+  acknowledgement blob,
+  payload blob
 );
 
 create unique index message_id on message (account_id, id);
+
+-- What no flow takes is kept whole for a while and then by its header facts; few messages, in the order of their age.
+create index message_bare on message (account_id, kept, channel_id, id) where route <> 'flows';
 
 create table delivery (
   account_id text not null,

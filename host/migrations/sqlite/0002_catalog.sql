@@ -43,3 +43,14 @@ create table component (
   bytes blob not null,
   primary key (account_id, id)
 );
+
+-- The sample message that a flow is built on, sealed; `kept` is `deidentified` or `original`.
+create table template (
+  account_id text not null,
+  flow_id text not null,
+  event text not null,
+  kept text not null,
+  updated_at bigint not null,
+  message blob not null,
+  primary key (account_id, flow_id)
+);

@@ -115,9 +115,15 @@ impl Setup {
         let channels = channels
             .into_iter()
             .map(|table| {
-                of_account(table)
+                let channel = of_account(table)
                     .try_into::<Channel>()
-                    .context("in a [[channels]] entry")
+                    .context("in a [[channels]] entry")?;
+                match channel.faults().first() {
+                    Some((setting, fault)) => {
+                        bail!("channel {:?}: {setting}: {fault}", channel.name)
+                    }
+                    None => Ok(channel),
+                }
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut with_source = Vec::new();

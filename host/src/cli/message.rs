@@ -13,6 +13,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use serde_json::json;
 
+use crate::hl7::deidentify::deidentify;
 use crate::hl7::path::Index;
 use crate::hl7::{Charset, Content, Fill, Message, Options, Path, batch, dictionary};
 
@@ -56,6 +57,14 @@ pub enum Command {
     /// Prints a message or batch with CR as the end of every line and nothing else changed.
     #[command(after_help = "Example: ligature message normalize unix.hl7 > proper.hl7")]
     Normalize {
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Prints a message with other values in the same shape, to show to others or to build a mapping on.
+    ///
+    /// MSH, set ids and codes of HL7's own tables stay; everything else is replaced, Z-segments and free text too.
+    #[command(after_help = "Example: ligature message deidentify adt-a04.hl7 > sample.hl7")]
+    Deidentify {
         #[command(flatten)]
         input: Input,
     },
@@ -130,6 +139,12 @@ pub(super) fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<ExitC
                 input.parse(entry).with_context(|| place(&bytes, entry))?;
             }
             out.write_all(&batch::normalize(&bytes))?;
+        }
+        Command::Deidentify { input } => {
+            let bytes = input.bytes()?;
+            let one = input.one(&bytes)?;
+            out.write_all(&deidentify(&one.message))?;
+            input.say_warnings(&one.message);
         }
         Command::Split { input } => return split(&input, out),
     }

@@ -1,28 +1,45 @@
-//! One wire to an EHR.
+//! One wire to an EHR: a listener that it sends to, or a target that is sent to.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::exclusion::Exclusions;
 use super::patient::PatientKeyRule;
+use super::retention::Retention;
+use super::target::Target;
 use super::transport::{self, Framing, Network, Tls};
 use super::{AccountId, ChannelId};
 use crate::hl7::ack::AckMode;
 use crate::hl7::{self, Charset};
 
-/// An MLLP listener: where the EHR sends to.
+/// Inbound, an MLLP listener where the EHR sends to; outbound, the EHR's own listener in `target`, and then what is said
+/// below of listening, answering and peers has no meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
     pub id: ChannelId,
     pub account: AccountId,
     pub name: String,
-    /// Port 0 takes a free one; a port alone means loopback.
-    #[serde(deserialize_with = "transport::address")]
+    /// Where an inbound channel listens. Port 0 takes a free one; a port alone means loopback.
+    #[serde(
+        default = "nowhere",
+        deserialize_with = "transport::address",
+        skip_serializing_if = "is_nowhere"
+    )]
     pub address: SocketAddr,
+    /// Where an outbound channel sends to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     #[serde(default)]
     pub patient_key: PatientKeyRule,
+    /// Messages that no flow sees, and of which only header facts are kept.
+    #[serde(default)]
+    pub exclusions: Exclusions,
+    /// How long messages are kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// What an event that no flow takes is answered with.
     #[serde(default)]
     pub no_flow: NoFlow,
@@ -92,7 +109,55 @@ pub struct Channel {
     pub tls: Option<Tls>,
 }
 
+/// Which way messages go over a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The EHR connects and sends.
+    Inbound,
+    /// The host connects and sends.
+    Outbound,
+}
+
+/// The address of a channel that does not listen.
+fn nowhere() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+}
+
+fn is_nowhere(address: &SocketAddr) -> bool {
+    *address == nowhere()
+}
+
 impl Channel {
+    pub fn kind(&self) -> Kind {
+        match self.target {
+            Some(_) => Kind::Outbound,
+            None => Kind::Inbound,
+        }
+    }
+
+    /// What contradicts itself, each as the setting's name and what to do about it.
+    pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
+        let mut faults = Vec::new();
+        match self.kind() {
+            Kind::Inbound if is_nowhere(&self.address) => faults.push((
+                "address",
+                "name the address to listen on, or the `target` of an outbound channel",
+            )),
+            Kind::Outbound if !is_nowhere(&self.address) => faults.push((
+                "address",
+                "an outbound channel listens nowhere: leave it out, or leave out `target`",
+            )),
+            Kind::Inbound | Kind::Outbound => {}
+        }
+        if self.kind() == Kind::Outbound && self.tls.is_some() {
+            faults.push((
+                "tls",
+                "this is TLS of a listener: that of an outbound channel is `target.tls`",
+            ));
+        }
+        faults
+    }
+
     /// Whether a sender with this MSH-3.1 and MSH-4.1 may send here.
     pub fn expects(&self, application: &str, facility: &str) -> bool {
         let fits =
@@ -216,4 +281,36 @@ pub enum NoFlow {
     Accept,
     /// Keep it, answer AR.
     Reject,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kind of a channel and the settings that contradict each other.
+    fn check(settings: &str, kind: Kind, faults: &[&str]) {
+        let text = format!("id = \"c\"\naccount = \"a\"\nname = \"C\"\n{settings}");
+        let channel: Channel = toml::from_str(&text).unwrap();
+        assert_eq!(channel.kind(), kind, "{settings}");
+        let found: Vec<_> = channel.faults().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(found, faults, "{settings}");
+        let kept = serde_json::to_string(&channel).unwrap();
+        assert_eq!(serde_json::from_str::<Channel>(&kept).unwrap(), channel);
+    }
+
+    #[test]
+    fn a_channel_listens_or_sends() {
+        let target = "target = { address = \"ehr:2575\" }";
+        check("address = 2575", Kind::Inbound, &[]);
+        check("address = \"127.0.0.1:0\"", Kind::Inbound, &[]);
+        check("", Kind::Inbound, &["address"]);
+        check(target, Kind::Outbound, &[]);
+        check(
+            &format!("address = 2575\n{target}"),
+            Kind::Outbound,
+            &["address"],
+        );
+        let tls = "tls = { certificate = \"c\", key = \"k\" }";
+        check(&format!("{target}\n{tls}"), Kind::Outbound, &["tls"]);
+    }
 }

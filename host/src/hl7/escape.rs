@@ -132,7 +132,7 @@ pub(super) fn check(
 }
 
 /// What stands between two escape characters.
-enum Sequence<'a> {
+pub(super) enum Sequence<'a> {
     Delimiter(u8),
     /// Pairs of hexadecimal digits.
     Hex(&'a str),
@@ -144,7 +144,7 @@ enum Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    fn of(body: &'a str) -> Self {
+    pub(super) fn of(body: &'a str) -> Self {
         match body.as_bytes() {
             [letter @ (b'F' | b'S' | b'T' | b'R' | b'E' | b'P')] => Sequence::Delimiter(*letter),
             b"H" | b"N" => Sequence::Kept,

@@ -1,10 +1,12 @@
 //! Whether a channel takes a message: the checks that come before storage, and the flows behind them.
 //!
-//! Decides by what the channel says and by MSH alone; mapping and delivery never have a say in what is answered.
+//! Decides by what the channel says and by MSH alone; mapping and delivery never have a say in what is answered, and
+//! exclusions none either: whoever sends an excluded message cannot tell.
 
 use super::configuration::Configuration;
 use super::patient;
 use crate::flow::channel::{NoFlow, ProcessingId};
+use crate::flow::exclusion::Rule;
 use crate::flow::patient::changes_identifiers;
 use crate::flow::{Channel, Event, Priority, Status};
 use crate::hl7::ack::{Condition, Fault, Outcome};
@@ -120,6 +122,24 @@ pub fn decide(
             "event is not taken here",
             9,
         ),
+    }
+}
+
+impl Admission {
+    /// Takes the message away from all flows, because a rule of the channel keeps it out; its answer stays as it is.
+    pub fn excluded(self, rule: Rule) -> Self {
+        let route = match self.route {
+            // It was answered negatively, and that must stay explained.
+            Route::Rejected { reason, text } => Route::Rejected {
+                reason,
+                text: format!("{text}; only header facts are kept: {}", rule.sentence()),
+            },
+            Route::Flows(_) | Route::Skipped { .. } | Route::Excluded { .. } => Route::Excluded {
+                reason: rule.code(),
+                text: rule.sentence().into(),
+            },
+        };
+        Self { route, ..self }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::outlook::Pace;
 use crate::flow::account::Keys;
+use crate::flow::channel::Kind;
 use crate::flow::patient::PatientKeyRule;
 use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release};
 use crate::hl7;
@@ -29,7 +30,10 @@ const FIELDS_FRESH: Duration = Duration::from_secs(60 * 60);
 /// Everything configured, ready to run.
 #[derive(Debug, Default)]
 pub struct Configuration {
+    /// Those that listen.
     pub channels: Vec<Arc<Channel>>,
+    /// Those that send.
+    pub targets: Vec<Arc<Channel>>,
     accounts: BTreeMap<AccountId, Arc<AccountEntry>>,
     flows: HashMap<FlowId, Arc<Route>>,
     /// Flows of one channel in the order in which their deliveries run.
@@ -74,8 +78,15 @@ impl Configuration {
             entry.resume(store).await?;
             accounts.insert(entry.account.id.clone(), Arc::new(entry));
         }
+        let (channels, targets) = catalog
+            .channels
+            .iter()
+            .cloned()
+            .map(Arc::new)
+            .partition(|channel| channel.kind() == Kind::Inbound);
         let mut configuration = Self {
-            channels: catalog.channels.iter().cloned().map(Arc::new).collect(),
+            channels,
+            targets,
             accounts,
             ..Self::default()
         };

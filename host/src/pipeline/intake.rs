@@ -64,11 +64,16 @@ fn readable(
 ) -> (Arrival, Answer) {
     let header = message.header();
     let event = Event::new(&header.message_code, &header.trigger_event);
+    let mut admission = admission::decide(configuration, channel, &header, &event);
+    let rule = channel.exclusions.rule(&event, &message);
+    if let Some(rule) = rule {
+        admission = admission.excluded(rule);
+    }
     let Admission {
         mut route,
         outcome,
         fault,
-    } = admission::decide(configuration, channel, &header, &event);
+    } = admission;
     if let Route::Flows(routed) = &mut route {
         yield_if_old(configuration, routed, &message, now);
     }
@@ -106,6 +111,7 @@ fn readable(
         search: search::keys(&message),
         acknowledgement: kept.concat(),
         payload: payload.to_vec(),
+        facts_only: rule.is_some(),
         warnings: warnings(&message, codes.is_unclear),
         peer: String::new(),
         route,
@@ -235,6 +241,7 @@ fn bare(channel: &Channel, payload: &[u8], route: Route, now: &Zoned) -> Arrival
         search: Vec::new(),
         acknowledgement: Vec::new(),
         payload: payload.to_vec(),
+        facts_only: false,
         warnings: String::new(),
         peer: String::new(),
         route,

@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Tasks;
-use crate::flow::Channel;
 use crate::flow::transport::{self, ClientCertificates, TlsVersion};
+use crate::flow::{self, Channel};
 use crate::mllp::frame::Framing;
 use crate::mllp::listener::{self, Access, Limits};
-use crate::mllp::tls::{self, Acceptor, Identity, Listening, Oldest, Trust};
+use crate::mllp::sender;
+use crate::mllp::tls::{self, Acceptor, Connecting, Connector, Identity, Listening, Oldest, Trust};
 use crate::pipeline::Pipeline;
 
 /// How often certificate files are looked at.
@@ -98,11 +99,47 @@ pub(super) fn acceptor(settings: &transport::Tls) -> anyhow::Result<Acceptor> {
             key: settings.key.clone(),
         },
         clients,
-        oldest: match settings.oldest_version {
-            TlsVersion::Tls12 => Oldest::Tls12,
-            TlsVersion::Tls13 => Oldest::Tls13,
-        },
+        oldest: oldest(settings.oldest_version),
     })?)
+}
+
+/// Reads what connecting to a target takes.
+pub(super) fn target(settings: &flow::target::Target) -> anyhow::Result<sender::Target> {
+    let tls = match &settings.tls {
+        None => None,
+        Some(tls) => {
+            let pinned = tls.pinned.iter().map(|text| text.parse());
+            let identity = tls.identity.as_ref().map(|identity| Identity {
+                certificate: identity.certificate.clone(),
+                key: identity.key.clone(),
+            });
+            Some(Connector::load(&Connecting {
+                identity,
+                trust: Trust {
+                    authorities: tls.authorities.clone(),
+                    pinned: pinned.collect::<Result<_, _>>()?,
+                },
+                server_name: tls.server_name.clone(),
+                oldest: oldest(tls.oldest_version),
+            })?)
+        }
+    };
+    Ok(sender::Target {
+        address: settings.address.to_string(),
+        tls,
+        timeouts: sender::Timeouts {
+            connect: settings.connect_timeout_ms.into(),
+            answer: settings.answer_timeout_ms.into(),
+            application: settings.application_timeout_ms.into(),
+        },
+    })
+}
+
+fn oldest(version: TlsVersion) -> Oldest {
+    match version {
+        TlsVersion::Tls12 => Oldest::Tls12,
+        TlsVersion::Tls13 => Oldest::Tls13,
+    }
 }
 
 /// Looks after the certificates of a channel until shutdown.

@@ -13,6 +13,7 @@ pub mod links;
 pub mod read;
 pub mod record;
 pub mod release;
+pub mod retention;
 pub mod search;
 pub mod settle;
 pub mod usage;
@@ -35,6 +36,7 @@ pub use read::{
     WrittenRow,
 };
 pub use record::Record;
+pub use retention::{Going, Removed, Sweep};
 pub use settle::{Attempt, Settled, Settlement};
 
 /// Where a delivery stands.
@@ -124,6 +126,10 @@ impl Journal {
 
 /// Bytes of a stored hash.
 const HASH_BYTES: usize = 16;
+
+/// What is kept of a message: all of it, or its header facts alone. Words of the column `kept`.
+const WHOLE: &str = "whole";
+const FACTS: &str = "facts";
 
 /// The columns that are sealed; part of what a blob is bound to, so these words never change.
 mod column {

@@ -168,6 +168,11 @@ impl Writer {
         .await
     }
 
+    /// Whether commands wait.
+    pub(super) fn is_busy(&self) -> bool {
+        self.queue.capacity() < self.queue.max_capacity()
+    }
+
     pub(super) fn written(&self) -> Written {
         Written {
             commits: self.counters.commits.load(Ordering::Relaxed),

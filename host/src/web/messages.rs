@@ -105,6 +105,8 @@ struct MessageLine {
     sender: String,
     channel: String,
     size: i64,
+    /// Whether the payload is kept.
+    is_whole: bool,
     /// What was odd about it, as codes.
     notes: String,
     peer: String,
@@ -358,6 +360,7 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
         sender: message.sender.replace('|', " "),
         channel: message.channel.to_string(),
         size: message.size_bytes,
+        is_whole: message.is_whole,
         notes: [message.remark.as_str(), &message.warnings]
             .into_iter()
             .filter(|note| !note.is_empty())
@@ -415,6 +418,7 @@ fn message_json(message: &MessageRow) -> Value {
         "sender": message.sender,
         "version": message.version,
         "size_bytes": message.size_bytes,
+        "kept": if message.is_whole { "whole" } else { "header-facts" },
         "state": message.route,
         "reason_code": message.reason,
         "reason": message.detail,

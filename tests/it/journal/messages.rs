@@ -68,7 +68,7 @@ async fn a_repeated_message_gets_the_first_acknowledgement(bed: Bed) {
     let id = first.id.clone();
     let duplicate = Appended::Duplicate {
         message: id.clone(),
-        acknowledgement: b"MSA|AA|1".to_vec(),
+        acknowledgement: Some(b"MSA|AA|1".to_vec()),
     };
     let mut again = repeatable("1", 1);
     again.acknowledgement = b"MSA|AA|another".to_vec();
@@ -320,8 +320,8 @@ async fn a_message_is_shown_whole(bed: Bed) {
     bed.journal.settle(&claimed.lease, end).await.unwrap();
 
     let view = bed.journal.message(&account(), &id).await.unwrap().unwrap();
-    assert_eq!(view.payload, b"MSH|1|Doe^Jane");
-    assert_eq!(view.acknowledgement, b"MSA|AA|1");
+    assert_eq!(view.payload.as_deref(), Some(&b"MSH|1|Doe^Jane"[..]));
+    assert_eq!(view.acknowledgement.as_deref(), Some(&b"MSA|AA|1"[..]));
     let row = &view.message.deliveries[0];
     assert_eq!((row.state, row.attempts), (State::Parked, 1));
     assert_eq!(

@@ -99,6 +99,11 @@ impl Row {
         }
     }
 
+    /// As it came, to be passed on.
+    pub(in crate::store) fn value(&self, at: usize) -> Value {
+        self.0[at].clone()
+    }
+
     pub(in crate::store) fn is_null(&self, at: usize) -> bool {
         matches!(self.0[at], Value::Null(_))
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::identity::{DuplicateKey, Identity, Verdict};
-use super::{HASH_BYTES, Journal, State, column, delivery_id};
+use super::{FACTS, HASH_BYTES, Journal, State, WHOLE, column, delivery_id};
 use crate::flow::{AccountId, ChannelId, Direction, FlowId, MessageId};
 use crate::store::Error;
 use crate::store::database::{Kind, Script, Sql, Value};
@@ -24,6 +24,8 @@ pub struct Arrival {
     pub received_at_ms: i64,
     /// Byte for byte; sealed.
     pub payload: Vec<u8>,
+    /// Keep neither payload nor patient keys nor search values, whatever they are: the message is excluded.
+    pub facts_only: bool,
     /// MSH-10, or empty.
     pub control_id: String,
     /// `ADT^A04`, or what stands in its place.
@@ -63,6 +65,8 @@ impl fmt::Debug for Arrival {
 pub enum Route {
     /// In the order in which deliveries of this message run.
     Flows(Vec<Routed>),
+    /// Kept out by a rule of its channel: nothing to do, and nothing of it is shown.
+    Excluded { reason: &'static str, text: String },
     /// Kept, and nothing to do.
     Skipped { reason: &'static str, text: String },
     /// Kept, and answered negatively.
@@ -115,8 +119,8 @@ pub enum Appended {
     /// The same identity and payload came within seven days: nothing was kept.
     Duplicate {
         message: MessageId,
-        /// What was answered the first time.
-        acknowledgement: Vec<u8>,
+        /// What was answered the first time; none once that is no longer kept.
+        acknowledgement: Option<Vec<u8>>,
     },
 }
 
@@ -157,7 +161,9 @@ impl Journal {
                         column: column::ACKNOWLEDGEMENT,
                     };
                     Ok(Appended::Duplicate {
-                        acknowledgement: self.shared.vault.open(&place, &sealed)?,
+                        acknowledgement: sealed
+                            .map(|sealed| self.shared.vault.open(&place, &sealed))
+                            .transpose()?,
                         message: message.as_ref().into(),
                     })
                 }
@@ -185,9 +191,11 @@ impl Journal {
             Direction::LeadSquaredToEhr => "lane leadsquared-to-ehr",
         };
         // Sorted, so that the lowest comes first: it is the one under whose lease a delivery of several lanes runs.
+        let kept = if arrival.facts_only { FACTS } else { WHOLE };
         let mut lanes: BTreeSet<Arc<[u8]>> = arrival
             .lanes
             .iter()
+            .filter(|_| !arrival.facts_only)
             .map(|key| self.hash(&arrival.account, lane_kind, key))
             .collect();
         if lanes.is_empty() {
@@ -196,14 +204,20 @@ impl Journal {
         let search: BTreeSet<Arc<[u8]>> = arrival
             .search
             .iter()
+            .filter(|_| !arrival.facts_only)
             .map(|(kind, value)| self.hash(&arrival.account, kind, value))
             .collect();
         let (route, reason, text, routed) = match arrival.route {
             Route::Flows(routed) => ("flows", "", String::new(), routed),
+            Route::Excluded { reason, text } => ("excluded", reason, text, Vec::new()),
             Route::Skipped { reason, text } => ("skipped", reason, text, Vec::new()),
             Route::Rejected { reason, text } => ("rejected", reason, text, Vec::new()),
         };
         let acknowledgement = seal(column::ACKNOWLEDGEMENT, &arrival.acknowledgement)?;
+        let payload = match arrival.facts_only {
+            true => None,
+            false => Some(seal(column::PAYLOAD, &arrival.payload)?),
+        };
         Ok(Entry {
             account: account.into(),
             id: id.into(),
@@ -224,8 +238,9 @@ impl Journal {
                 arrival.warnings.as_str().into(),
                 arrival.peer.as_str().into(),
                 (arrival.payload.len() as i64).into(),
+                kept.into(),
                 (&acknowledgement).into(),
-                (&seal(column::PAYLOAD, &arrival.payload)?).into(),
+                Value::optional_bytes(payload.as_ref()),
             ],
             acknowledgement,
             identity,
@@ -277,7 +292,7 @@ pub(in crate::store) enum Kept {
     Stored,
     Duplicate {
         message: Arc<str>,
-        sealed: Arc<[u8]>,
+        sealed: Option<Arc<[u8]>>,
     },
 }
 
@@ -285,14 +300,14 @@ use Kind::{Bytes, Int, Text};
 
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, acknowledgement, payload) as (values {rows})
+  reason, detail, remark, warnings, peer, size, kept, acknowledgement, payload) as (values {rows})
 insert {or_rollback} into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, acknowledgement, payload)
+  reason, detail, remark, warnings, peer, size, kept, acknowledgement, payload)
 select account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, acknowledgement, payload from v
+  reason, detail, remark, warnings, peer, size, kept, acknowledgement, payload from v
 where account_id is not null",
     kinds: &[
-        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Bytes, Bytes,
+        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Text, Bytes, Bytes,
     ],
 };
 

@@ -137,7 +137,8 @@ pub(in crate::store) enum Verdict {
     Reused,
     Duplicate {
         message: Arc<str>,
-        sealed: Arc<[u8]>,
+        /// None once it is no longer kept.
+        sealed: Option<Arc<[u8]>>,
     },
 }
 
@@ -187,7 +188,7 @@ pub(in crate::store) fn judge(
         return Ok(Some(Verdict::Reused));
     };
     let message = row.text(1)?;
-    // The first one may be in this very batch, not inserted yet.
+    // The first one may be in this very batch, not inserted yet. Else it is gone: identities outlive messages.
     let sealed = match row.optional(3, Row::bytes)? {
         Some(sealed) => Some(sealed),
         None => entries
@@ -196,13 +197,13 @@ pub(in crate::store) fn judge(
             .map(|other| other.acknowledgement.clone()),
     };
     let fresh = row.int(2)? > entry.received_at - DUPLICATE_WINDOW_MS;
-    match sealed {
-        Some(sealed) if fresh && row.bytes(0)? == identity.payload => {
+    match fresh {
+        true if row.bytes(0)? == identity.payload => {
             Ok(Some(Verdict::Duplicate { message, sealed }))
         }
-        Some(_) if fresh && !second => Ok(None),
+        true if !second => Ok(None),
         _ => {
-            // Too old, or its message is gone: the key is ours now.
+            // Too old: the key is ours now.
             script.one(
                 &RENEW,
                 vec![

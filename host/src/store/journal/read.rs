@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ledger::{OF_DELIVERIES, OperationRow, SealedOperation};
-use super::{Journal, State, column};
+use super::{Journal, State, WHOLE, column};
 use crate::flow::{AccountId, ChannelId, DeliveryId, FlowId, MessageId};
 use crate::store::Error;
 use crate::store::database::{Kind, Row, Sql, Value};
@@ -47,9 +47,9 @@ pub struct MessageRow {
     pub control_id: String,
     pub sender: String,
     pub version: String,
-    /// `flows`, `skipped` or `rejected`.
+    /// `flows`, `excluded`, `skipped` or `rejected`.
     pub route: String,
-    /// Why it was skipped or rejected: a code, and a sentence in `detail`.
+    /// Why it was excluded, skipped or rejected: a code, and a sentence in `detail`.
     pub reason: String,
     pub detail: String,
     /// `control-id-reused`, or empty.
@@ -58,7 +58,10 @@ pub struct MessageRow {
     pub warnings: String,
     /// Address of the sender, and the subject of its certificate.
     pub peer: String,
+    /// Of what came in.
     pub size_bytes: i64,
+    /// Whether the payload is kept, and not the header facts alone.
+    pub is_whole: bool,
     pub deliveries: Vec<DeliveryRow>,
 }
 
@@ -104,8 +107,10 @@ impl fmt::Display for WrittenRow {
 #[derive(Clone)]
 pub struct MessageView {
     pub message: MessageRow,
-    pub payload: Vec<u8>,
-    pub acknowledgement: Vec<u8>,
+    /// None when only header facts are kept.
+    pub payload: Option<Vec<u8>>,
+    /// None when it is no longer kept.
+    pub acknowledgement: Option<Vec<u8>>,
     /// In the order of `message.deliveries`.
     pub deliveries: Vec<DeliveryView>,
 }
@@ -213,8 +218,14 @@ impl Journal {
             };
             self.shared.vault.open(&place, sealed)
         };
-        let acknowledgement = open(id.as_str(), column::ACKNOWLEDGEMENT, &row.bytes(0)?)?;
-        let payload = open(id.as_str(), column::PAYLOAD, &row.bytes(1)?)?;
+        let kept = |at, column| {
+            row.optional(at, Row::bytes)?
+                .map(|sealed| open(id.as_str(), column, &sealed))
+                .transpose()
+                .map_err(Error::from)
+        };
+        let acknowledgement = kept(0, column::ACKNOWLEDGEMENT)?;
+        let payload = kept(1, column::PAYLOAD)?;
         let mut deliveries = Vec::with_capacity(message.deliveries.len());
         for delivery in &message.deliveries {
             let key = || vec![account.as_str().into(), delivery.id.as_str().into()];
@@ -306,7 +317,11 @@ impl Journal {
     }
 
     /// All values of the leading column that follow `before`, jumping from one to the next.
-    async fn every(&self, next: &'static Sql, before: &[&str]) -> Result<Vec<String>, Error> {
+    pub(super) async fn every(
+        &self,
+        next: &'static Sql,
+        before: &[&str],
+    ) -> Result<Vec<String>, Error> {
         let mut found: Vec<String> = Vec::new();
         loop {
             let mut values: Vec<Value> = before.iter().map(|value| (*value).into()).collect();
@@ -404,12 +419,12 @@ limit ?",
     kinds: &[],
 };
 
-static NEXT_ACCOUNT: Sql = Sql {
+pub(super) static NEXT_ACCOUNT: Sql = Sql {
     text: "select min(account_id) from message where account_id > ?",
     kinds: &[],
 };
 
-static NEXT_FLOW: Sql = Sql {
+pub(super) static NEXT_FLOW: Sql = Sql {
     text: "select min(flow_id) from delivery where account_id = ? and state = ? and flow_id > ?",
     kinds: &[],
 };
@@ -417,7 +432,7 @@ static NEXT_FLOW: Sql = Sql {
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id) as (values {rows})
 select m.account_id, m.id, m.seq, m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.sender,
-  m.version, m.route, m.reason, m.detail, m.remark, m.warnings, m.peer, m.size
+  m.version, m.route, m.reason, m.detail, m.remark, m.warnings, m.peer, m.size, m.kept
 from v cross join message m
 where m.account_id = v.account_id and m.id = v.id",
     kinds: &[Text, Text],
@@ -486,6 +501,7 @@ fn message(row: &Row) -> Result<MessageRow, Failure> {
         warnings: row.string(14)?,
         peer: row.string(15)?,
         size_bytes: row.int(16)?,
+        is_whole: *row.text(17)? == *WHOLE,
         deliveries: Vec::new(),
     })
 }

@@ -17,7 +17,7 @@ use crate::store::database::{Row, Sql};
 use crate::store::writer::Planned;
 
 /// Messages that are filed together.
-const BUCKET: u64 = 1_024;
+pub(super) const BUCKET: u64 = 1_024;
 
 /// How many messages wait to be filed.
 #[derive(Default)]
