@@ -10,6 +10,7 @@ pub mod message;
 pub mod send;
 pub mod simulate;
 mod tls;
+pub mod token;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -49,6 +50,9 @@ enum Command {
     /// Reads flows and mapping documents from files.
     #[command(subcommand)]
     Flow(flow::Command),
+    /// Says who may use the interface.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Looks into an HL7 file, edits it, takes a batch apart.
     #[command(
         subcommand,
@@ -125,7 +129,8 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
             writeln!(out, "{}", vault::Key::generate()?.to_hex())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Flow(command) => flow::run(command, out).await,
+        Command::Flow(command) => Box::pin(flow::run(command, out)).await,
+        Command::Token(command) => Box::pin(token::run(command, out)).await,
         Command::Message(command) => message::run(command, out),
         Command::Send(args) => Ok(ExitCode::from(send::run(args, out).await?)),
         Command::Doctor(doctor) => Ok(ExitCode::from(doctor::run(doctor, out).await?)),
@@ -139,10 +144,10 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
 async fn check(args: &ConfigFile, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let open = serve::open(&config.storage, false, config.keys, &config.mapping).await?;
-    let configuration =
-        crate::pipeline::configuration::Configuration::load(&open.store, &open.runtime)
-            .await
-            .context("the configuration in the store cannot run")?;
+    let loading = crate::pipeline::configuration::Configuration::load(&open.store, &open.runtime);
+    let configuration = Box::pin(loading)
+        .await
+        .context("the configuration in the store cannot run")?;
     writeln!(
         out,
         "storage, key and components are in order: {} channels, {} flows",

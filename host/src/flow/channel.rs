@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::patient::PatientKeyRule;
 use super::transport::{self, Framing, Network, Tls};
@@ -11,7 +12,7 @@ use super::{AccountId, ChannelId};
 use crate::hl7::ack::AckMode;
 
 /// An MLLP listener: where the EHR sends to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
     pub id: ChannelId,
@@ -19,6 +20,7 @@ pub struct Channel {
     pub name: String,
     /// Port 0 takes a free one; a port alone means loopback.
     #[serde(deserialize_with = "transport::address")]
+    #[schema(value_type = String, example = "127.0.0.1:2575")]
     pub address: SocketAddr,
     #[serde(default)]
     pub patient_key: PatientKeyRule,
@@ -32,6 +34,7 @@ pub struct Channel {
     /// `auto` gives one answer, as MSH-15 asks; `enhanced` a commit code, and the application's answer behind it where
     /// MSH-16 asks for one; `original` looks at neither.
     #[serde(default)]
+    #[schema(value_type = String, pattern = "^(auto|enhanced|original)$")]
     pub ack_mode: AckMode,
     /// How long a message may wait for storage before it is answered AE, in milliseconds: less than senders wait.
     #[serde(default = "default_answer_budget_ms")]
@@ -108,7 +111,7 @@ impl Channel {
 }
 
 /// A sender that a channel expects; what is left out may be anything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sender {
     /// MSH-3.1
@@ -127,7 +130,7 @@ pub enum ProcessingId {
 }
 
 /// What to do with bytes that are no message; they are kept in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unreadable {
     /// AR, with what can be read of MSH; the connection goes on.
@@ -138,7 +141,7 @@ pub enum Unreadable {
 }
 
 /// What to do with a message that came before: same sender, control id, time and bytes within seven days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Duplicates {
     /// Answer as the first time, and do nothing.
@@ -176,7 +179,7 @@ fn default_max_pending_bytes() -> usize {
 }
 
 /// What to do with an event that no flow takes: hospitals send whole feeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoFlow {
     /// Keep it, answer AA, show it as skipped.
