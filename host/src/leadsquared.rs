@@ -7,6 +7,7 @@
 
 mod client;
 
+mod account;
 mod activity;
 mod lead;
 mod metadata;
@@ -15,6 +16,7 @@ mod budget;
 mod error;
 mod wire;
 
+pub use account::{NewField, NewSlot, User};
 pub use activity::{ActivityUpdate, NewActivity};
 pub use budget::Budget;
 pub use client::{Client, Config, Keys};

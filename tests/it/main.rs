@@ -11,9 +11,13 @@ mod differential;
 #[cfg(test)]
 mod doctor;
 mod faults;
+#[cfg(test)]
+mod files;
 mod harness;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod interface;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]

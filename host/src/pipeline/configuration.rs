@@ -1,7 +1,7 @@
 //! The configuration in force: accounts with their clients, and flows with their compiled releases.
 //!
-//! Read from the catalog at start and whenever an administrator changes something; a component is compiled here, never
-//! while a message waits.
+//! Read from the catalog at start and whenever an administrator changes something ([`keep`]); a component is compiled
+//! here, never while a message waits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,9 +10,13 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
+use super::Pipeline;
+use super::account;
 use crate::flow::account::Keys;
-use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release};
+use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release, Status};
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client};
 use crate::mapping::{Component, Input, Runtime};
@@ -23,11 +27,82 @@ use crate::sync::finish::Fields;
 /// Lead fields are read again after this long; an administrator can ask for it sooner.
 const FIELDS_FRESH: Duration = Duration::from_secs(60 * 60);
 
+/// How often the catalog is looked at for what another host changed.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Puts every change of the catalog in force until `shutdown`; one that cannot run is logged and not put in force.
+pub async fn keep(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
+    let catalog = pipeline.store.catalog();
+    let mut first = true;
+    let mut seen = catalog.last_change().await.unwrap_or_default();
+    // What changed between the start's reading and now.
+    pipeline.changed.notify_one();
+    loop {
+        let told = tokio::select! {
+            () = pipeline.changed.notified() => true,
+            () = tokio::time::sleep(LOOK) => false,
+            () = shutdown.cancelled() => return,
+        };
+        let last = match catalog.last_change().await {
+            Ok(last) => last,
+            // The journal says so already, and louder.
+            Err(_) => continue,
+        };
+        if !told && last == seen {
+            continue;
+        }
+        let in_force = pipeline.configuration();
+        let loading =
+            Configuration::load_after(&pipeline.store, &pipeline.runtime, Some(&in_force));
+        match Box::pin(loading).await {
+            Ok(configuration) => {
+                pipeline.configure(configuration);
+                go_on(&pipeline, (!first).then_some(in_force.as_ref())).await;
+                first = false;
+                if last != seen {
+                    info!("a changed configuration is in force");
+                }
+                seen = last;
+            }
+            Err(fault) => {
+                if last != seen {
+                    error!(
+                        fault = format!("{fault:#}"),
+                        "the changed configuration cannot run: the one before stays in force"
+                    );
+                }
+                seen = last;
+            }
+        }
+    }
+}
+
+/// Queues what was parked while its flow was paused, for flows that run again since `before`.
+async fn go_on(pipeline: &Pipeline, before: Option<&Configuration>) {
+    for route in pipeline.configuration().flows() {
+        let flow = &route.flow;
+        let was_active = before
+            .and_then(|before| before.route(&flow.id))
+            .is_some_and(|before| before.flow.status == Status::Active);
+        if flow.status != Status::Active || was_active {
+            continue;
+        }
+        let journal = pipeline.store.journal();
+        if let Err(fault) = journal
+            .release_flow(&flow.account, &flow.id, "flow-paused")
+            .await
+        {
+            error!(flow = %flow.id, %fault, "deliveries that waited for the flow were not released");
+        }
+    }
+}
+
 /// Everything configured, ready to run.
 #[derive(Debug, Default)]
 pub struct Configuration {
     pub channels: Vec<Arc<Channel>>,
     accounts: Vec<AccountId>,
+    entries: HashMap<AccountId, Arc<AccountEntry>>,
     flows: HashMap<FlowId, Arc<Route>>,
     /// Flows of one channel in the order in which their deliveries run.
     by_channel: HashMap<ChannelId, Vec<Arc<Route>>>,
@@ -47,12 +122,22 @@ pub struct Route {
 pub struct AccountEntry {
     pub account: Account,
     pub client: Client,
+    keys: Keys,
     fields: Mutex<Option<(Instant, Arc<Fields>)>>,
 }
 
 impl Configuration {
     /// Reads the catalog and loads every component that an active flow names. Blocks on compilation if one is new.
     pub async fn load(store: &Store, runtime: &Arc<Runtime>) -> anyhow::Result<Self> {
+        Box::pin(Self::load_after(store, runtime, None)).await
+    }
+
+    /// The same with the accounts of the one in force where they are unchanged: their budgets and fields go on.
+    pub async fn load_after(
+        store: &Store,
+        runtime: &Arc<Runtime>,
+        before: Option<&Self>,
+    ) -> anyhow::Result<Self> {
         let catalog = store
             .catalog()
             .load()
@@ -64,8 +149,18 @@ impl Configuration {
                 .keys
                 .get(&account.id)
                 .with_context(|| format!("account {:?} has no keys", account.name))?;
-            let entry = AccountEntry::new(account.clone(), keys.clone())?;
-            accounts.insert(entry.account.id.clone(), Arc::new(entry));
+            let known = before.and_then(|before| before.account(&account.id));
+            let entry = match known {
+                Some(entry) if entry.account == *account && entry.keys == *keys => entry.clone(),
+                known => {
+                    let budget = known.filter(|entry| entry.account.rate_plan == account.rate_plan);
+                    let budget = budget.map(|entry| entry.client.budget().clone());
+                    let entry = AccountEntry::new(account.clone(), keys.clone(), budget)?;
+                    entry.remember(account::kept_fields(store, &account.id).await);
+                    Arc::new(entry)
+                }
+            };
+            accounts.insert(account.id.clone(), entry);
         }
         let mut configuration = Self {
             channels: catalog.channels.iter().cloned().map(Arc::new).collect(),
@@ -77,6 +172,7 @@ impl Configuration {
             ..Self::default()
         };
         configuration.accounts.sort();
+        configuration.entries = accounts.clone();
         for flow in catalog.flows.clone() {
             let account = accounts.get(&flow.account).with_context(|| {
                 format!(
@@ -128,6 +224,11 @@ impl Configuration {
     /// Every flow, in no particular order.
     pub fn flows(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.flows.values()
+    }
+
+    /// An account with its client.
+    pub fn account(&self, id: &AccountId) -> Option<&Arc<AccountEntry>> {
+        self.entries.get(id)
     }
 
     /// Every account, sorted.
@@ -184,17 +285,19 @@ impl Route {
 }
 
 impl AccountEntry {
-    fn new(account: Account, keys: Keys) -> anyhow::Result<Self> {
-        let budget = Arc::new(Budget::new(
-            account.rate_plan.calls,
-            Duration::from_millis(account.rate_plan.window_ms),
-        ));
+    fn new(account: Account, keys: Keys, budget: Option<Arc<Budget>>) -> anyhow::Result<Self> {
+        let budget = budget.unwrap_or_else(|| {
+            Arc::new(Budget::new(
+                account.rate_plan.calls,
+                Duration::from_millis(account.rate_plan.window_ms),
+            ))
+        });
         let client = Client::new(
             &leadsquared::Config {
                 api: account.api.clone(),
                 keys: leadsquared::Keys {
-                    access_key: keys.access_key,
-                    secret_key: keys.secret_key,
+                    access_key: keys.access_key.clone(),
+                    secret_key: keys.secret_key.clone(),
                 },
                 timeout: Duration::from_millis(account.call_timeout_ms),
             },
@@ -204,12 +307,24 @@ impl AccountEntry {
         Ok(Self {
             account,
             client,
+            keys,
             fields: Mutex::new(None),
         })
     }
 
     pub fn look_up_wait_ms(&self) -> u64 {
         self.account.look_up_wait_ms
+    }
+
+    /// Takes lead fields that were read a while ago, unless they are older than an hour.
+    pub(super) fn remember(&self, read: Option<(Duration, Fields)>) {
+        let read = read.filter(|(age, _)| *age < FIELDS_FRESH);
+        let Some((age, fields)) = read else { return };
+        let at = Instant::now().checked_sub(age);
+        // Held only while they are being asked for, and then newer ones come.
+        if let (Some(at), Ok(mut kept)) = (at, self.fields.try_lock()) {
+            *kept = Some((at, Arc::new(fields)));
+        }
     }
 
     /// The account's lead fields, asked for at most once an hour.

@@ -50,6 +50,8 @@ pub enum Change {
     /// Its deliveries and versions stay.
     DeleteFlow(AccountId, FlowId, Expected),
     DeleteComponent(AccountId, Digest),
+    /// Nothing but a record.
+    Note(Record),
     DeleteCodeTable(AccountId, String, Expected),
 }
 
@@ -60,6 +62,18 @@ struct About {
     id: String,
     expected: Expected,
     deletes: bool,
+}
+
+impl About {
+    fn note(account: &str, id: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            kind: "note",
+            id: id.to_owned(),
+            expected: Expected::Any,
+            deletes: false,
+        }
+    }
 }
 
 impl Change {
@@ -109,6 +123,10 @@ impl Change {
             }
             Change::DeleteComponent(account, digest) => {
                 (account, "component", digest.as_str(), Expected::Any, true)
+            }
+            Change::Note(record) => {
+                let id = record.document.as_str();
+                return About::note(&record.account, id);
             }
             Change::DeleteCodeTable(account, name, expected) => {
                 (account, "code-table", name.as_str(), *expected, true)
@@ -355,6 +373,10 @@ impl Catalog {
                 statements.push(versioned(&FLOW_AUDIT));
                 statements.push(Planned::one(&HOLD_FLOW, hold(*expected, &key())));
                 statements.push(Planned::one(&DELETE_FLOW, key()));
+                return Ok(None);
+            }
+            Change::Note(record) => {
+                statements.push(audit::plain(author, record));
                 return Ok(None);
             }
             Change::DeleteComponent(..) => {
