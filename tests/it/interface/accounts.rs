@@ -155,7 +155,7 @@ async fn custom_fields_are_made_as_the_message_calls_for() -> anyhow::Result<()>
     );
     ensure!(made["next"].to_string().contains("Settings"), "{made}");
     let twice = api.post(path, json!({ "path": "PID-16" })).await?;
-    ensure!(twice.problem() == "502 leadsquared", "{}", twice.body);
+    ensure!(twice.problem() == "409 refused", "{}", twice.body);
     let options =
         json!({ "display_name": "Clinic", "data_type": "Select", "options": ["North", "So/uth"] });
     let refused = api.post(path, options).await?;
