@@ -63,8 +63,7 @@ impl Client {
         let options: Vec<Value> = options
             .map(|(value, order)| json!({ "Value": value, "Order": order }))
             .collect();
-        let length = field.max_length.map(|length| length.to_string());
-        let body = json!({
+        let mut body = json!({
             "DisplayName": field.display_name,
             "DataType": field.data_type,
             "IsMandatory": false,
@@ -73,9 +72,13 @@ impl Client {
             "ShowInMailMerge": true,
             "LockAfterCreate": 0,
             "UseInLeadClone": false,
-            "MaxLength": length.unwrap_or_default(),
-            "OptionsJson": if options.is_empty() { json!("") } else { json!(options) },
         });
+        if let Some(length) = field.max_length {
+            body["MaxLength"] = length.to_string().into();
+        }
+        if !options.is_empty() {
+            body["OptionsJson"] = options.into();
+        }
         self.write("LeadManagement.svc/CreateLeadField", &body)
             .await
     }

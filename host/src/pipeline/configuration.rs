@@ -182,7 +182,14 @@ impl Configuration {
                 )
             })?;
             let release = match catalog.release(&flow) {
-                Some(release) => Some(load_release(store, runtime, &flow, release.clone()).await?),
+                Some(release) => {
+                    let known = before.and_then(|before| before.route(&flow.id));
+                    let known = known.and_then(|route| route.release.clone());
+                    Some(match known.filter(|(known, _)| **known == *release) {
+                        Some(known) => known,
+                        None => load_release(store, runtime, &flow, release.clone()).await?,
+                    })
+                }
                 None => None,
             };
             let route = Arc::new(Route {

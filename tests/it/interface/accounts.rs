@@ -133,28 +133,27 @@ async fn an_account_is_found_by_its_keys_and_they_are_never_read_back() -> anyho
 async fn custom_fields_are_made_as_the_message_calls_for() -> anyhow::Result<()> {
     let (clinic, api) = clinic().await?;
     let proposal = api
-        .get("/api/v1/accounts/clinic/fields/proposal?path=PID-16")
+        .get("/api/v1/accounts/clinic/fields/proposal?path=PID-17")
         .await?
         .expect(200)?;
     ensure!(
-        proposal
-            == json!({ "display_name": "Marital Status", "data_type": "Text", "max_length": 100 }),
+        proposal == json!({ "display_name": "Religion", "data_type": "Text", "max_length": 100 }),
         "{proposal}"
     );
     let path = "/api/v1/accounts/clinic/fields";
     let made = api
-        .post(path, json!({ "path": "PID-16" }))
+        .post(path, json!({ "path": "PID-17" }))
         .await?
         .expect(201)?;
     let field = &made["field"];
     ensure!(
-        field["schema_name"] == "mx_Marital_Status"
+        field["schema_name"] == "mx_Religion"
             && field["max_length"] == 100
             && field["is_unique"] == false,
         "{made}"
     );
     ensure!(made["next"].to_string().contains("Settings"), "{made}");
-    let twice = api.post(path, json!({ "path": "PID-16" })).await?;
+    let twice = api.post(path, json!({ "path": "PID-17" })).await?;
     ensure!(twice.problem() == "409 refused", "{}", twice.body);
     let options =
         json!({ "display_name": "Clinic", "data_type": "Select", "options": ["North", "So/uth"] });

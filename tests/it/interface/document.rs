@@ -1,4 +1,4 @@
-//! The OpenAPI document: every route is in it, and answers are what it says.
+//! The document at `/api/v1/openapi.json`: every route is in it, and answers are what it says.
 
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ async fn every_route_is_in_the_document_and_answers() -> anyhow::Result<()> {
 
     // Each is there: nobody is told "no such address", and a stranger changes nothing.
     for (method, path, operation) in &operations {
-        let place = path.replace('{', "").replace('}', "");
+        let place = path.replace(['{', '}'], "");
         let stranger = clinic.site.stranger();
         let answer = stranger.send(method, &place, Some(json!({})), None).await?;
         let reads = ["/messages", "/counts", "/deliveries"];

@@ -78,6 +78,15 @@ impl Pipeline {
     ) -> Result<Field, Error> {
         let client = &self.entry(account)?.client;
         let before = client.lead_fields().await?;
+        let mut same = before
+            .iter()
+            .filter(|known| known.display_name.eq_ignore_ascii_case(&field.display_name));
+        if let Some(known) = same.next() {
+            return Err(Error::Refused(format!(
+                "LeadSquared has a lead field {:?} already: {}",
+                known.display_name, known.schema_name
+            )));
+        }
         client
             .create_lead_field(&NewField {
                 display_name: field.display_name.clone(),
@@ -163,7 +172,7 @@ mod tests {
 
     #[test]
     fn fields_fit_what_stands_at_a_path() {
-        check("PID-7", "Date Time Of Birth: Date");
+        check("PID-7", "Date Time of Birth: Date");
         check("PID-16", "Marital Status: Text 100");
         check("PID-5.1", "Patient Name Family Name: Text 200");
         check("PID-13", "Phone Number Home: Phone");

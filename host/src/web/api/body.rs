@@ -192,25 +192,25 @@ impl Body {
 
 /// Reads a value, and finds the place of what is wrong with it.
 ///
-/// A document is written out with one value a line, so that the line of serde's error is the place.
+/// A document is written out with one member a line, so that the line of serde's error is the place. What a type of ours
+/// refuses is told behind the value, as far as the next comma or brace, so the comma stands on the value's own line.
 fn located<T: DeserializeOwned>(value: &Value, noun: &str) -> Result<T, Error> {
     let mut lines = Lines::default();
-    lines.write(value, "");
-    lines.end("");
+    let last = lines.write(value, "");
+    lines.end("", last);
     serde_json::from_str(&lines.text).map_err(|fault| {
         let text = fault.to_string();
         let message = text.split(" at line ").next().unwrap_or(&text);
-        let mut path = lines
-            .paths
-            .get(fault.line().saturating_sub(1))
-            .cloned()
-            .unwrap_or_default();
+        let place = lines.places.get(fault.line().saturating_sub(1));
+        let (own, last) = place.cloned().unwrap_or_default();
         let missing = message
             .strip_prefix("missing field `")
             .and_then(|rest| rest.split('`').next());
-        if let Some(missing) = missing {
-            path = joined(&path, missing);
-        }
+        let path = match (missing, last) {
+            (Some(missing), _) => joined(&own, missing),
+            (None, Some(last)) => last,
+            (None, None) => own,
+        };
         // A secret that was sent in the wrong form is not sent back.
         let message = match path.contains("_key") {
             true => "is not of the form that is expected",
@@ -223,48 +223,54 @@ fn located<T: DeserializeOwned>(value: &Value, noun: &str) -> Result<T, Error> {
 #[derive(Default)]
 struct Lines {
     text: String,
-    /// What stands on each line.
-    paths: Vec<String>,
+    /// What stands on each line; where an object ends there, its last member as well.
+    places: Vec<(String, Option<String>)>,
 }
 
 impl Lines {
-    fn end(&mut self, path: &str) {
+    fn end(&mut self, path: &str, last: Option<String>) {
         self.text.push('\n');
-        self.paths.push(path.to_owned());
+        self.places.push((path.to_owned(), last));
     }
 
-    fn write(&mut self, value: &Value, path: &str) {
+    /// Writes a value up to its last character; gives its last member if it is an object that has one.
+    fn write(&mut self, value: &Value, path: &str) -> Option<String> {
+        let mut last = None;
         match value {
-            Value::Object(members) => {
+            Value::Object(members) if !members.is_empty() => {
                 self.text.push('{');
-                self.end(path);
+                self.end(path, None);
                 for (at, (name, value)) in members.iter().enumerate() {
-                    if at > 0 {
-                        self.text.push(',');
-                    }
                     let path = joined(path, name);
                     self.text.push_str(&Value::from(name.as_str()).to_string());
                     self.text.push(':');
-                    self.write(value, &path);
-                    self.end(&path);
+                    let inner = self.write(value, &path);
+                    if at + 1 < members.len() {
+                        self.text.push(',');
+                    }
+                    self.end(&path, inner);
+                    last = Some(path);
                 }
                 self.text.push('}');
             }
+            // Plain items share a line: behind one that is refused, serde looks past the comma.
             Value::Array(items) => {
                 self.text.push('[');
-                self.end(path);
                 for (at, value) in items.iter().enumerate() {
-                    if at > 0 {
+                    let path = joined(path, &at.to_string());
+                    let inner = self.write(value, &path);
+                    if at + 1 < items.len() {
                         self.text.push(',');
                     }
-                    let path = joined(path, &at.to_string());
-                    self.write(value, &path);
-                    self.end(&path);
+                    if value.is_object() {
+                        self.end(&path, inner);
+                    }
                 }
                 self.text.push(']');
             }
             plain => self.text.push_str(&plain.to_string()),
         }
+        last
     }
 }
 
@@ -318,11 +324,11 @@ mod tests {
         check::<Flow>(json!({ "id": "a" }), "\"noun.account\"");
         check::<Channel>(
             json!({ "id": "e", "account": "c", "name": "E", "address": "0", "allowed_peers": ["10.0.0.0/8", "nowhere"] }),
-            "\"noun.allowed_peers.1\"",
+            "\"noun.allowed_peers\"",
         );
         check::<Account>(
             json!({ "id": "c", "name": "C", "api": "x", "roles": ["Sales_User", "Pope"] }),
-            "\"noun.roles.1\"",
+            "\"noun.roles\"",
         );
     }
 }
