@@ -11,6 +11,7 @@ pub mod retention;
 pub mod send;
 pub mod simulate;
 mod tls;
+pub mod token;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -51,6 +52,9 @@ enum Command {
     /// Reads flows and mapping documents from files.
     #[command(subcommand)]
     Flow(flow::Command),
+    /// Says who may use the interface.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Looks into an HL7 file, edits it, takes a batch apart.
     #[command(
         subcommand,
@@ -133,7 +137,8 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
             writeln!(out, "{}", vault::Key::generate()?.to_hex())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Flow(command) => flow::run(command, out).await,
+        Command::Flow(command) => Box::pin(flow::run(command, out)).await,
+        Command::Token(command) => Box::pin(token::run(command, out)).await,
         Command::Message(command) => message::run(command, out),
         Command::Retention(command) => Box::pin(retention::run(command, out)).await,
         Command::Send(args) => Ok(ExitCode::from(send::run(args, out).await?)),

@@ -20,9 +20,17 @@ pub struct Config {
     pub migrate: bool,
     /// The last one seals; all of them open.
     pub keys: Vec<vault::Key>,
-    pub http: SocketAddr,
+    pub console: Console,
     pub delivery_concurrency: usize,
     pub mapping: Mapping,
+}
+
+/// Where the console is, and who may read there.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    pub address: SocketAddr,
+    /// Nothing is shown without a token, not even on this machine.
+    pub require_token: bool,
 }
 
 /// Limits of every component.
@@ -71,12 +79,15 @@ struct KeySource {
 #[serde(deny_unknown_fields, default)]
 struct Http {
     address: SocketAddr,
+    /// Demands a token for everything that is shown, also on this machine.
+    require_token: bool,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            require_token: false,
         }
     }
 }
@@ -219,7 +230,10 @@ impl Config {
             storage,
             migrate: file.storage.migrate,
             keys,
-            http: file.http.address,
+            console: Console {
+                address: file.http.address,
+                require_token: file.http.require_token,
+            },
             delivery_concurrency: file.delivery.concurrency,
             mapping: Mapping {
                 deadline: Duration::from_millis(file.mapping.deadline_ms),
@@ -265,7 +279,7 @@ mod tests {
             Ok(config) => format!(
                 "{} {} {} {}",
                 config.storage,
-                config.http,
+                config.console.address,
                 config.delivery_concurrency,
                 config.mapping.artefacts.display()
             ),

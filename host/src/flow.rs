@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod channel;
+pub mod check;
 pub mod event;
 pub mod event_time;
 pub mod exclusion;
@@ -19,6 +20,7 @@ pub mod template;
 pub mod transport;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use account::Account;
 pub use channel::Channel;
@@ -27,7 +29,7 @@ pub use id::{AccountId, ChannelId, DeliveryId, FlowId, MessageId};
 pub use release::{Digest, Grants, Release};
 
 /// Which way a flow carries messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum Direction {
     #[serde(rename = "ehr-to-leadsquared")]
     EhrToLeadSquared,
@@ -46,7 +48,7 @@ impl Direction {
 }
 
 /// What a flow writes or reads in LeadSquared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entity {
     Lead,
@@ -54,7 +56,7 @@ pub enum Entity {
 }
 
 /// What happens to a record that exists, and to one that does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Behaviour {
     /// Create what is missing, update what is there.
@@ -69,7 +71,7 @@ pub enum Behaviour {
 }
 
 /// The LeadSquared activity type of an activity flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActivityType {
     /// The numeric event code, for example 205.
@@ -90,7 +92,7 @@ fn moved() -> Constant {
 }
 
 /// One field and the value that is always written to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Constant {
     pub field: String,
@@ -98,7 +100,7 @@ pub struct Constant {
 }
 
 /// What to do for a patient when the lead that was found is another person's: a shared phone, a family's email.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OtherPerson {
     /// Make a lead without the value that the other one holds.
@@ -118,7 +120,7 @@ impl Default for OtherPerson {
 }
 
 /// When LeadSquared is asked to run its automations (`postUpdatedLead`, `leadsquared.md` 4.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Automations {
     /// For messages as they come.
@@ -143,7 +145,18 @@ impl Default for Automations {
 
 /// Which deliveries go first when calls are scarce.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Priority {
@@ -164,7 +177,7 @@ fn yes() -> bool {
 }
 
 /// Whether a flow takes messages.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", tag = "state", content = "reason")]
 pub enum Status {
     #[default]
@@ -175,7 +188,7 @@ pub enum Status {
 }
 
 /// One direction, one event type, one entity: the route from a channel to LeadSquared records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Flow {
     pub id: FlowId,

@@ -7,6 +7,7 @@
 
 mod client;
 
+mod account;
 mod activity;
 mod lead;
 mod metadata;
@@ -16,6 +17,7 @@ mod error;
 mod reply;
 mod wire;
 
+pub use account::{NewField, NewSlot, User};
 pub use activity::{ActivityUpdate, NewActivity};
 pub use budget::{Budget, Standing, Used};
 pub use client::{Client, Config, Keys};

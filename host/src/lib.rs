@@ -22,6 +22,8 @@ pub mod sync;
 
 pub mod pipeline;
 
+pub mod access;
+
 pub mod web;
 
 pub mod simulator;

@@ -3,6 +3,7 @@
 //! [`Pipeline::receive`] keeps a message and says what to answer; [`Pipeline::deliver`] carries one delivery as far as
 //! it will go. Both fit a screen; the rooms they call hold the detail. Knows no SQL, no HTML and no socket.
 
+pub mod account;
 pub mod activate;
 pub mod admission;
 pub mod configuration;
@@ -15,17 +16,20 @@ pub mod outlook;
 pub mod patient;
 pub mod retention;
 
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use crate::flow::event_time::event_time;
 use crate::flow::mapped::Mapped;
 use crate::flow::patient::PatientKeyRule;
-use crate::flow::{Behaviour, Channel, Entity, Event, Status};
+use crate::flow::{Behaviour, Channel, ChannelId, Entity, Event, Status};
 use crate::hl7;
 use crate::mapping;
 use crate::mllp::listener::{Received, Reply};
@@ -52,8 +56,14 @@ pub struct Pipeline {
     pub runtime: Arc<mapping::Runtime>,
     /// This process in leases: a new name at every start, so that a former process's leases are never ours.
     pub owner: String,
-    configuration: RwLock<Arc<Configuration>>,
+    configuration: watch::Sender<Arc<Configuration>>,
+    /// Somebody has changed the catalog.
+    changed: Notify,
+    listening: Mutex<BTreeMap<ChannelId, Listening>>,
 }
+
+/// Where a channel listens, or why it does not.
+pub type Listening = Result<SocketAddr, String>;
 
 impl Pipeline {
     pub fn new(store: Store, runtime: Arc<mapping::Runtime>, configuration: Configuration) -> Self {
@@ -62,24 +72,51 @@ impl Pipeline {
             store,
             runtime,
             owner,
-            configuration: RwLock::new(Arc::new(configuration)),
+            configuration: watch::Sender::new(Arc::new(configuration)),
+            changed: Notify::new(),
+            listening: Mutex::default(),
         }
     }
 
     /// The configuration in force; a delivery keeps the one it started with.
     pub fn configuration(&self) -> Arc<Configuration> {
-        self.configuration
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.configuration.borrow().clone()
+    }
+
+    /// Tells of every configuration that comes into force.
+    pub fn configurations(&self) -> watch::Receiver<Arc<Configuration>> {
+        self.configuration.subscribe()
+    }
+
+    /// Has the catalog read again in the background; see [`configuration::keep`].
+    pub fn changed(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Notes where a channel listens now; none takes the note away.
+    pub fn note_listening(&self, channel: &ChannelId, listening: Option<Listening>) {
+        let mut notes = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match listening {
+            Some(listening) => drop(notes.insert(channel.clone(), listening)),
+            None => drop(notes.remove(channel)),
+        }
+    }
+
+    /// Where a channel listens on this host; none while it was not tried.
+    pub fn listening(&self, channel: &ChannelId) -> Option<Listening> {
+        let notes = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        notes.get(channel).cloned()
     }
 
     /// Puts a new configuration in force for messages and deliveries from now on.
     pub fn configure(&self, configuration: Configuration) {
-        *self
-            .configuration
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(configuration);
+        self.configuration.send_replace(Arc::new(configuration));
     }
 
     /// Takes what came off a connection: keeps every message in it, then answers each.

@@ -1,8 +1,9 @@
 //! The composition root: builds all parts, spawns every task, and drains them in order.
 //!
-//! The only room that spawns; nobody uses it but `cli` and tests. What a channel's settings mean for its listener is
-//! in `serve/wire.rs`.
+//! The only room that spawns; nobody uses it but `cli` and tests. Which channels listen is in `serve/channels.rs`, what a
+//! channel's settings mean for its listener in `serve/wire.rs`.
 
+mod channels;
 mod wire;
 
 use std::collections::HashMap;
@@ -17,16 +18,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::{Config, Mapping};
+use crate::config::{Config, Console, Mapping};
 use crate::flow::{Channel, ChannelId};
 use crate::mapping::{self, Runtime};
 use crate::mllp;
 use crate::mllp::tls::Acceptor;
-use crate::pipeline::configuration::Configuration;
-use crate::pipeline::{Pipeline, dispatch, retention};
+use crate::pipeline::configuration::{self, Configuration};
+use crate::pipeline::{Pipeline, account, dispatch, retention};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
-use crate::web;
+use crate::web::{self, Web};
+use channels::Bound;
 
 /// How long deliveries in hand may take at shutdown; what is left is claimed again after the next start.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -127,10 +129,14 @@ pub struct Host {
 /// Starts everything on `open`: listeners, workers and pages.
 pub async fn start(
     open: Open,
-    http: SocketAddr,
+    http: Console,
     concurrency: usize,
     mut sockets: Sockets,
 ) -> anyhow::Result<Host> {
+    let Console {
+        address: http,
+        require_token,
+    } = http;
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
     let channels = configuration.channels.clone();
     let pipeline = Arc::new(Pipeline::new(
@@ -139,28 +145,11 @@ pub async fn start(
         configuration,
     ));
 
-    let mut tls = HashMap::new();
-    for channel in &channels {
-        if let Some(settings) = &channel.tls {
-            let acceptor = wire::acceptor(settings)
-                .with_context(|| format!("TLS of channel {:?}", channel.name))?;
-            tls.insert(channel.id.clone(), Arc::new(acceptor));
-        }
-    }
-
     // Every port is bound before the first message is taken, so that a start succeeds or fails as a whole.
     let mut bound = Vec::new();
     for channel in channels {
-        let socket = match sockets.channels.remove(&channel.id) {
-            Some(socket) => socket,
-            None => TcpListener::bind(channel.address).await.with_context(|| {
-                format!(
-                    "channel {:?} cannot listen on {}",
-                    channel.name, channel.address
-                )
-            })?,
-        };
-        bound.push((channel, socket));
+        let socket = sockets.channels.remove(&channel.id);
+        bound.push(Bound::new(channel, socket).await?);
     }
     let http = match sockets.http {
         Some(socket) => socket,
@@ -170,29 +159,30 @@ pub async fn start(
     };
 
     let (listeners, deliveries, pages) = (Tasks::default(), Tasks::default(), Tasks::default());
-    let mut addresses = Vec::new();
-    for (channel, socket) in bound {
-        let address = socket.local_addr()?;
-        wire::announce(&channel, address);
-        addresses.push((channel.clone(), address));
-        let acceptor = tls.get(&channel.id).cloned();
-        if let Some(acceptor) = acceptor.clone() {
-            pages
-                .tracker
-                .spawn(wire::keep_fresh(acceptor, pages.stop.clone()));
+    let (mut addresses, mut tls) = (Vec::new(), HashMap::new());
+    let mut running = HashMap::new();
+    for bound in bound {
+        let listening = bound.listen(&pipeline)?;
+        addresses.push((listening.channel.clone(), listening.address));
+        if let Some(acceptor) = listening.acceptor.clone() {
+            tls.insert(listening.channel.id.clone(), acceptor);
         }
-        let listening = wire::listen(
-            pipeline.clone(),
-            channel,
-            socket,
-            acceptor,
-            listeners.clone(),
-        );
-        listeners.tracker.spawn(listening);
+        running.insert(listening.channel.id.clone(), listening);
     }
     deliveries
         .tracker
         .spawn_blocking(crate::sync::finish::warm_up);
+    listeners.tracker.spawn(channels::keep(
+        pipeline.clone(),
+        running,
+        listeners.stop.clone(),
+    ));
+    pages
+        .tracker
+        .spawn(configuration::keep(pipeline.clone(), pages.stop.clone()));
+    pages
+        .tracker
+        .spawn(account::keep(pipeline.clone(), pages.stop.clone()));
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
         concurrency,
@@ -212,9 +202,13 @@ pub async fn start(
     ));
     let http_address = http.local_addr()?;
     info!(address = %http_address, "serving the console");
+    let console = Web {
+        pipeline: pipeline.clone(),
+        open_reads: http_address.ip().is_loopback() && !require_token,
+    };
     pages
         .tracker
-        .spawn(web::serve(http, pipeline.clone(), pages.stop.clone()));
+        .spawn(web::serve(http, console, pages.stop.clone()));
     Ok(Host {
         pipeline,
         http: http_address,
@@ -230,9 +224,8 @@ pub async fn start(
 impl Host {
     /// Stops in the order of a message's way: no more intake, deliveries to their end, pages, store.
     pub async fn stop(self) {
-        if !self.listeners.end(DRAIN).await {
-            warn!("a connection was cut at shutdown; its sender will send again");
-        }
+        // The listeners' own time, and some to spare.
+        self.listeners.end(DRAIN + Duration::from_secs(1)).await;
         if !self.deliveries.end(DRAIN).await {
             warn!("deliveries still in hand at shutdown; they go on after the next start");
         }
@@ -262,7 +255,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     .await?;
     let host = Box::pin(start(
         open,
-        config.http,
+        config.console,
         config.delivery_concurrency,
         Sockets::default(),
     ))

@@ -61,6 +61,19 @@ pub enum Error {
         "{what} is {state}: only a delivery that waits for a person or is dead can be released"
     )]
     NotReleasable { what: String, state: String },
+    /// Somebody changed the document meanwhile: read it again, and change that.
+    #[error(
+        "{what} is at version {found}, not at {expected}: somebody else changed it, read it again first"
+    )]
+    Conflict {
+        what: String,
+        expected: i64,
+        found: i64,
+    },
+    #[error("{0} exists already")]
+    Exists(String),
+    #[error("{what} cannot be deleted while it is used by {by}: delete or change those first")]
+    StillUsed { what: String, by: String },
     #[error(
         "database {path:?} is in use by another process: stop that one, or give this one a file of its own"
     )]

@@ -2,6 +2,7 @@
 //!
 //! Each test is a function of a [`Bed`]; [`both`] makes two of it. Without PostgreSQL they fail.
 
+mod catalog;
 mod lanes;
 mod messages;
 mod outages;

@@ -14,9 +14,13 @@ mod differential;
 mod doctor;
 mod exclusions;
 mod faults;
+#[cfg(test)]
+mod files;
 mod harness;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod interface;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]

@@ -37,6 +37,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
+    ("access", &["store"]),
     (
         "web",
         &[
@@ -51,6 +52,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// For the two that put the parts together; nobody uses those.
 const EVERY: &[&str] = &[
+    "access",
     "config",
     "doctor",
     "flow",

@@ -3,6 +3,7 @@
 pub mod clinic;
 mod cluster;
 pub mod guests;
+pub mod interface;
 pub mod mllp;
 pub mod pki;
 pub mod properties;

@@ -162,6 +162,19 @@ impl Site {
         Ok(answer.text().await?)
     }
 
+    /// Runs a subcommand that takes the site's configuration; gives what it prints.
+    pub fn ligature(&self, args: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<String> {
+        let output = self
+            .command(args)
+            .args(["--config".as_ref(), self.path("ligature.toml").as_os_str()])
+            .envs(variables.iter().copied())
+            .output()?;
+        if !output.status.success() {
+            bail!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(crate::ligature_binary());
         command.args(args).current_dir(self.folder.path());

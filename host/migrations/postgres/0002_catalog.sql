@@ -1,17 +1,21 @@
--- Configuration: documents as text, keys sealed.
+-- Configuration: documents as text, each with the version that a writer must have seen; keys sealed.
+-- All documents have the same key columns; an account's id is its own account's.
 
 create table account (
   account_id text collate "C" not null,
+  id text collate "C" not null,
   document text not null,
+  version bigint not null,
   updated_at bigint not null,
   access_keys bytea,
-  primary key (account_id)
+  primary key (account_id, id)
 );
 
 create table channel (
   account_id text collate "C" not null,
   id text collate "C" not null,
   document text not null,
+  version bigint not null,
   updated_at bigint not null,
   primary key (account_id, id)
 );
@@ -19,9 +23,22 @@ create table channel (
 create table flow (
   account_id text collate "C" not null,
   id text collate "C" not null,
+  channel_id text collate "C" not null,
   document text not null,
+  version bigint not null,
   updated_at bigint not null,
   primary key (account_id, id)
+);
+
+-- Every version of every flow, also of those that are gone: a flow made anew under the same id counts on.
+create table flow_version (
+  account_id text collate "C" not null,
+  flow_id text collate "C" not null,
+  version bigint not null,
+  author text not null,
+  created_at bigint not null,
+  document text not null,
+  primary key (account_id, flow_id, version)
 );
 
 create table release (
@@ -53,4 +70,47 @@ create table template (
   updated_at bigint not null,
   message bytea not null,
   primary key (account_id, flow_id)
+);
+
+create table code_table (
+  account_id text collate "C" not null,
+  id text collate "C" not null,
+  document text not null,
+  version bigint not null,
+  updated_at bigint not null,
+  primary key (account_id, id)
+);
+
+-- What LeadSquared said of an account, by kind: lead fields, activity types, users.
+create table metadata (
+  account_id text collate "C" not null,
+  kind text collate "C" not null,
+  document text not null,
+  read_at bigint not null,
+  primary key (account_id, kind)
+);
+
+-- Of a token's secret only the SHA-256 is kept.
+create table token (
+  id text collate "C" not null,
+  name text not null,
+  rights text not null,
+  digest bytea not null,
+  created_at bigint not null,
+  used_at bigint,
+  revoked_at bigint,
+  primary key (id)
+);
+
+-- Who changed what: never patient data. Ids are UUIDv7, so the newest is the greatest.
+create table audit (
+  id text collate "C" not null,
+  at bigint not null,
+  actor text not null,
+  action text not null,
+  account_id text collate "C" not null,
+  kind text not null,
+  document text not null,
+  version bigint,
+  primary key (id)
 );

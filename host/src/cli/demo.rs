@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::flow::Setup;
-use crate::config::{DEFAULT_CONCURRENCY, Mapping};
+use super::flow::plan::Plan;
+use super::flow::setup::Setup;
+use crate::config::{Console, DEFAULT_CONCURRENCY, Mapping};
 use crate::flow::account::Keys;
 use crate::hl7;
 use crate::mllp::sender::{Sender, Target, Timeouts};
@@ -152,14 +153,19 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
         &Mapping::with_artefacts(data.join("artefacts")),
     )
     .await?;
-    setup.import(&open.store, &open.runtime, &keys).await?;
+    let planning = Plan::make(setup, &open.store, &open.runtime, Ok(keys.clone()));
+    let plan = Box::pin(planning).await?;
+    plan.carry_out(&open.store).await?;
     let sockets = Sockets {
         http: Some(http),
         channels: HashMap::from([(channel, mllp)]),
     };
     let host = Box::pin(serve::start(
         open,
-        DEFAULT_HTTP,
+        Console {
+            address: DEFAULT_HTTP,
+            require_token: false,
+        },
         DEFAULT_CONCURRENCY,
         sockets,
     ))

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{AccountId, Flow};
 
 /// One LeadSquared account; its keys are kept apart, sealed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
     pub id: AccountId,
@@ -71,7 +72,7 @@ fn default_placeholders() -> Vec<String> {
 }
 
 /// What is written to the lead that a merge retired; LeadSquared's API cannot merge leads.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum RetiredLead {
     /// Nothing: the host remembers who the survivor is.
@@ -82,7 +83,9 @@ pub enum RetiredLead {
 }
 
 /// A role of LeadSquared's users (`leadsquared.md` 10) that can be let in; `Administrator` always is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 pub enum Role {
     #[serde(rename = "Marketing_User")]
     MarketingUser,
@@ -119,7 +122,7 @@ fn default_call_timeout_ms() -> u64 {
 }
 
 /// How many calls the account may make: LeadSquared counts them in a sliding window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RatePlan {
     /// Calls allowed in one window; 0 means no limit is applied.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::exclusion::Exclusions;
 use super::patient::PatientKeyRule;
@@ -16,7 +17,7 @@ use crate::hl7::{self, Charset};
 
 /// Inbound, an MLLP listener where the EHR sends to; outbound, the EHR's own listener in `target`, and then what is said
 /// below of listening, answering and peers has no meaning.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
     pub id: ChannelId,
@@ -28,6 +29,7 @@ pub struct Channel {
         deserialize_with = "transport::address",
         skip_serializing_if = "is_nowhere"
     )]
+    #[schema(value_type = Option<String>, example = "127.0.0.1:2575")]
     pub address: SocketAddr,
     /// Where an outbound channel sends to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +52,7 @@ pub struct Channel {
     /// `auto` gives one answer, as MSH-15 asks; `enhanced` a commit code, and the application's answer behind it where
     /// MSH-16 asks for one; `original` looks at neither.
     #[serde(default)]
+    #[schema(value_type = String, pattern = "^(auto|enhanced|original)$")]
     pub ack_mode: AckMode,
     /// How long a message may wait for storage before it is answered AE, in milliseconds: less than senders wait.
     #[serde(default = "default_answer_budget_ms")]
@@ -103,6 +106,7 @@ pub struct Channel {
     pub stray_lines: StrayLines,
     /// Read every message in this character set, whatever MSH-18 says: a name of HL7 table 0211, such as `8859/1`.
     #[serde(default)]
+    #[schema(value_type = Option<String>, example = "windows-1252")]
     pub charset: Option<Charset>,
     /// TLS from the first byte; without it connections are plain.
     #[serde(default)]
@@ -194,7 +198,7 @@ impl Channel {
 }
 
 /// A sender that a channel expects; what is left out may be anything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sender {
     /// MSH-3.1
@@ -213,7 +217,7 @@ pub enum ProcessingId {
 }
 
 /// What a line that is no segment is taken for: text of the line before, mostly, that its sender broke by a raw line end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StrayLines {
     /// Kept with a warning; no mapping sees it.
@@ -224,7 +228,7 @@ pub enum StrayLines {
 }
 
 /// What to do with bytes that are no message; they are kept in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unreadable {
     /// AR, with what can be read of MSH; the connection goes on.
@@ -235,7 +239,7 @@ pub enum Unreadable {
 }
 
 /// What to do with a message that came before: same sender, control id, time and bytes within seven days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Duplicates {
     /// Answer as the first time, and do nothing.
@@ -273,7 +277,7 @@ fn default_max_pending_bytes() -> usize {
 }
 
 /// What to do with an event that no flow takes: hospitals send whole feeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoFlow {
     /// Keep it, answer AA, show it as skipped.

@@ -4,6 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::hl7::dictionary;
 
 /// Message code and trigger event, as in MSH-9.1 and MSH-9.2.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +25,11 @@ impl Event {
             trigger_event: trigger_event.into(),
         }
     }
+
+    /// What the dictionary calls it, such as `A04 - Register a patient`; none for an event of the sender's own.
+    pub fn label(&self) -> Option<String> {
+        dictionary::event(&self.message_code, &self.trigger_event).map(|event| event.label())
+    }
 }
 
 impl fmt::Display for Event {
@@ -31,6 +41,19 @@ impl fmt::Display for Event {
         }
     }
 }
+
+/// Written as text, which no derived schema can know.
+impl PartialSchema for Event {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[A-Za-z0-9]+\\^[A-Za-z0-9]+$"))
+            .examples([serde_json::json!("ADT^A04")])
+            .into()
+    }
+}
+
+impl ToSchema for Event {}
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("event {0:?} is not of the form ADT^A04")]

@@ -3,12 +3,15 @@
 //! A merge or a change of identifiers is about two, and so are messages with two PID segments (A17, A24, A37).
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::Event;
 use crate::hl7::{Fill, Message, Path, Segment};
 
 /// How the patient key of a message is read.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PatientKeyRule {
     /// PID-3 where `.5` is MR, else PI, else PT, else the first repetition, together with `.4`; else PID-2. MRG-1 alike.
@@ -18,6 +21,18 @@ pub enum PatientKeyRule {
     /// retired identifier is at the same place of MRG-1, else it is the first of MRG-1.
     Path(Path),
 }
+
+/// Written as text, which no derived schema can know.
+impl PartialSchema for Path {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .examples([serde_json::json!("PID-3[.5='MR'].1")])
+            .into()
+    }
+}
+
+impl ToSchema for Path {}
 
 impl PatientKeyRule {
     /// The patient keys of a message, without duplicates; none if it is about no patient.

@@ -5,11 +5,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::FlowId;
 
 /// A SHA-256 in lower-case hexadecimal: of a component's bytes, or of a release.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Digest(String);
 
@@ -40,7 +41,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// What a component may read and write, as approved by a person.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grants {
     /// HL7 paths; `PID-5` covers everything below it, `PID` the whole segment.
@@ -53,7 +54,7 @@ pub struct Grants {
 }
 
 /// Component, bindings, settings, tables and grants of one flow; activated and rolled back as one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     pub flow: FlowId,

@@ -10,10 +10,12 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 /// A network of peers, `10.1.0.0/16`, or one peer, `10.1.2.3`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "10.1.0.0/16")]
 pub struct Network(pub IpNet);
 
 /// A text that is no network.
@@ -48,18 +50,21 @@ impl From<Network> for String {
 }
 
 /// TLS of a listener; the files are PEM and read again when they change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The channel's certificate, then the chain above it.
+    #[schema(value_type = String)]
     pub certificate: PathBuf,
     /// Its private key.
+    #[schema(value_type = String)]
     pub key: PathBuf,
     /// Whether peers must show a certificate.
     #[serde(default)]
     pub client_certificates: ClientCertificates,
     /// Authorities whose certificates peers may show.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub client_authorities: Option<PathBuf>,
     /// SHA-256 fingerprints of certificates that peers may show, whoever signed them, and after they have expired, too:
     /// a pin names the key that a peer proves to have, and an interface must not stop at midnight for a date.
@@ -71,7 +76,7 @@ pub struct Tls {
 }
 
 /// Whether peers must show a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificates {
     /// Not asked for.
@@ -84,7 +89,7 @@ pub enum ClientCertificates {
 }
 
 /// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub enum TlsVersion {
     #[default]
     #[serde(rename = "1.2")]
@@ -94,7 +99,7 @@ pub enum TlsVersion {
 }
 
 /// What is forgiven around frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Framing {
     /// Everything that real senders do and that cannot be misread.

@@ -4,11 +4,12 @@
 //! than what happens.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::{Effect, Error, judge};
 
 /// What follows an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
     /// The call is made again after a wait that grows.
@@ -39,7 +40,7 @@ impl Then {
 }
 
 /// One row of the table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reply {
     /// The exception's type, or what came in its place.
     pub answer: &'static str,

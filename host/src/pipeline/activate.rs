@@ -1,17 +1,17 @@
-//! Activates a flow: its mapping becomes a component, the component passes the gate, a release names all of it.
+//! Makes a flow ready to be in force: its mapping becomes a component, which passes the gate, and a release names it.
+//!
+//! Nothing is kept here: [`Ready::changes`] are for the catalog, in one transaction with whatever belongs to them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
-
-use crate::flow::{Entity, Flow, Release, Status};
+use crate::flow::{Flow, Release};
 use crate::mapping::document::Document;
-use crate::mapping::{Runtime, generate};
-use crate::store::Store;
-use crate::store::catalog::NewComponent;
+use crate::mapping::{Component, Runtime, generate};
+use crate::store::catalog::{Change, Expected, NewComponent};
 
 /// Where a flow's component comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A mapping document; its component is generated.
     Document(String),
@@ -19,45 +19,56 @@ pub enum Source {
     Component(Vec<u8>),
 }
 
-/// Puts the component and a release of it into the store and makes the flow active.
+/// Why there is no component.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("the mapping document has faults:\n  {}", .0.join("\n  "))]
+    Document(Vec<String>),
+    #[error("the component was refused: {0}")]
+    Component(String),
+    #[error("the host could not load the component: {0}")]
+    Host(String),
+}
+
+/// A component that passed the gate, and the release of it.
+#[derive(Debug)]
+pub struct Ready {
+    pub release: Release,
+    pub kept: NewComponent,
+    pub component: Arc<Component>,
+}
+
+/// Makes `source` a component of `flow`, with a release of it.
 ///
 /// The grants are those that the component's manifest asks for: whoever activates it approves them.
 ///
 /// # Errors
-/// What is wrong with the flow, the document or the component, each with its place.
-pub async fn activate(
-    store: &Store,
+/// What is wrong with the document or the component, each with its place.
+pub async fn prepare(
     runtime: &Arc<Runtime>,
-    mut flow: Flow,
+    flow: &Flow,
     source: Source,
-) -> anyhow::Result<Flow> {
-    if flow.entity == Entity::Activity && flow.activity.is_none() {
-        bail!("an activity flow names an activity type: set activity.code and activity.key_field");
-    }
-    for zone in flow.time_zone.iter() {
-        jiff::tz::TimeZone::get(zone)
-            .with_context(|| format!("time_zone: {zone:?} is not an IANA name"))?;
-    }
-    let (bytes, document, origin) = match source {
+) -> Result<Ready, Refused> {
+    let kept = match source {
         Source::Document(text) => {
             let document = Document::parse(&text).map_err(|faults| {
-                let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                anyhow::anyhow!("the mapping document has faults:\n  {}", lines.join("\n  "))
+                Refused::Document(faults.iter().map(ToString::to_string).collect())
             })?;
-            (
-                generate::component(&document).context("generating the component")?,
-                document.to_text(),
-                "generated",
-            )
+            let bytes = generate::component(&document)
+                .map_err(|fault| Refused::Component(fault.to_string()))?;
+            NewComponent {
+                origin: "generated".into(),
+                document: document.to_text(),
+                bytes,
+            }
         }
-        Source::Component(bytes) => (bytes, String::new(), "uploaded"),
+        Source::Component(bytes) => NewComponent {
+            origin: "uploaded".into(),
+            document: String::new(),
+            bytes,
+        },
     };
-    let (runtime, bytes) = (runtime.clone(), Arc::new(bytes));
-    let to_load = bytes.clone();
-    // Compiling takes up to a second; it must not hold up the listener's thread.
-    let component = tokio::task::spawn_blocking(move || runtime.load(&to_load))
-        .await?
-        .context("the component was refused")?;
+    let component = load(runtime, kept.bytes.clone()).await?;
     let manifest = &component.manifest;
     let release = Release {
         flow: flow.id.clone(),
@@ -73,20 +84,43 @@ pub async fn activate(
         settings: Default::default(),
         tables: Default::default(),
     };
-    let catalog = store.catalog();
-    catalog
-        .put_component(
-            &flow.account,
-            NewComponent {
-                origin: origin.into(),
-                document,
-                bytes: bytes.to_vec(),
-            },
-        )
-        .await?;
-    catalog.put_release(&flow.account, &release).await?;
-    flow.release = Some(release.digest());
-    flow.status = Status::Active;
-    catalog.put_flow(&flow).await?;
-    Ok(flow)
+    Ok(Ready {
+        release,
+        kept,
+        component,
+    })
+}
+
+/// Passes a component through the gate.
+///
+/// # Errors
+/// What is wrong with it, and what its author can do.
+pub async fn load(runtime: &Arc<Runtime>, bytes: Vec<u8>) -> Result<Arc<Component>, Refused> {
+    let runtime = runtime.clone();
+    // Compiling takes up to a second; it must not hold up the listener's thread.
+    tokio::task::spawn_blocking(move || runtime.load(&bytes))
+        .await
+        .map_err(|fault| Refused::Host(fault.to_string()))?
+        .map_err(|rejected| Refused::Component(rejected.to_string()))
+}
+
+/// The lead fields that a release's component writes.
+pub fn writes(release: &Release) -> BTreeSet<String> {
+    let targets = release.grants.lead_targets.iter();
+    targets
+        .map(|target| release.field(target).to_owned())
+        .collect()
+}
+
+impl Ready {
+    /// What keeps `flow` with this release.
+    pub fn changes(self, mut flow: Flow, expected: Expected) -> [Change; 3] {
+        let account = flow.account.clone();
+        flow.release = Some(self.release.digest());
+        [
+            Change::Component(account.clone(), self.kept),
+            Change::Release(account, self.release),
+            Change::Flow(Box::new(flow), expected),
+        ]
+    }
 }

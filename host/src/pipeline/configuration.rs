@@ -1,7 +1,7 @@
 //! The configuration in force: accounts with their clients, and flows with their compiled releases.
 //!
-//! Read from the catalog at start and whenever an administrator changes something; a component is compiled here, never
-//! while a message waits.
+//! Read from the catalog at start and whenever an administrator changes something ([`keep`]); a component is compiled
+//! here, never while a message waits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,12 +11,16 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
+use super::Pipeline;
+use super::account;
 use super::outlook::Pace;
 use crate::flow::account::Keys;
 use crate::flow::channel::Kind;
 use crate::flow::patient::PatientKeyRule;
-use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release};
+use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release, Status};
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client, Used};
 use crate::mapping::{Component, Input, Runtime};
@@ -26,6 +30,76 @@ use crate::sync::finish::Fields;
 
 /// Lead fields are read again after this long; an administrator can ask for it sooner.
 const FIELDS_FRESH: Duration = Duration::from_secs(60 * 60);
+
+/// How often the catalog is looked at for what another host changed.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Puts every change of the catalog in force until `shutdown`; one that cannot run is logged and not put in force.
+pub async fn keep(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
+    let catalog = pipeline.store.catalog();
+    let mut first = true;
+    let mut seen = catalog.last_change().await.unwrap_or_default();
+    // What changed between the start's reading and now.
+    pipeline.changed.notify_one();
+    loop {
+        let told = tokio::select! {
+            () = pipeline.changed.notified() => true,
+            () = tokio::time::sleep(LOOK) => false,
+            () = shutdown.cancelled() => return,
+        };
+        let last = match catalog.last_change().await {
+            Ok(last) => last,
+            // The journal says so already, and louder.
+            Err(_) => continue,
+        };
+        if !told && last == seen {
+            continue;
+        }
+        let in_force = pipeline.configuration();
+        let loading =
+            Configuration::load_after(&pipeline.store, &pipeline.runtime, Some(&in_force));
+        match Box::pin(loading).await {
+            Ok(configuration) => {
+                pipeline.configure(configuration);
+                go_on(&pipeline, (!first).then_some(in_force.as_ref())).await;
+                first = false;
+                if last != seen {
+                    info!("a changed configuration is in force");
+                }
+                seen = last;
+            }
+            Err(fault) => {
+                if last != seen {
+                    error!(
+                        fault = format!("{fault:#}"),
+                        "the changed configuration cannot run: the one before stays in force"
+                    );
+                }
+                seen = last;
+            }
+        }
+    }
+}
+
+/// Queues what was parked while its flow was paused, for flows that run again since `before`.
+async fn go_on(pipeline: &Pipeline, before: Option<&Configuration>) {
+    for route in pipeline.configuration().flows() {
+        let flow = &route.flow;
+        let was_active = before
+            .and_then(|before| before.route(&flow.id))
+            .is_some_and(|before| before.flow.status == Status::Active);
+        if flow.status != Status::Active || was_active {
+            continue;
+        }
+        let journal = pipeline.store.journal();
+        if let Err(fault) = journal
+            .release_flow(&flow.account, &flow.id, "flow-paused")
+            .await
+        {
+            error!(flow = %flow.id, %fault, "deliveries that waited for the flow were not released");
+        }
+    }
+}
 
 /// Everything configured, ready to run.
 #[derive(Debug, Default)]
@@ -57,12 +131,22 @@ pub struct AccountEntry {
     pub account: Account,
     pub client: Client,
     pub pace: Pace,
+    keys: Keys,
     fields: Mutex<Option<(Instant, Arc<Fields>)>>,
 }
 
 impl Configuration {
     /// Reads the catalog and loads every component that an active flow names. Blocks on compilation if one is new.
     pub async fn load(store: &Store, runtime: &Arc<Runtime>) -> anyhow::Result<Self> {
+        Box::pin(Self::load_after(store, runtime, None)).await
+    }
+
+    /// The same with the accounts of the one in force where they are unchanged: their budgets and fields go on.
+    pub async fn load_after(
+        store: &Store,
+        runtime: &Arc<Runtime>,
+        before: Option<&Self>,
+    ) -> anyhow::Result<Self> {
         let catalog = store
             .catalog()
             .load()
@@ -74,9 +158,26 @@ impl Configuration {
                 .keys
                 .get(&account.id)
                 .with_context(|| format!("account {:?} has no keys", account.name))?;
-            let entry = AccountEntry::new(account.clone(), keys.clone())?;
-            entry.resume(store).await?;
-            accounts.insert(entry.account.id.clone(), Arc::new(entry));
+            let known = before.and_then(|before| before.account(&account.id));
+            let entry = match known {
+                Some(entry) if entry.account == *account && entry.keys == *keys => entry.clone(),
+                known => {
+                    let budget = known.filter(|entry| entry.account.rate_plan == account.rate_plan);
+                    let budget = budget.map(|entry| entry.client.budget().clone());
+                    let goes_on = budget.is_some();
+                    let entry = AccountEntry::new(account.clone(), keys.clone(), budget)?;
+                    if let (false, Some(known)) = (goes_on, known) {
+                        // Another plan for the same day: what was called so far counts.
+                        known.keep_usage(store).await?;
+                    }
+                    if !goes_on {
+                        entry.resume(store).await?;
+                    }
+                    entry.remember(account::kept_fields(store, &account.id).await);
+                    Arc::new(entry)
+                }
+            };
+            accounts.insert(account.id.clone(), entry);
         }
         let (channels, targets) = catalog
             .channels
@@ -99,7 +200,14 @@ impl Configuration {
                 )
             })?;
             let release = match catalog.release(&flow) {
-                Some(release) => Some(load_release(store, runtime, &flow, release.clone()).await?),
+                Some(release) => {
+                    let known = before.and_then(|before| before.route(&flow.id));
+                    let known = known.and_then(|route| route.release.clone());
+                    Some(match known.filter(|(known, _)| **known == *release) {
+                        Some(known) => known,
+                        None => load_release(store, runtime, &flow, release.clone()).await?,
+                    })
+                }
                 None => None,
             };
             let route = Arc::new(Route {
@@ -216,19 +324,21 @@ impl Route {
 }
 
 impl AccountEntry {
-    fn new(account: Account, keys: Keys) -> anyhow::Result<Self> {
+    fn new(account: Account, keys: Keys, budget: Option<Arc<Budget>>) -> anyhow::Result<Self> {
         let plan = &account.rate_plan;
-        let budget = Arc::new(Budget::new(
-            plan.calls,
-            Duration::from_millis(plan.window_ms),
-            plan.ours_of_a_day(),
-        ));
+        let budget = budget.unwrap_or_else(|| {
+            Arc::new(Budget::new(
+                plan.calls,
+                Duration::from_millis(plan.window_ms),
+                plan.ours_of_a_day(),
+            ))
+        });
         let client = Client::new(
             &leadsquared::Config {
                 api: account.api.clone(),
                 keys: leadsquared::Keys {
-                    access_key: keys.access_key,
-                    secret_key: keys.secret_key,
+                    access_key: keys.access_key.clone(),
+                    secret_key: keys.secret_key.clone(),
                 },
                 timeout: Duration::from_millis(account.call_timeout_ms),
             },
@@ -239,6 +349,7 @@ impl AccountEntry {
             account,
             client,
             pace: Pace::default(),
+            keys,
             fields: Mutex::new(None),
         })
     }
@@ -265,6 +376,17 @@ impl AccountEntry {
 
     pub fn look_up_wait_ms(&self) -> u64 {
         self.account.look_up_wait_ms
+    }
+
+    /// Takes lead fields that were read a while ago, unless they are older than an hour.
+    pub(super) fn remember(&self, read: Option<(Duration, Fields)>) {
+        let read = read.filter(|(age, _)| *age < FIELDS_FRESH);
+        let Some((age, fields)) = read else { return };
+        let at = Instant::now().checked_sub(age);
+        // Held only while they are being asked for, and then newer ones come.
+        if let (Some(at), Ok(mut kept)) = (at, self.fields.try_lock()) {
+            *kept = Some((at, Arc::new(fields)));
+        }
     }
 
     /// The account's lead fields, asked for at most once an hour.

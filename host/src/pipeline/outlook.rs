@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Pipeline;
 use crate::flow::AccountId;
@@ -76,7 +77,7 @@ impl Pace {
 }
 
 /// An account's calls and its queue, as they stand.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Outlook {
     /// Deliveries that are queued, running, or waiting for their next try.
     pub open_deliveries: u64,

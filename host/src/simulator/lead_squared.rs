@@ -18,6 +18,7 @@ mod fault;
 mod field;
 mod line;
 mod page;
+mod people;
 mod rate;
 
 use std::fmt;
@@ -223,6 +224,16 @@ impl Handle {
     /// Deletes a lead, as a person would in the user interface; says whether there was one.
     pub fn delete_lead(&self, id: &str) -> bool {
         self.server.account().delete_lead(id)
+    }
+
+    /// Gives a user another role, or deactivates them, as a person would; says whether there is one of this address.
+    pub fn change_user(&self, email: &str, role: &str, is_active: bool) -> bool {
+        self.server.account().change_user(email, role, is_active)
+    }
+
+    /// Marks a lead field as unique, as a person would in the settings; says whether there is one.
+    pub fn mark_unique(&self, schema_name: &str) -> bool {
+        self.server.account().fields.mark_unique(schema_name)
     }
 
     /// Sets how long every call takes from now on.

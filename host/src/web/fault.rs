@@ -5,12 +5,16 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use tracing::error;
 
+use crate::access;
+
 /// A request that got no page.
 #[derive(Debug)]
 pub enum Fault {
     NotFound,
     BadQuery(&'static str),
     Store(crate::store::Error),
+    /// No token, or not a good one.
+    Denied,
     Template(askama::Error),
 }
 
@@ -30,6 +34,12 @@ impl Fault {
                 "There is nothing at this address; it may have been deleted by age.",
             ),
             Fault::BadQuery(text) => (StatusCode::BAD_REQUEST, "The address has a fault", text),
+            Fault::Denied => (
+                StatusCode::UNAUTHORIZED,
+                "A token is needed",
+                "This console is reached over the network, or its configuration demands a token: send one with the right \
+                 to view, as `Authorization: Bearer …`.",
+            ),
             Fault::Store(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store does not answer",
@@ -43,22 +53,11 @@ impl Fault {
         }
     }
 
-    /// The same fault for a client that reads JSON.
-    pub fn json(self) -> Response {
-        let (status, title, text) = self.parts();
-        self.log();
-        (
-            status,
-            axum::Json(serde_json::json!({ "error": { "title": title, "text": text } })),
-        )
-            .into_response()
-    }
-
     fn log(&self) {
         match self {
             Fault::Store(fault) => error!(%fault, "a page could not read the store"),
             Fault::Template(fault) => error!(%fault, "a page could not be rendered"),
-            Fault::NotFound | Fault::BadQuery(_) => {}
+            Fault::NotFound | Fault::BadQuery(_) | Fault::Denied => {}
         }
     }
 }
@@ -66,6 +65,15 @@ impl Fault {
 impl From<crate::store::Error> for Fault {
     fn from(fault: crate::store::Error) -> Self {
         Fault::Store(fault)
+    }
+}
+
+impl From<access::Error> for Fault {
+    fn from(fault: access::Error) -> Self {
+        match fault {
+            access::Error::Store(fault) => Fault::Store(fault),
+            _ => Fault::Denied,
+        }
     }
 }
 

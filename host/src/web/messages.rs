@@ -1,24 +1,21 @@
 //! Messages: newest first, each with what became of it, and one message with its attempts and writes.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::extract::{Query, RawPathParams, State};
-use axum::http::header;
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Html;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
+use super::Web;
 use super::fault::Fault;
 use crate::flow::{FlowId, MessageId};
 use crate::pipeline::Pipeline;
+use crate::store;
 use crate::store::journal::{self, DeliveryRow, Filter, MessageRow, MessageView};
 
 /// Messages on one page.
 const PAGE: usize = 50;
-/// Messages in one answer of the interface, at most.
-const MOST: usize = 500;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +23,6 @@ pub struct Params {
     state: Option<String>,
     flow: Option<String>,
     before: Option<String>,
-    limit: Option<usize>,
     /// Only the table's rows, for the refresh.
     rows: Option<String>,
 }
@@ -149,9 +145,12 @@ struct ShowPage {
 
 /// The list as a page, or only its rows.
 pub async fn list(
-    State(pipeline): State<Arc<Pipeline>>,
+    State(web): State<Web>,
+    headers: HeaderMap,
     query: Query<Params>,
 ) -> Result<Html<String>, Fault> {
+    web.may_read(&headers).await?;
+    let pipeline = &web.pipeline;
     let Query(params) = query;
     let page = pipeline
         .store
@@ -166,7 +165,7 @@ pub async fn list(
         count: None,
     }];
     if params.rows.is_none() {
-        let counts = counts(&pipeline).await?;
+        let counts = total_counts(pipeline).await?;
         choices.extend(journal::State::ALL.map(|state| {
             Choice {
                 label: state.as_str(),
@@ -185,7 +184,7 @@ pub async fn list(
         messages: page
             .rows
             .into_iter()
-            .map(|message| line(&pipeline, message))
+            .map(|message| line(pipeline, message))
             .collect(),
         newest: params.before.is_none(),
         refresh: params.address(params.state.as_deref(), None, true),
@@ -206,31 +205,16 @@ pub async fn list(
     }))
 }
 
-/// The list as JSON.
-pub async fn list_json(State(pipeline): State<Arc<Pipeline>>, query: Query<Params>) -> Response {
-    let Query(params) = query;
-    let read = async {
-        let limit = params.limit.unwrap_or(PAGE).clamp(1, MOST);
-        let page = pipeline
-            .store
-            .journal()
-            .list(&params.filter()?, params.before().as_ref(), limit)
-            .await?;
-        Ok(json!({
-            "messages": page.rows.iter().map(message_json).collect::<Vec<_>>(),
-            "next": page.next.map(|next| next.to_string()),
-        }))
-    };
-    answer(read.await)
-}
-
 /// One message as a page.
 pub async fn show(
-    State(pipeline): State<Arc<Pipeline>>,
+    State(web): State<Web>,
+    headers: HeaderMap,
     params: RawPathParams,
 ) -> Result<Html<String>, Fault> {
-    let view = find(&pipeline, &params).await?;
-    let mut message = line(&pipeline, view.message);
+    web.may_read(&headers).await?;
+    let pipeline = &web.pipeline;
+    let view = find(pipeline, &params).await?;
+    let mut message = line(pipeline, view.message);
     for (delivery, seen) in message.deliveries.iter_mut().zip(view.deliveries) {
         delivery.history = seen
             .attempts
@@ -261,52 +245,10 @@ pub async fn show(
     Ok(Html(ShowPage { message }.render()?))
 }
 
-/// One message as JSON.
-pub async fn show_json(State(pipeline): State<Arc<Pipeline>>, params: RawPathParams) -> Response {
-    answer(find(&pipeline, &params).await.map(|view| {
-        let mut message = message_json(&view.message);
-        for (delivery, seen) in message["deliveries"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-            .zip(&view.deliveries)
-        {
-            delivery["history"] = seen
-                .attempts
-                .iter()
-                .map(|attempt| {
-                    json!({
-                        "stage": attempt.stage,
-                        "code": attempt.code,
-                        "started_at": rfc3339(attempt.started_at_ms),
-                        "duration_ms": attempt.duration_ms,
-                    })
-                })
-                .collect();
-        }
-        message
-    }))
-}
-
-/// Deliveries by state, and what the store has written.
-pub async fn counts_json(State(pipeline): State<Arc<Pipeline>>) -> Response {
-    let read = async {
-        let deliveries: serde_json::Map<String, Value> = counts(&pipeline)
-            .await?
-            .into_iter()
-            .map(|(state, count)| (state.as_str().to_owned(), json!(count)))
-            .collect();
-        let written = pipeline.store.written();
-        Ok(json!({
-            "deliveries": deliveries,
-            "commits": written.commits,
-            "sync_method": pipeline.store.sync_method(),
-        }))
-    };
-    answer(read.await)
-}
-
-async fn counts(pipeline: &Pipeline) -> Result<Vec<(journal::State, u64)>, Fault> {
+/// How many deliveries are in each state, over all accounts.
+pub(super) async fn total_counts(
+    pipeline: &Pipeline,
+) -> Result<Vec<(journal::State, u64)>, store::Error> {
     let mut totals: Vec<(journal::State, u64)> = journal::State::ALL
         .iter()
         .map(|state| (*state, 0))
@@ -333,17 +275,6 @@ async fn find(pipeline: &Pipeline, params: &RawPathParams) -> Result<MessageView
         }
     }
     Err(Fault::NotFound)
-}
-
-fn answer(read: Result<Value, Fault>) -> Response {
-    match read {
-        Ok(value) => (
-            [(header::CONTENT_TYPE, "application/json")],
-            value.to_string(),
-        )
-            .into_response(),
-        Err(fault) => fault.json(),
-    }
 }
 
 fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
@@ -391,7 +322,7 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
 }
 
 /// Nothing waits without a reason: what a delivery says, or what its state means where nothing was said yet.
-fn why(delivery: &DeliveryRow) -> String {
+pub(super) fn why(delivery: &DeliveryRow) -> String {
     let said = &delivery.detail;
     match delivery.state {
         journal::State::Queued if said.is_empty() => {
@@ -404,51 +335,13 @@ fn why(delivery: &DeliveryRow) -> String {
     }
 }
 
-fn written(delivery: &DeliveryRow) -> Vec<String> {
+pub(super) fn written(delivery: &DeliveryRow) -> Vec<String> {
     delivery.written.iter().map(ToString::to_string).collect()
-}
-
-fn message_json(message: &MessageRow) -> Value {
-    json!({
-        "id": message.id.as_str(),
-        "received_at": rfc3339(message.received_at_ms),
-        "channel": message.channel.as_str(),
-        "event": message.event,
-        "control_id": message.control_id,
-        "sender": message.sender,
-        "version": message.version,
-        "size_bytes": message.size_bytes,
-        "kept": if message.is_whole { "whole" } else { "header-facts" },
-        "state": message.route,
-        "reason_code": message.reason,
-        "reason": message.detail,
-        "remark": message.remark,
-        "warnings": message.warnings,
-        "peer": message.peer,
-        "deliveries": message.deliveries.iter().map(delivery_json).collect::<Vec<_>>(),
-    })
-}
-
-fn delivery_json(delivery: &DeliveryRow) -> Value {
-    json!({
-        "id": delivery.id.as_str(),
-        "flow": delivery.flow.as_str(),
-        "state": delivery.state.as_str(),
-        "reason_code": delivery.reason,
-        "reason": why(delivery),
-        "attempts": delivery.attempts,
-        "due_at": delivery.due_at_ms.map(rfc3339),
-        "written": written(delivery),
-    })
 }
 
 /// For people: to the second, in UTC.
 fn utc(at_ms: i64) -> String {
     timestamp(at_ms).strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn rfc3339(at_ms: i64) -> String {
-    timestamp(at_ms).to_string()
 }
 
 fn timestamp(at_ms: i64) -> Timestamp {

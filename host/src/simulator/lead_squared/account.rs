@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::activity::{Activity, Types};
 use super::answer::Refusal;
 use super::field::{Fields, key_of};
+use super::people::{self, Person};
 use super::{Dice, Settings};
 
 /// The user whose keys are used; owner of what they create.
@@ -22,6 +23,7 @@ pub(super) struct Account {
     pub(super) fields: Fields,
     pub(super) types: Types,
     pub(super) user: User,
+    pub(super) people: Vec<Person>,
     pub(super) match_phone_too: bool,
     pub(super) dice: Dice,
     pub(super) leads: Vec<Lead>,
@@ -138,13 +140,17 @@ fn as_text<S: serde::Serializer>(body: &Bytes, to: S) -> Result<S::Ok, S::Error>
 impl Account {
     pub(super) fn new(settings: &Settings) -> Self {
         let mut dice = Dice::new(settings.seed);
+        let fields = Fields::new(settings, &mut dice);
+        let types = Types::new(&mut dice);
+        let user = User {
+            id: dice.id(),
+            organisation: 10_000 + dice.roll() % 90_000,
+        };
         Self {
-            fields: Fields::new(settings, &mut dice),
-            types: Types::new(&mut dice),
-            user: User {
-                id: dice.id(),
-                organisation: 10_000 + dice.roll() % 90_000,
-            },
+            fields,
+            types,
+            people: people::staff(user.id, &mut dice),
+            user,
             match_phone_too: settings.match_phone_too,
             dice,
             leads: Vec::new(),

@@ -217,6 +217,15 @@ impl Fields {
         fields
     }
 
+    /// Marks a field as unique from now on; values that are there already are not looked at.
+    pub(super) fn mark_unique(&mut self, schema_name: &str) -> bool {
+        let Some(place) = self.index(schema_name) else {
+            return false;
+        };
+        self.list[place].is_unique = true;
+        true
+    }
+
     /// Adds a field; says no when there is one of that name.
     pub(super) fn add(&mut self, field: Field) -> bool {
         if self.by_name.contains_key(&field.schema_name) {

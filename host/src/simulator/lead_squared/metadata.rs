@@ -245,12 +245,6 @@ pub(super) fn create_activity_type(account: &mut Account, call: &Call) -> Result
         id: String,
     }
     let body: Body = call.json()?;
-    let is_slot = |slot: &Slot| {
-        let number = slot.schema_name.strip_prefix("mx_Custom_");
-        number
-            .and_then(|number| number.parse::<u32>().ok())
-            .is_some_and(|number| (1..=50).contains(&number))
-    };
     if body.activity_event_name.trim().is_empty() {
         return Err(Refusal::missing("ActivityEventName"));
     }
@@ -271,4 +265,56 @@ pub(super) fn create_activity_type(account: &mut Account, call: &Call) -> Result
     Ok(Answer::success(&Created {
         id: code.to_string(),
     }))
+}
+
+fn is_slot(slot: &Slot) -> bool {
+    let number = slot.schema_name.strip_prefix("mx_Custom_");
+    number
+        .and_then(|number| number.parse::<u32>().ok())
+        .is_some_and(|number| (1..=50).contains(&number))
+}
+
+/// Changes a type, which is named by its GUID. Whether slots that are not sent stay is not known; here they do.
+pub(super) fn update_activity_type(account: &mut Account, call: &Call) -> Result<Answer, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Body {
+        #[serde(rename = "ID", default)]
+        id: String,
+        #[serde(default)]
+        activity_event_name: Option<String>,
+        #[serde(default)]
+        fields: Vec<Slot>,
+    }
+    let body: Body = call.json()?;
+    if body.id.is_empty() {
+        return Err(Refusal::missing("ID"));
+    }
+    if !body.fields.iter().all(is_slot) {
+        return Err(Refusal::invalid("Fields"));
+    }
+    let found = account.types.0.values_mut();
+    let found = found
+        .into_iter()
+        .find(|kind| kind.id.to_string().eq_ignore_ascii_case(&body.id));
+    let Some(kind) = found else {
+        return Err(Refusal::mx(
+            "MXInvalidActivityException",
+            "Event Code is invalid or empty",
+        ));
+    };
+    if let Some(name) = body.activity_event_name {
+        kind.name = name;
+    }
+    for slot in body.fields {
+        match kind
+            .slots
+            .iter_mut()
+            .find(|known| known.schema_name == slot.schema_name)
+        {
+            Some(known) => *known = slot,
+            None => kind.slots.push(slot),
+        }
+    }
+    Ok(Answer::id(&kind.id))
 }

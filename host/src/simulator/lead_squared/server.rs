@@ -21,7 +21,7 @@ use super::answer::{Answer, Refusal};
 use super::fault::{Fault, Faults, Kind, When};
 use super::line::{Cut, Exchange};
 use super::rate::{RateLimit, Window};
-use super::{Dice, Settings, activity, history, lead, metadata, page, search};
+use super::{Dice, Settings, activity, history, lead, metadata, page, people, search};
 
 /// Largest body that is read; LeadSquared's own limit is not known.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -112,6 +112,8 @@ fn route(path: &str) -> Option<Route> {
         "ProspectActivity.svc/CustomActivity/GetActivitySetting" => {
             (GET, metadata::activity_setting)
         }
+        "ProspectActivity.svc/CustomActivityType/Update" => (WRITE, metadata::update_activity_type),
+        "UserManagement.svc/Users.Get" => (GET, people::users),
         "ProspectActivity.svc/CreateType" => (WRITE, metadata::create_activity_type),
         _ => return None,
     };

@@ -1,0 +1,161 @@
+//! Who may use the interface, and for what: tokens and their rights.
+//!
+//! A token is an id and a random secret of 256 bits, of which only the SHA-256 is kept. Full sign-in of people comes
+//! with the console; what they did is in `store::catalog::audit`. Knows nothing of HTTP. Start at [`check`].
+
+pub mod right;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use crate::store;
+use crate::store::catalog::token::TokenRow;
+use crate::store::catalog::{Author, Catalog};
+pub use right::{Right, Rights};
+
+/// What every token begins with, so that one that leaked is recognised.
+const PREFIX: &str = "lig_";
+
+/// When a token was used is noted this often at most, in milliseconds.
+const NOTED_EVERY_MS: i64 = 60_000;
+
+/// Why a request is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("a token is needed: send the header `Authorization: Bearer lig_…`")]
+    NoToken,
+    #[error("the token is not known or was revoked")]
+    Unknown,
+    #[error("the token {name:?} lacks the right {}", right.as_str())]
+    Lacks { name: String, right: Right },
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Whoever a valid token was given to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub name: String,
+    pub rights: Rights,
+}
+
+impl Caller {
+    /// Demands a right.
+    ///
+    /// # Errors
+    /// `Lacks` names it.
+    pub fn may(&self, right: Right) -> Result<(), Error> {
+        if self.rights.holds(right) {
+            return Ok(());
+        }
+        Err(Error::Lacks {
+            name: self.name.clone(),
+            right,
+        })
+    }
+
+    /// As the audit names it.
+    pub fn author(&self) -> Author {
+        Author(format!("token {}", self.name))
+    }
+}
+
+/// A new token in full; shown once and kept nowhere.
+pub struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(redacted)")
+    }
+}
+
+impl Token {
+    /// The text to be sent as bearer token.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Makes a token and keeps it, without its secret.
+///
+/// # Errors
+/// When the system has no randomness, or the store does not answer.
+pub async fn issue(
+    catalog: &Catalog,
+    name: &str,
+    rights: &Rights,
+    author: &Author,
+) -> anyhow::Result<Token> {
+    let mut secret = [0; 32];
+    let mut id = [0; 8];
+    getrandom::fill(&mut secret)?;
+    getrandom::fill(&mut id)?;
+    let (id, secret) = (hex(&id), hex(&secret));
+    let row = TokenRow {
+        id: id.clone(),
+        name: name.to_owned(),
+        rights: rights.to_string(),
+        digest: Sha256::digest(&secret).to_vec(),
+        created_at_ms: Timestamp::now().as_millisecond(),
+        used_at_ms: None,
+        revoked_at_ms: None,
+    };
+    catalog.add_token(&row, author).await?;
+    Ok(Token(format!("{PREFIX}{id}_{secret}")))
+}
+
+/// Tells who sent `bearer`, the header's text behind `Bearer `.
+///
+/// # Errors
+/// `NoToken` without one, `Unknown` for one that was never given out or is revoked.
+pub async fn check(catalog: &Catalog, bearer: Option<&str>) -> Result<Caller, Error> {
+    let bearer = bearer.ok_or(Error::NoToken)?.trim();
+    let (id, secret) = bearer
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split_once('_'))
+        .ok_or(Error::Unknown)?;
+    let row = catalog.token(id).await?.ok_or(Error::Unknown)?;
+    let same = is_same(&row.digest, &Sha256::digest(secret));
+    if !same || row.revoked_at_ms.is_some() {
+        return Err(Error::Unknown);
+    }
+    let now = Timestamp::now().as_millisecond();
+    if row.used_at_ms.is_none_or(|at| now - at >= NOTED_EVERY_MS) {
+        catalog.token_used(&row.id, now).await?;
+    }
+    Ok(Caller {
+        rights: Rights::known(&row.rights),
+        name: row.name,
+    })
+}
+
+/// Compares in a time that does not tell where the first difference is.
+fn is_same(kept: &[u8], sent: &[u8]) -> bool {
+    let different = kept.iter().zip(sent).fold(0, |sum, (a, b)| sum | (a ^ b));
+    kept.len() == sent.len() && std::hint::black_box(different) == 0
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_compared_whole() {
+        assert!(is_same(&[1, 2, 3], &[1, 2, 3]));
+        assert!(!is_same(&[1, 2, 3], &[1, 2, 4]));
+        assert!(!is_same(&[1, 2, 3], &[0, 2, 3]));
+        assert!(!is_same(&[1, 2, 3], &[1, 2]));
+        assert!(!is_same(&[], &[1]));
+    }
+
+    #[test]
+    fn a_token_is_not_shown_by_accident() {
+        assert_eq!(format!("{:?}", Token("lig_1_2".into())), "Token(redacted)");
+    }
+}

@@ -1,0 +1,157 @@
+//! The files as they are written: sorted, without keys, the same bytes for the same configuration.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use crate::flow::{Account, Status};
+use crate::store::Store;
+
+/// Files by their names in the folder.
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
+
+const HEAD: &str =
+    "# Written by `ligature flow export`, without keys; `ligature flow import` reads it.\n\n";
+
+/// The files of one account.
+pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Result<Files> {
+    let catalog = store.catalog();
+    let listing = catalog.list().await?;
+    let snapshot = catalog.load().await?;
+    let account = choose(&snapshot.accounts, account)?;
+    let components = catalog.components(&account.id).await?;
+    let mut files = Files::new();
+    let mut setup = toml::Table::new();
+    setup.insert("account".into(), table(account)?.into());
+
+    let channels = snapshot.channels.iter();
+    let channels = channels.filter(|channel| channel.account == account.id);
+    let channels = channels.map(|channel| of_account(table(channel)?));
+    insert(&mut setup, "channels", channels)?;
+
+    let mut flows = Vec::new();
+    for flow in snapshot
+        .flows
+        .iter()
+        .filter(|flow| flow.account == account.id)
+    {
+        let mut entry = table(flow)?;
+        entry.remove("account");
+        entry.remove("release");
+        if flow.status == Status::Active {
+            entry.remove("status");
+        }
+        if let Some(release) = snapshot.release(flow) {
+            let component = components
+                .iter()
+                .find(|row| row.digest == release.component)
+                .with_context(|| format!("the component of flow {} is not kept", flow.id))?;
+            let (key, name, bytes) = if component.document.is_empty() {
+                let bytes = catalog.component_bytes(&account.id, &component.digest);
+                let bytes = bytes.await?.context("its bytes are not kept")?;
+                (
+                    "component",
+                    format!("components/{}.wasm", component.digest),
+                    bytes,
+                )
+            } else {
+                let name = format!("flows/{}.toml", file_name(flow.id.as_str()));
+                ("mapping", name, component.document.clone().into_bytes())
+            };
+            entry.insert(key.into(), name.clone().into());
+            files.insert(name, bytes);
+        }
+        flows.push(Ok(entry));
+    }
+    insert(&mut setup, "flows", flows)?;
+
+    let mut tables = Vec::new();
+    let of_this = |kept: &&crate::store::catalog::Kept<crate::store::catalog::CodeTable>| {
+        kept.document.account == account.id
+    };
+    for kept in listing.code_tables.iter().filter(of_this) {
+        let name = format!("code-tables/{}.toml", file_name(&kept.document.name));
+        let text = toml::to_string(&kept.document.entries)?;
+        files.insert(name.clone(), text.into_bytes());
+        let mut entry = toml::Table::new();
+        entry.insert("name".into(), kept.document.name.as_str().into());
+        entry.insert("file".into(), name.into());
+        tables.push(Ok(entry));
+    }
+    insert(&mut setup, "code_tables", tables)?;
+    let text = format!("{HEAD}{}", toml::to_string(&setup)?);
+    files.insert("setup.toml".into(), text.into_bytes());
+    Ok(files)
+}
+
+/// Writes the files, each whole or not at all.
+pub(super) fn write(
+    folder: &Path,
+    files: &Files,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        let place = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(place)
+            .with_context(|| format!("cannot make {}", place.display()))?;
+        let mut file = tempfile::NamedTempFile::new_in(place)
+            .with_context(|| format!("cannot write in {}", place.display()))?;
+        file.write_all(bytes)?;
+        file.persist(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(out, "{}", path.display())?;
+    }
+    Ok(())
+}
+
+fn choose<'a>(accounts: &'a [Account], wanted: Option<&str>) -> anyhow::Result<&'a Account> {
+    match (accounts, wanted) {
+        (accounts, Some(wanted)) => accounts
+            .iter()
+            .find(|account| account.id.as_str() == wanted)
+            .with_context(|| format!("there is no account {wanted}")),
+        ([account], None) => Ok(account),
+        ([], None) => bail!("there is no account yet"),
+        (accounts, None) => {
+            let ids: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
+            bail!("name one account with --account: {}", ids.join(", "))
+        }
+    }
+}
+
+fn table(document: &impl Serialize) -> anyhow::Result<toml::Table> {
+    Ok(toml::Table::try_from(document)?)
+}
+
+fn of_account(mut table: toml::Table) -> anyhow::Result<toml::Table> {
+    table.remove("account");
+    Ok(table)
+}
+
+/// Adds a list of entries, if there are any.
+fn insert(
+    setup: &mut toml::Table,
+    name: &str,
+    entries: impl IntoIterator<Item = anyhow::Result<toml::Table>>,
+) -> anyhow::Result<()> {
+    let entries = entries.into_iter().map(|entry| Ok(entry?.into()));
+    let entries: Vec<toml::Value> = entries.collect::<anyhow::Result<_>>()?;
+    if !entries.is_empty() {
+        setup.insert(name.into(), entries.into());
+    }
+    Ok(())
+}
+
+/// An id as a file name on every system: `ADT^A04` is `ADT%5EA04`.
+fn file_name(id: &str) -> String {
+    let bytes = id.bytes();
+    let text = bytes.map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    text.collect()
+}

@@ -1,0 +1,358 @@
+//! What an import would change: every document as it stands beside what the files say, field by field.
+//!
+//! Everything is made ready and checked first, components included; carrying it out is one transaction.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::setup::Setup;
+use crate::flow::account::Keys;
+use crate::flow::check::{self, Facts};
+use crate::flow::{Account, Channel, Flow};
+use crate::mapping::Runtime;
+use crate::pipeline::account;
+use crate::pipeline::activate::{self, Ready};
+use crate::store::Store;
+use crate::store::catalog::{Author, Change, Expected, Kept, Listing};
+
+/// What an import does, document by document.
+#[derive(Debug)]
+pub struct Plan {
+    lines: Vec<Line>,
+    changes: Vec<Change>,
+    /// Why it cannot be carried out, although it can be looked at.
+    missing_keys: Option<String>,
+}
+
+#[derive(Debug)]
+struct Line {
+    /// Such as `flow registrations`.
+    what: String,
+    becomes: Becomes,
+}
+
+#[derive(Debug)]
+enum Becomes {
+    New,
+    /// Each field, before and after.
+    Changed(Vec<String>),
+    Unchanged,
+    /// It is not in the files.
+    Left,
+    /// It is worth knowing.
+    Warning(String),
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Line { what, becomes } in &self.lines {
+            match becomes {
+                Becomes::New => writeln!(f, "{what}: new")?,
+                Becomes::Unchanged => writeln!(f, "{what}: unchanged")?,
+                Becomes::Left => writeln!(f, "{what}: not in the files, stays as it is")?,
+                Becomes::Warning(text) => writeln!(f, "{what}: warning: {text}")?,
+                Becomes::Changed(fields) => {
+                    writeln!(f, "{what}: changed")?;
+                    for field in fields {
+                        writeln!(f, "  {field}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Makes everything ready and compares it with what stands; `keys` are needed for a new account only.
+    ///
+    /// # Errors
+    /// Everything that is wrong with accounts, channels and flows at once; or the first component that is refused.
+    pub async fn make(
+        setup: Setup,
+        store: &Store,
+        runtime: &Arc<Runtime>,
+        keys: anyhow::Result<Keys>,
+    ) -> anyhow::Result<Self> {
+        let Setup {
+            account,
+            channels,
+            flows,
+            code_tables,
+        } = setup;
+        let listing = store.catalog().list().await?;
+        let mut ready = Vec::new();
+        for (flow, source) in flows {
+            let name = flow.name.clone();
+            ready.push(match source {
+                None => (flow, None),
+                Some(source) => {
+                    let made = activate::prepare(runtime, &flow, source);
+                    let made = made.await.with_context(|| format!("flow {name:?}"))?;
+                    (flow, Some(made))
+                }
+            });
+        }
+        let known = account::kept_uniqueness(store, &account.id).await?;
+        let facts = Facts {
+            lead_fields: known,
+            // Said below; files that worked elsewhere are not refused for it.
+            confirmed_not_unique: true,
+            writes: None,
+        };
+        check_all(&account, &channels, &ready, &listing, &facts)?;
+
+        let mut plan = Self {
+            lines: Vec::new(),
+            changes: Vec::new(),
+            missing_keys: None,
+        };
+        let kept_keys = store.catalog().load().await?.keys.remove(&account.id);
+        let known = listing
+            .accounts
+            .iter()
+            .find(|kept| kept.document.id == account.id);
+        let what = format!("account {}", account.id);
+        if let Some(expected) = plan.compare(&what, known, &account) {
+            plan.changes
+                .push(Change::Account(account.clone(), expected));
+        }
+        match (keys, kept_keys) {
+            (Ok(keys), Some(kept)) if keys == kept => {}
+            (Ok(keys), kept) => {
+                let becomes = match kept {
+                    Some(_) => Becomes::Changed(Vec::new()),
+                    None => Becomes::New,
+                };
+                plan.say(format!("keys of account {}", account.id), becomes);
+                plan.changes.push(Change::Keys(account.id.clone(), keys));
+            }
+            (Err(_), Some(_)) => {}
+            (Err(fault), None) => {
+                let text = format!("{fault:#}");
+                let what = format!("keys of account {}", account.id);
+                plan.say(what, Becomes::Warning(text.clone()));
+                plan.missing_keys = Some(text);
+            }
+        }
+        for channel in &channels {
+            let known = listing.channels.iter().find(|kept| {
+                kept.document.account == channel.account && kept.document.id == channel.id
+            });
+            let what = format!("channel {}", channel.id);
+            if let Some(expected) = plan.compare(&what, known, channel) {
+                plan.changes
+                    .push(Change::Channel(Box::new(channel.clone()), expected));
+            }
+        }
+        for table in &code_tables {
+            let known = listing.code_tables.iter().find(|kept| {
+                kept.document.account == table.account && kept.document.name == table.name
+            });
+            let what = format!("code table {}", table.name);
+            if let Some(expected) = plan.compare(&what, known, table) {
+                plan.changes
+                    .push(Change::CodeTable(table.clone(), expected));
+            }
+        }
+        let ids: BTreeSet<_> = ready.iter().map(|(flow, _)| flow.id.clone()).collect();
+        for (flow, ready) in ready {
+            plan.flow(flow, ready, &listing, &facts);
+        }
+        let others = listing.flows.iter().map(|kept| &kept.document);
+        for flow in others.filter(|flow| flow.account == account.id && !ids.contains(&flow.id)) {
+            plan.say(format!("flow {}", flow.id), Becomes::Left);
+        }
+        let others = listing.channels.iter().map(|kept| &kept.document);
+        for channel in others.filter(|other| {
+            other.account == account.id && !channels.iter().any(|channel| channel.id == other.id)
+        }) {
+            plan.say(format!("channel {}", channel.id), Becomes::Left);
+        }
+        Ok(plan)
+    }
+
+    /// Makes all of it so, or nothing.
+    ///
+    /// # Errors
+    /// When keys are missing, or somebody changed one of the documents meanwhile.
+    pub async fn carry_out(self, store: &Store) -> anyhow::Result<()> {
+        if let Some(text) = self.missing_keys {
+            bail!(text);
+        }
+        let author = Author("flow import".into());
+        store.catalog().apply(&self.changes, &author).await?;
+        Ok(())
+    }
+
+    fn flow(&mut self, mut flow: Flow, ready: Option<Ready>, listing: &Listing, facts: &Facts) {
+        let what = format!("flow {}", flow.id);
+        flow.release = ready.as_ref().map(|ready| ready.release.digest());
+        let mut flows = listing.flows.iter();
+        let known =
+            flows.find(|kept| kept.document.account == flow.account && kept.document.id == flow.id);
+        if let Some(expected) = self.compare(&what, known, &flow) {
+            match ready {
+                Some(ready) => self.changes.extend(ready.changes(flow.clone(), expected)),
+                None => {
+                    let change = Change::Flow(Box::new(flow.clone()), expected);
+                    self.changes.push(change);
+                }
+            }
+        }
+        let fields = [
+            Some(&flow.primary_search_field),
+            flow.secondary_search_field.as_ref(),
+        ];
+        for field in fields.into_iter().flatten() {
+            let lead_fields = facts.lead_fields.as_ref();
+            if lead_fields.and_then(|known| known.get(field)) == Some(&false) {
+                let text = format!("LeadSquared does not show {field} as unique");
+                self.say(what.clone(), Becomes::Warning(text));
+            }
+        }
+    }
+
+    fn say(&mut self, what: String, becomes: Becomes) {
+        self.lines.push(Line { what, becomes });
+    }
+
+    /// Says what becomes of a document; gives what it must be like before, if it changes.
+    fn compare<T: PartialEq + Serialize>(
+        &mut self,
+        what: &str,
+        known: Option<&Kept<T>>,
+        new: &T,
+    ) -> Option<Expected> {
+        let (becomes, expected) = match known {
+            None => (Becomes::New, Some(Expected::New)),
+            Some(kept) if kept.document == *new => (Becomes::Unchanged, None),
+            Some(kept) => {
+                let value = |document| serde_json::to_value(document).unwrap_or_default();
+                let mut fields = Vec::new();
+                differences(&value(&kept.document), &value(new), "", &mut fields);
+                let expected = Expected::Version(kept.version);
+                (Becomes::Changed(fields), Some(expected))
+            }
+        };
+        self.say(what.to_owned(), becomes);
+        expected
+    }
+}
+
+/// Everything that is wrong, each with its place.
+fn check_all(
+    account: &Account,
+    channels: &[Channel],
+    flows: &[(Flow, Option<Ready>)],
+    listing: &Listing,
+    facts: &Facts,
+) -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    let mut add = |what: String, found: Vec<check::Fault>| {
+        faults.extend(found.iter().map(|fault| format!("{what}.{fault}")));
+    };
+    add("account".into(), check::account(account));
+    let known = listing.channels.iter().map(|kept| &kept.document);
+    // Those of the files stand for those of the same id.
+    let others: Vec<&Channel> = known
+        .filter(|known| {
+            known.account != account.id || !channels.iter().any(|channel| channel.id == known.id)
+        })
+        .chain(channels)
+        .collect();
+    for channel in channels {
+        let what = format!("channels.{}", channel.id);
+        add(
+            what.clone(),
+            check::channel(channel, others.iter().copied()),
+        );
+        if others
+            .iter()
+            .any(|other| other.id == channel.id && other.account != channel.account)
+        {
+            let text = "another account has a channel of this id";
+            add(what, vec![check::Fault::new("id", text)]);
+        }
+    }
+    let mut ids = BTreeSet::new();
+    for (flow, ready) in flows {
+        let what = format!("flows.{}", flow.id);
+        let facts = Facts {
+            writes: ready.as_ref().map(|ready| activate::writes(&ready.release)),
+            ..facts.clone()
+        };
+        add(what.clone(), check::flow(flow, account, &facts));
+        let mut channels = others.iter();
+        if !channels.any(|channel| channel.account == account.id && channel.id == flow.channel) {
+            let text = format!("there is no channel {}", flow.channel);
+            add(what.clone(), vec![check::Fault::new("channel", text)]);
+        }
+        let mut elsewhere = listing.flows.iter().map(|kept| &kept.document);
+        if !ids.insert(flow.id.clone())
+            || elsewhere.any(|other| other.id == flow.id && other.account != account.id)
+        {
+            let text = "another flow has this id";
+            add(what, vec![check::Fault::new("id", text)]);
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    bail!("nothing was imported:\n  {}", faults.join("\n  "))
+}
+
+/// Each leaf that differs, as `path: before -> after`.
+fn differences(before: &Value, after: &Value, path: &str, found: &mut Vec<String>) {
+    if before == after {
+        return;
+    }
+    if let (Value::Object(old), Value::Object(new)) = (before, after) {
+        let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        for name in names {
+            let path = match path {
+                "" => name.clone(),
+                path => format!("{path}.{name}"),
+            };
+            let of = |members: &serde_json::Map<String, Value>| {
+                members.get(name).cloned().unwrap_or_default()
+            };
+            differences(&of(old), &of(new), &path, found);
+        }
+        return;
+    }
+    let text = |value: &Value| match value {
+        Value::Null => "none".to_owned(),
+        value => value.to_string(),
+    };
+    found.push(format!("{path}: {} -> {}", text(before), text(after)));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn differences_are_told_leaf_by_leaf() {
+        let mut found = Vec::new();
+        let before = json!({ "name": "A", "plan": { "calls": 25, "daily": null }, "list": [1], "gone": true });
+        let after = json!({ "name": "B", "plan": { "calls": 25, "daily": 9 }, "list": [1, 2] });
+        differences(&before, &after, "", &mut found);
+        assert_eq!(
+            found,
+            [
+                "gone: true -> none",
+                "list: [1] -> [1,2]",
+                "name: \"A\" -> \"B\"",
+                "plan.daily: none -> 9"
+            ]
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! The files as they are read: `setup.toml` and what it names.
+//!
+//! Channels and flows take the account's id. A flow names one file, `mapping` or `component`, and is active unless it
+//! says another `status`; a draft may have no file yet.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use crate::flow::{Account, Channel, Flow, Status};
+use crate::pipeline::activate::Source;
+use crate::store::catalog::CodeTable;
+
+/// An account with all that belongs to it, read from files.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub account: Account,
+    pub channels: Vec<Channel>,
+    pub flows: Vec<(Flow, Option<Source>)>,
+    pub code_tables: Vec<CodeTable>,
+}
+
+/// `setup.toml` as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    account: Account,
+    #[serde(default)]
+    channels: Vec<toml::Table>,
+    #[serde(default)]
+    flows: Vec<toml::Table>,
+    #[serde(default)]
+    code_tables: Vec<CodeTableFile>,
+}
+
+/// A code table's name and the file with its entries, `code = "meaning"`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CodeTableFile {
+    name: String,
+    file: String,
+}
+
+impl Setup {
+    /// Reads `setup.toml` in `folder` and every file that it names.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let file = folder.join("setup.toml");
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        Self::parse(&text, read).with_context(|| format!("{} cannot be imported", file.display()))
+    }
+
+    /// Reads a setup whose files are built into this binary.
+    pub fn embedded(text: &str, files: &HashMap<&str, &[u8]>) -> anyhow::Result<Self> {
+        Self::parse(text, |name| {
+            files
+                .get(name)
+                .map(|bytes| bytes.to_vec())
+                .with_context(|| format!("no file {name}"))
+        })
+    }
+
+    fn parse(text: &str, read: impl Fn(&str) -> anyhow::Result<Vec<u8>>) -> anyhow::Result<Self> {
+        let File {
+            account,
+            channels,
+            flows,
+            code_tables,
+        } = toml::from_str(text)?;
+        let read_text = |name: &str| {
+            String::from_utf8(read(name)?).with_context(|| format!("{name} is not UTF-8"))
+        };
+        let of_account = |mut table: toml::Table| {
+            table.insert("account".into(), account.id.as_str().into());
+            table
+        };
+        let channels = channels
+            .into_iter()
+            .map(|table| {
+                of_account(table)
+                    .try_into::<Channel>()
+                    .context("in a [[channels]] entry")
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let mut with_source = Vec::new();
+        for mut table in flows {
+            let name = table
+                .get("name")
+                .and_then(toml::Value::as_str)
+                .unwrap_or("without a name")
+                .to_owned();
+            let place = || format!("in the [[flows]] entry {name:?}");
+            let source = match (table.remove("mapping"), table.remove("component")) {
+                (Some(toml::Value::String(file)), None) => {
+                    Some(Source::Document(read_text(&file)?))
+                }
+                (None, Some(toml::Value::String(file))) => Some(Source::Component(read(&file)?)),
+                (None, None) => None,
+                _ => bail!(
+                    "{}: name one file, mapping = \"….toml\" or component = \"….wasm\"",
+                    place()
+                ),
+            };
+            let says_status = table.contains_key("status");
+            let mut flow = of_account(table).try_into::<Flow>().with_context(place)?;
+            if !says_status {
+                flow.status = Status::Active;
+            }
+            if source.is_none() && flow.status != Status::Draft {
+                bail!(
+                    "{}: name one file, mapping = \"….toml\" or component = \"….wasm\"",
+                    place()
+                );
+            }
+            if flow.release.is_some() {
+                bail!("{}: leave `release` out, it is made of the files", place());
+            }
+            with_source.push((flow, source));
+        }
+        let mut tables = Vec::new();
+        for CodeTableFile { name, file } in code_tables {
+            let entries: BTreeMap<String, String> = toml::from_str(&read_text(&file)?)
+                .with_context(|| format!("in the code table {file}"))?;
+            tables.push(CodeTable {
+                account: account.id.clone(),
+                name,
+                entries,
+            });
+        }
+        Ok(Self {
+            account,
+            channels,
+            flows: with_source,
+            code_tables: tables,
+        })
+    }
+}

@@ -1,0 +1,279 @@
+//! What must hold of accounts, channels and flows before they are kept or put in force.
+//!
+//! Plain functions: everything that is wrong at once, each with the path of the setting. What LeadSquared and the
+//! component say is passed in as [`Facts`]. Start at [`flow`].
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::TimeZone;
+
+use super::channel::Kind;
+use super::{Account, Behaviour, Channel, Direction, Entity, Flow, Status};
+
+/// What is wrong with one setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Such as `primary_search_field` or `activity.key_field`.
+    pub path: String,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(path: &str, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// What is known beside the flow itself; what is not known is not checked.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The account's lead fields, and whether LeadSquared shows each as unique.
+    pub lead_fields: Option<BTreeMap<String, bool>>,
+    /// The lead fields that the flow's component writes; none while it has no component.
+    pub writes: Option<BTreeSet<String>>,
+    /// A person has confirmed that a search field need not be shown as unique.
+    pub confirmed_not_unique: bool,
+}
+
+/// Lead fields whose values families share; none of them tells a patient.
+const SHARED: [&str; 3] = ["EmailAddress", "Phone", "Mobile"];
+
+/// What the names of patient identifiers look like, in small letters and without anything between words.
+const IDENTIFIERS: [&str; 6] = [
+    "mrn",
+    "medicalrecord",
+    "patientid",
+    "patientnumber",
+    "ehrid",
+    "chartnumber",
+];
+
+/// Whether a lead field of this name probably holds a patient identifier: `mx_MRN`, `mx_Patient_Id`.
+pub fn is_like_identifier(name: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let plain: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    IDENTIFIERS.iter().any(|known| plain.contains(known))
+}
+
+/// The lead fields that are proposed as patient identifiers, by schema name or display name.
+pub fn proposed_identifiers<'a>(
+    fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<String> {
+    let fields = fields.into_iter();
+    let fitting = fields.filter(|(name, label)| {
+        !SHARED.contains(name) && (is_like_identifier(name) || is_like_identifier(label))
+    });
+    fitting.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Whether the account takes this lead field for a patient identifier; where it names none, the name decides.
+pub fn is_identifier(account: &Account, field: &str) -> bool {
+    if account.identifier_fields.is_empty() {
+        return is_like_identifier(field);
+    }
+    account.identifier_fields.iter().any(|known| known == field)
+}
+
+/// Checks an account.
+pub fn account(account: &Account) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    name(&mut faults, "id", account.id.as_str());
+    name(&mut faults, "name", &account.name);
+    for (at, field) in account.identifier_fields.iter().enumerate() {
+        if SHARED.contains(&field.as_str()) {
+            faults.push(Fault::new(
+                &format!("identifier_fields.{at}"),
+                format!("{field} cannot identify a patient: families share it"),
+            ));
+        }
+    }
+    zone(&mut faults, account.time_zone.as_deref());
+    country(&mut faults, account.default_country_code.as_deref());
+    if account.rate_plan.reserve_percent > 100 {
+        faults.push(Fault::new(
+            "rate_plan.reserve_percent",
+            "from 0 to 100 percent",
+        ));
+    }
+    if account.rate_plan.window_ms == 0 {
+        faults.push(Fault::new("rate_plan.window_ms", "at least 1 millisecond"));
+    }
+    faults
+}
+
+/// Checks a channel beside the others that listen.
+pub fn channel<'a>(channel: &Channel, others: impl IntoIterator<Item = &'a Channel>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    name(&mut faults, "id", channel.id.as_str());
+    name(&mut faults, "name", &channel.name);
+    let contradictions = channel.faults().into_iter();
+    faults.extend(contradictions.map(|(path, message)| Fault::new(path, message)));
+    let taken = others.into_iter().find(|other| {
+        (&other.account, &other.id) != (&channel.account, &channel.id)
+            && (other.kind(), channel.kind()) == (Kind::Inbound, Kind::Inbound)
+            && other.address == channel.address
+            && channel.address.port() != 0
+    });
+    if let Some(other) = taken {
+        faults.push(Fault::new(
+            "address",
+            format!("channel {} listens on {}", other.id, other.address),
+        ));
+    }
+    faults
+}
+
+/// Checks a flow of `account`; one that is in force also against what its component writes.
+pub fn flow(flow: &Flow, account: &Account, facts: &Facts) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    name(&mut faults, "id", flow.id.as_str());
+    name(&mut faults, "name", &flow.name);
+    zone(&mut faults, flow.time_zone.as_deref());
+    country(&mut faults, flow.default_country_code.as_deref());
+    match (&flow.activity, flow.entity) {
+        (None, Entity::Activity) => faults.push(Fault::new(
+            "activity",
+            "an activity flow names an activity type: set activity.code and activity.key_field",
+        )),
+        (Some(_), Entity::Lead) => faults.push(Fault::new(
+            "activity",
+            "a lead flow names no activity type: leave it out, or make the entity activity",
+        )),
+        (Some(activity), Entity::Activity) if activity.key_field.trim().is_empty() => {
+            faults.push(Fault::new(
+                "activity.key_field",
+                "name the field of the activity that holds the appointment id, for example mx_Custom_1",
+            ));
+        }
+        _ => {}
+    }
+    if flow.direction == Direction::EhrToLeadSquared {
+        search(&mut faults, flow, account, facts);
+    }
+    faults
+}
+
+fn search(faults: &mut Vec<Fault>, flow: &Flow, account: &Account, facts: &Facts) {
+    let primary = flow.primary_search_field.trim();
+    if primary.is_empty() {
+        faults.push(Fault::new(
+            "primary_search_field",
+            "name the unique lead field that finds the lead, for example mx_MRN",
+        ));
+        return;
+    }
+    let secondary = flow.secondary_search_field.as_deref();
+    if secondary == Some(primary) {
+        faults.push(Fault::new(
+            "secondary_search_field",
+            "is the primary search field already: name another field, or none",
+        ));
+    }
+    let chosen = [
+        ("primary_search_field", Some(primary)),
+        ("secondary_search_field", secondary),
+    ];
+    let chosen = chosen.map(|(path, field)| field.map(|field| (path, field)));
+    let chosen: Vec<_> = chosen.into_iter().flatten().collect();
+    if !chosen
+        .iter()
+        .any(|(_, field)| is_identifier(account, field))
+    {
+        let known = if account.identifier_fields.is_empty() {
+            "list the lead fields that hold patient identifiers in the account's identifier_fields"
+                .to_owned()
+        } else {
+            format!("the account has {}", account.identifier_fields.join(", "))
+        };
+        faults.push(Fault::new(
+            "primary_search_field",
+            format!(
+                "a patient identifier must be the primary or the secondary search field: {known}"
+            ),
+        ));
+    }
+    // A lead flow that does nothing maps nothing.
+    let idle = flow.entity == Entity::Lead && flow.lead_behaviour == Behaviour::Nothing;
+    for (path, field) in chosen {
+        if let Some(known) = &facts.lead_fields {
+            match known.get(field) {
+                None => {
+                    faults.push(Fault::new(
+                        path,
+                        format!("LeadSquared has no lead field {field}: create it, or read the account's metadata again"),
+                    ));
+                    continue;
+                }
+                Some(false) if !facts.confirmed_not_unique => faults.push(Fault::new(
+                    path,
+                    format!(
+                        "LeadSquared does not show {field} as unique: mark it in Settings > Leads > Lead Fields (the wheel beside \
+                         the field) and read the account's metadata again, or confirm with confirm_not_unique"
+                    ),
+                )),
+                Some(_) => {}
+            }
+        }
+        if let Some(writes) = &facts.writes
+            && flow.status != Status::Draft
+            && !idle
+            && !writes.contains(field)
+        {
+            faults.push(Fault::new(
+                path,
+                format!(
+                    "the flow's mapping has no row for {field}, so no lead could be found by it"
+                ),
+            ));
+        }
+    }
+}
+
+fn name(faults: &mut Vec<Fault>, path: &str, text: &str) {
+    if text.trim().is_empty() {
+        faults.push(Fault::new(path, "cannot be empty"));
+    } else if path == "id" && text.contains(|c: char| c.is_control() || c == '/' || c == '\\') {
+        faults.push(Fault::new(
+            path,
+            "takes no slashes and no control characters",
+        ));
+    } else if text.len() > 200 {
+        faults.push(Fault::new(path, "takes at most 200 bytes"));
+    }
+}
+
+fn zone(faults: &mut Vec<Fault>, zone: Option<&str>) {
+    if let Some(zone) = zone
+        && TimeZone::get(zone).is_err()
+    {
+        faults.push(Fault::new(
+            "time_zone",
+            format!("{zone:?} is not an IANA name, such as America/New_York"),
+        ));
+    }
+}
+
+fn country(faults: &mut Vec<Fault>, code: Option<&str>) {
+    let Some(code) = code else { return };
+    let known = code
+        .parse::<u16>()
+        .is_ok_and(|number| phonenumber::metadata::DATABASE.by_code(&number).is_some());
+    if !known || code.starts_with(['+', '0']) {
+        faults.push(Fault::new(
+            "default_country_code",
+            format!("{code:?} is no country calling code: write it without +, such as 1 or 44"),
+        ));
+    }
+}

@@ -1,0 +1,214 @@
+//! Each rule broken alone, and what is allowed.
+
+use super::*;
+
+fn base() -> (Account, Flow) {
+    let account = serde_json::from_value(serde_json::json!({
+        "id": "clinic", "name": "Clinic", "api": "https://api-us11.leadsquared.com",
+    }));
+    let flow = serde_json::from_value(serde_json::json!({
+        "id": "registrations", "account": "clinic", "name": "Registrations", "direction": "ehr-to-leadsquared",
+        "channel": "ehr", "event": "ADT^A04", "entity": "lead", "primary_search_field": "mx_MRN",
+    }));
+    (account.unwrap(), flow.unwrap())
+}
+
+fn facts() -> Facts {
+    Facts {
+        lead_fields: Some(
+            [("mx_MRN", true), ("Phone", true), ("mx_Patient_Id", false)]
+                .map(|(name, unique)| (name.to_owned(), unique))
+                .into(),
+        ),
+        writes: Some(["mx_MRN", "Phone", "LastName"].map(str::to_owned).into()),
+        confirmed_not_unique: false,
+    }
+}
+
+/// The paths of what is wrong after `change`, and the first text.
+fn check(change: impl Fn(&mut Account, &mut Flow, &mut Facts), paths: &[&str], text: &str) {
+    let (mut account, mut flow) = base();
+    let mut facts = facts();
+    change(&mut account, &mut flow, &mut facts);
+    let faults = super::flow(&flow, &account, &facts);
+    let found: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(found, paths, "{faults:?}");
+    if let Some(first) = faults.first() {
+        assert!(first.message.contains(text), "{first}");
+    }
+}
+
+#[test]
+fn a_patient_identifier_is_a_search_field() {
+    check(|_, _, _| {}, &[], "");
+    check(
+        |_, flow, _| flow.primary_search_field = "Phone".into(),
+        &["primary_search_field"],
+        "patient identifier",
+    );
+    check(
+        |_, flow, _| {
+            flow.primary_search_field = "Phone".into();
+            flow.secondary_search_field = Some("mx_MRN".into());
+        },
+        &[],
+        "",
+    );
+    check(
+        |account, _, _| account.identifier_fields = vec!["mx_Patient_Id".into()],
+        &["primary_search_field"],
+        "mx_Patient_Id",
+    );
+    check(
+        |_, flow, _| flow.secondary_search_field = Some("mx_MRN".into()),
+        &["secondary_search_field"],
+        "already",
+    );
+    check(
+        |_, flow, _| flow.primary_search_field = String::new(),
+        &["primary_search_field"],
+        "mx_MRN",
+    );
+}
+
+#[test]
+fn search_fields_are_mapped_before_a_flow_is_in_force() {
+    let unmapped = |status: Status| {
+        move |_: &mut Account, flow: &mut Flow, facts: &mut Facts| {
+            flow.status = status.clone();
+            facts.writes = Some(["LastName".to_owned()].into());
+        }
+    };
+    check(unmapped(Status::Draft), &[], "");
+    check(
+        unmapped(Status::Active),
+        &["primary_search_field"],
+        "no row for mx_MRN",
+    );
+    check(
+        unmapped(Status::Paused("lunch".into())),
+        &["primary_search_field"],
+        "no row",
+    );
+    check(
+        |_, flow, facts| {
+            flow.status = Status::Active;
+            flow.lead_behaviour = Behaviour::Nothing;
+            facts.writes = Some(BTreeSet::new());
+        },
+        &[],
+        "",
+    );
+}
+
+#[test]
+fn fields_are_those_of_the_account_and_unique_or_confirmed() {
+    let by_patient_id = |_: &mut Account, flow: &mut Flow, _: &mut Facts| {
+        flow.primary_search_field = "mx_Patient_Id".into();
+    };
+    check(
+        by_patient_id,
+        &["primary_search_field"],
+        "confirm_not_unique",
+    );
+    check(
+        |account, flow, facts| {
+            by_patient_id(account, flow, facts);
+            facts.confirmed_not_unique = true;
+        },
+        &[],
+        "",
+    );
+    check(
+        |_, flow, _| flow.secondary_search_field = Some("mx_Elsewhere".into()),
+        &["secondary_search_field"],
+        "no lead field",
+    );
+    check(
+        |_, flow, facts| {
+            flow.secondary_search_field = Some("mx_Elsewhere".into());
+            facts.lead_fields = None;
+        },
+        &[],
+        "",
+    );
+}
+
+#[test]
+fn every_fault_is_found_at_once() {
+    check(
+        |_, flow, _| {
+            flow.id = "a/b".into();
+            flow.name = " ".into();
+            flow.time_zone = Some("Mars/Olympus".into());
+            flow.default_country_code = Some("+1".into());
+            flow.entity = Entity::Activity;
+            flow.primary_search_field = "Phone".into();
+        },
+        &[
+            "id",
+            "name",
+            "time_zone",
+            "default_country_code",
+            "activity",
+            "primary_search_field",
+        ],
+        "slashes",
+    );
+    check(
+        |_, flow, _| {
+            flow.default_country_code = Some("44".into());
+            flow.time_zone = Some("Europe/London".into());
+        },
+        &[],
+        "",
+    );
+    check(
+        |_, flow, _| flow.default_country_code = Some("999".into()),
+        &["default_country_code"],
+        "999",
+    );
+}
+
+#[test]
+fn what_families_share_identifies_nobody() {
+    let (mut account, _) = base();
+    assert_eq!(super::account(&account), []);
+    account.identifier_fields = ["mx_MRN", "Phone", "EmailAddress"].map(String::from).into();
+    let paths: Vec<_> = super::account(&account)
+        .into_iter()
+        .map(|fault| fault.path)
+        .collect();
+    assert_eq!(paths, ["identifier_fields.1", "identifier_fields.2"]);
+}
+
+#[test]
+fn identifiers_are_proposed_by_their_names() {
+    let fields = [
+        ("mx_MRN", "MRN"),
+        ("mx_Custom", "Patient ID"),
+        ("mx_Medical_Record_Number", ""),
+        ("Phone", "Patient ID by phone"),
+        ("mx_Modern", "Modern"),
+        ("FirstName", "First Name"),
+    ];
+    assert_eq!(
+        proposed_identifiers(fields),
+        ["mx_MRN", "mx_Custom", "mx_Medical_Record_Number"]
+    );
+}
+
+#[test]
+fn two_channels_do_not_listen_on_one_address() {
+    let channel = |id: &str, address: &str| -> Channel {
+        serde_json::from_value(serde_json::json!({
+            "id": id, "account": "clinic", "name": id, "address": address,
+        }))
+        .unwrap()
+    };
+    let (one, two) = (channel("one", "127.0.0.1:2575"), channel("two", "2575"));
+    assert_eq!(super::channel(&one, [&one]), []);
+    assert_eq!(super::channel(&two, [&one, &two])[0].path, "address");
+    let (any, other) = (channel("any", "0"), channel("other", "0"));
+    assert_eq!(super::channel(&any, [&other]), []);
+}

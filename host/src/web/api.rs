@@ -1,0 +1,124 @@
+//! The interface under `/api/v1`: what an administrator configures, and what became of messages.
+//!
+//! Each file is one noun: its routes, what they take and give. Everything is written down in the document at
+//! `/api/v1/openapi.json`, which is made of these very handlers and types. Faults have one shape ([`error`]); a document is read with the place of
+//! what is wrong in it ([`body`]). Start at [`routes`].
+
+pub mod accounts;
+pub mod activation;
+pub mod body;
+pub mod calls;
+pub mod channels;
+pub mod code_tables;
+pub mod components;
+pub mod error;
+pub mod flows;
+pub mod list;
+pub mod metadata;
+pub mod records;
+pub mod traffic;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header;
+use axum::routing::{any, get};
+use jiff::Timestamp;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Web;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "ligature",
+        description = "Configuration and traffic of a bridge between hospital EHRs and LeadSquared. Whoever changes a document \
+                       says which version was seen, by `version` in the body or by the header `If-Match`."
+    ),
+    modifiers(&Bearer),
+    security(("token" = []))
+)]
+struct Document;
+
+/// The tokens of `ligature token add`.
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("`ligature token add NAME --rights …`"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Every route with its part of the document.
+fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(accounts::list, accounts::create))
+        .routes(routes!(accounts::show, accounts::save, accounts::delete))
+        .routes(routes!(accounts::put_keys))
+        .routes(routes!(accounts::discover))
+        .routes(routes!(metadata::synchronise))
+        .routes(routes!(metadata::fields, metadata::create_field))
+        .routes(routes!(metadata::propose_field))
+        .routes(routes!(metadata::activity_types))
+        .routes(routes!(metadata::slots, metadata::create_slot))
+        .routes(routes!(metadata::users))
+        .routes(routes!(channels::list, channels::create))
+        .routes(routes!(channels::show, channels::save, channels::delete))
+        .routes(routes!(flows::list, flows::create))
+        .routes(routes!(flows::show, flows::save, flows::delete))
+        .routes(routes!(flows::versions))
+        .routes(routes!(activation::activate))
+        .routes(routes!(activation::pause))
+        .routes(routes!(components::list, components::upload))
+        .routes(routes!(components::show, components::delete))
+        .routes(routes!(components::bytes))
+        .routes(routes!(code_tables::list))
+        .routes(routes!(
+            code_tables::show,
+            code_tables::save,
+            code_tables::delete
+        ))
+        .routes(routes!(traffic::messages))
+        .routes(routes!(traffic::message))
+        .routes(routes!(traffic::counts))
+        .routes(routes!(traffic::deliveries))
+        .routes(routes!(traffic::delivery))
+        .routes(routes!(traffic::release))
+        .routes(routes!(calls::show))
+        .routes(routes!(calls::list))
+        .routes(routes!(records::list))
+}
+
+/// The interface and its document.
+pub(super) fn router() -> Router<Web> {
+    let (router, document) = routes().split_for_parts();
+    // Made of types: a document that cannot be written is a fault of this program, and a test asks for it.
+    let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
+    router
+        .route(
+            "/api/v1/openapi.json",
+            get(async move || {
+                (
+                    [(header::CONTENT_TYPE, "application/json")],
+                    document.to_string(),
+                )
+            }),
+        )
+        .route("/api/v1/{*rest}", any(async || error::Error::no_route()))
+        .method_not_allowed_fallback(async || error::Error::no_method())
+}
+
+/// RFC 3339, in UTC.
+fn rfc3339(at_ms: i64) -> String {
+    Timestamp::from_millisecond(at_ms)
+        .unwrap_or_default()
+        .to_string()
+}

@@ -1,0 +1,312 @@
+//! Accounts: their settings, their keys (written, never read back), and what is found behind a pair of keys.
+
+use axum::extract::{RawPathParams, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::{Body, Seen, json, versioned};
+use super::error::{Error, Problem};
+use super::list::{Asked, Page, Which, part};
+use super::rfc3339;
+use crate::access::Right;
+use crate::flow::account::Keys;
+use crate::flow::check::{self, Fault};
+use crate::flow::{Account, AccountId};
+use crate::pipeline::account::{Found, discover as find};
+use crate::store::catalog::{Catalog, Change, Expected, Kept};
+use crate::web::Web;
+
+const NOUN: &str = "accounts";
+
+/// An account as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AccountView {
+    account: Account,
+    version: i64,
+    updated_at: String,
+    /// What LeadSquared said of the account when it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    found: Option<Found>,
+}
+
+/// The access key and secret key of one LeadSquared user; never read back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeysInput {
+    #[schema(write_only)]
+    access_key: String,
+    #[schema(write_only)]
+    secret_key: String,
+}
+
+/// A new account. Without `api` in it, the region is found by the keys; time zone and country code are LeadSquared's
+/// where they are left out, and so are the identifier fields, by their names.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct NewAccount {
+    account: Account,
+    keys: KeysInput,
+}
+
+/// An account with changes.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct ChangedAccount {
+    account: Account,
+    /// The version that was seen; or send it as `If-Match`.
+    version: Option<i64>,
+}
+
+/// Keys to look behind.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct Discovery {
+    keys: KeysInput,
+    /// An address of any region; LeadSquared's first one if left out.
+    api: Option<String>,
+}
+
+fn view(kept: Kept<Account>) -> AccountView {
+    AccountView {
+        account: kept.document,
+        version: kept.version,
+        updated_at: rfc3339(kept.updated_at_ms),
+        found: None,
+    }
+}
+
+fn keys(body: &mut Body) -> Result<Keys, Error> {
+    let KeysInput {
+        access_key,
+        secret_key,
+    } = body.take("keys", "accounts.keys")?;
+    let keys = Keys {
+        access_key,
+        secret_key,
+    };
+    let mut faults = Vec::new();
+    for (path, key) in [
+        ("access_key", &keys.access_key),
+        ("secret_key", &keys.secret_key),
+    ] {
+        if key.trim().is_empty() {
+            faults.push(Fault::new(path, "cannot be empty"));
+        }
+    }
+    Error::check("accounts.keys", faults)?;
+    Ok(keys)
+}
+
+pub(super) async fn kept(catalog: &Catalog, id: &str) -> Result<Kept<Account>, Error> {
+    let accounts = catalog.list().await?.accounts;
+    let found = accounts
+        .into_iter()
+        .find(|kept| kept.document.id.as_str() == id);
+    found.ok_or_else(|| Error::not_found(format!("account {id}")))
+}
+
+/// Lists accounts.
+#[utoipa::path(get, path = "/api/v1/accounts", tag = "accounts", params(Which),
+    responses((status = 200, body = Page<AccountView>), (status = "default", body = Problem)))]
+pub async fn list(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    Asked(which): Asked<Which>,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let accounts = web.pipeline.store.catalog().list().await?.accounts;
+    let accounts = accounts
+        .into_iter()
+        .filter(|kept| which.wants(kept.document.id.as_str()))
+        .map(|kept| (kept.document.id.to_string(), view(kept)));
+    Ok(json(StatusCode::OK, &which.page(accounts)))
+}
+
+/// Makes an account, after asking LeadSquared who the keys belong to.
+#[utoipa::path(post, path = "/api/v1/accounts", tag = "accounts", request_body = NewAccount,
+    responses((status = 201, body = AccountView), (status = "default", body = Problem)))]
+pub async fn create(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Administer).await?;
+    let keys = keys(&mut body)?;
+    let asked = body.object("account").and_then(|account| {
+        let api = account.get("api")?.as_str()?;
+        Some(api.to_owned())
+    });
+    let found = find(asked.as_deref(), &keys).await?;
+    if let Some(account) = body.object("account") {
+        account
+            .entry("api")
+            .or_insert_with(|| found.api.clone().into());
+    }
+    let mut account: Account = body.take("account", NOUN)?;
+    body.end(NOUN, &[])?;
+    // The region that the keys belong to, whichever was asked.
+    account.api.clone_from(&found.api);
+    let or_found = |own: &mut Option<String>, found: &Option<String>| {
+        if own.is_none() {
+            own.clone_from(found);
+        }
+    };
+    or_found(&mut account.time_zone, &found.time_zone);
+    or_found(
+        &mut account.default_country_code,
+        &found.default_country_code,
+    );
+    if account.identifier_fields.is_empty() {
+        account
+            .identifier_fields
+            .clone_from(&found.identifier_fields);
+    }
+    Error::check(NOUN, check::account(&account))?;
+    let catalog = web.pipeline.store.catalog();
+    let id = account.id.clone();
+    let changes = [
+        Change::Account(account, Expected::New),
+        Change::Keys(id.clone(), keys),
+    ];
+    catalog.apply(&changes, &caller.author()).await?;
+    web.pipeline.changed();
+    let kept = kept(&catalog, id.as_str()).await?;
+    let version = kept.version;
+    let made = AccountView {
+        found: Some(found),
+        ..view(kept)
+    };
+    Ok(versioned(StatusCode::CREATED, &made, version))
+}
+
+/// Shows an account.
+#[utoipa::path(get, path = "/api/v1/accounts/{id}", tag = "accounts", params(("id" = String, Path)),
+    responses((status = 200, body = AccountView), (status = "default", body = Problem)))]
+pub async fn show(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let kept = kept(&web.pipeline.store.catalog(), &part(&params, "id")?).await?;
+    let version = kept.version;
+    Ok(versioned(StatusCode::OK, &view(kept), version))
+}
+
+/// Changes an account; its keys stay.
+#[utoipa::path(put, path = "/api/v1/accounts/{id}", tag = "accounts", params(("id" = String, Path)),
+    request_body = ChangedAccount,
+    responses((status = 200, body = AccountView), (status = "default", body = Problem)))]
+pub async fn save(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Administer).await?;
+    let id = part(&params, "id")?;
+    let seen = body.seen()?;
+    let account: Account = body.take("account", NOUN)?;
+    body.end(NOUN, &["updated_at", "found"])?;
+    let mut faults = check::account(&account);
+    if account.id.as_str() != id {
+        faults.push(Fault::new("id", "is the account's name and cannot change"));
+    }
+    Error::check(NOUN, faults)?;
+    let catalog = web.pipeline.store.catalog();
+    let change = Change::Account(account, seen.expected);
+    catalog
+        .apply(&[change], &caller.author())
+        .await
+        .map_err(|fault| seen.refuse(fault))?;
+    web.pipeline.changed();
+    let kept = kept(&catalog, &id).await?;
+    let version = kept.version;
+    Ok(versioned(StatusCode::OK, &view(kept), version))
+}
+
+/// Deletes an account that has no channels and no flows; its messages stay.
+#[utoipa::path(delete, path = "/api/v1/accounts/{id}", tag = "accounts", params(("id" = String, Path)),
+    responses((status = 204), (status = "default", body = Problem)))]
+pub async fn delete(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<StatusCode, Error> {
+    let caller = web.may(&headers, Right::Administer).await?;
+    let seen = Seen::of(&headers)?;
+    let change = Change::DeleteAccount(part(&params, "id")?.into(), seen.expected);
+    let catalog = web.pipeline.store.catalog();
+    catalog
+        .apply(&[change], &caller.author())
+        .await
+        .map_err(|fault| seen.refuse(fault))?;
+    web.pipeline.changed();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Puts other keys in place of an account's.
+#[utoipa::path(put, path = "/api/v1/accounts/{id}/keys", tag = "accounts", params(("id" = String, Path)),
+    request_body = KeysInput,
+    responses((status = 204), (status = "default", body = Problem)))]
+pub async fn put_keys(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<StatusCode, Error> {
+    let caller = web.may(&headers, Right::Administer).await?;
+    let catalog = web.pipeline.store.catalog();
+    let account = kept(&catalog, &part(&params, "id")?).await?.document;
+    let keys = Keys {
+        access_key: body.take("access_key", "accounts.keys.access_key")?,
+        secret_key: body.take("secret_key", "accounts.keys.secret_key")?,
+    };
+    body.end("accounts.keys", &[])?;
+    // Keys of another account would write one clinic's patients to another's.
+    let found = find(Some(&account.api), &keys).await?;
+    if found.api.trim_end_matches('/') != account.api.trim_end_matches('/') {
+        return Err(Error::invalid(
+            "accounts.keys",
+            vec![Fault::new(
+                "access_key",
+                format!(
+                    "the keys belong to {}, the account is at {}",
+                    found.api, account.api
+                ),
+            )],
+        ));
+    }
+    let id: AccountId = account.id;
+    let changes = [Change::Keys(id, keys)];
+    catalog.apply(&changes, &caller.author()).await?;
+    web.pipeline.changed();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Tells what is behind a pair of keys, and keeps nothing.
+#[utoipa::path(post, path = "/api/v1/accounts/discover", tag = "accounts", request_body = Discovery,
+    responses((status = 200, body = Found), (status = "default", body = Problem)))]
+pub async fn discover(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    mut body: Body,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::Administer).await?;
+    let keys = keys(&mut body)?;
+    let api: Option<String> = body.optional("api", "accounts.api")?;
+    body.end("accounts", &[])?;
+    Ok(json(StatusCode::OK, &find(api.as_deref(), &keys).await?))
+}

@@ -1,0 +1,164 @@
+//! A flow comes into force, and is held.
+
+use axum::extract::{RawPathParams, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use utoipa::ToSchema;
+
+use super::body::Body;
+use super::error::{Error, Problem};
+use super::flows::{self, FlowView, NOUN};
+use super::list::part;
+use crate::access::Right;
+use crate::flow::check::Fault;
+use crate::flow::{Digest, Status};
+use crate::pipeline::activate::{self, Source};
+use crate::store::catalog::audit::Record;
+use crate::store::catalog::{Change, Expected};
+use crate::web::Web;
+
+/// What a flow is to run with: a mapping document, an uploaded component, or neither for the release that it has.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct Activation {
+    /// The text of a mapping document; its component is generated.
+    mapping: Option<String>,
+    /// The digest of a component of the account.
+    component: Option<String>,
+    /// A search field that LeadSquared does not show as unique is meant all the same.
+    confirm_not_unique: Option<bool>,
+    /// The version that was seen; or send it as `If-Match`.
+    version: Option<i64>,
+}
+
+/// Why a flow is held.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct Pause {
+    /// Shown with every delivery that waits.
+    reason: String,
+    /// The version that was seen; or send it as `If-Match`.
+    version: Option<i64>,
+}
+
+/// Puts a flow in force; deliveries that waited for it go on.
+#[utoipa::path(post, path = "/api/v1/flows/{id}/activate", tag = "flows", params(("id" = String, Path)),
+    request_body = Activation,
+    responses((status = 200, body = FlowView), (status = "default", body = Problem)))]
+pub async fn activate(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Publish).await?;
+    let id = part(&params, "id")?;
+    let seen = body.seen()?;
+    let mapping: Option<String> = body.optional("mapping", "flows.mapping")?;
+    let component: Option<Digest> = body.optional("component", "flows.component")?;
+    let confirmed: Option<bool> = body.optional("confirm_not_unique", NOUN)?;
+    body.end(NOUN, &[])?;
+    let catalog = web.pipeline.store.catalog();
+    let kept = flows::kept(&catalog, &id).await?;
+    if seen.expected != Expected::Version(kept.version) {
+        let unchanged = [Change::Flow(Box::new(kept.document), seen.expected)];
+        let refused = catalog.apply(&unchanged, &caller.author()).await;
+        return match refused {
+            Err(fault) => Err(seen.refuse(fault)),
+            // Somebody has just brought it to that version: what was seen is no longer certain.
+            Ok(_) => Err(Error::new(
+                StatusCode::CONFLICT,
+                "conflict",
+                "the flow changed: read it again first",
+            )),
+        };
+    }
+    let mut flow = kept.document;
+    flow.status = Status::Active;
+    let source = match (mapping, component) {
+        (Some(_), Some(_)) => {
+            let fault = Fault::new("mapping", "name a mapping or a component, not both");
+            return Err(Error::invalid(NOUN, vec![fault]));
+        }
+        (Some(text), None) => Some(Source::Document(text)),
+        (None, Some(digest)) => {
+            let bytes = catalog.component_bytes(&flow.account, &digest).await?;
+            let bytes = bytes.ok_or_else(|| {
+                let text = format!("the account has no component {digest}: upload it first");
+                Error::invalid(NOUN, vec![Fault::new("component", text)])
+            })?;
+            Some(Source::Component(bytes))
+        }
+        (None, None) => None,
+    };
+    let record = Record::of("activate", flow.account.as_str(), "flow", flow.id.as_str());
+    let mut changes = vec![Change::Note(record)];
+    match source {
+        Some(source) => {
+            let preparing = activate::prepare(&web.pipeline.runtime, &flow, source);
+            let ready = Box::pin(preparing).await?;
+            flows::check(&web, &flow, Some(&ready.release), confirmed == Some(true)).await?;
+            changes.extend(ready.changes(flow, seen.expected));
+        }
+        None => {
+            let release = flows::release_of(&catalog, &flow).await?;
+            if release.is_none() {
+                let text = "the flow has none yet: send a mapping or the digest of a component";
+                return Err(Error::invalid(NOUN, vec![Fault::new("mapping", text)]));
+            }
+            flows::check(&web, &flow, release.as_ref(), confirmed == Some(true)).await?;
+            changes.push(Change::Flow(Box::new(flow), seen.expected));
+        }
+    }
+    catalog
+        .apply(&changes, &caller.author())
+        .await
+        .map_err(|fault| seen.refuse(fault))?;
+    web.pipeline.changed();
+    flows::answer(&catalog, &id, StatusCode::OK).await
+}
+
+/// Holds a flow: it takes messages, and their deliveries wait until it is activated again.
+#[utoipa::path(post, path = "/api/v1/flows/{id}/pause", tag = "flows", params(("id" = String, Path)),
+    request_body = Pause,
+    responses((status = 200, body = FlowView), (status = "default", body = Problem)))]
+pub async fn pause(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Operate).await?;
+    let id = part(&params, "id")?;
+    let seen = body.seen()?;
+    let reason: String = body.take("reason", "flows.status.reason")?;
+    body.end(NOUN, &[])?;
+    let catalog = web.pipeline.store.catalog();
+    let mut flow = flows::kept(&catalog, &id).await?.document;
+    if flow.status == Status::Draft {
+        let text = "the flow is a draft and takes no messages";
+        return Err(Error::invalid(NOUN, vec![Fault::new("status", text)]));
+    }
+    if reason.trim().is_empty() {
+        let fault = Fault::new("status.reason", "say why: it is shown with all that waits");
+        return Err(Error::invalid(NOUN, vec![fault]));
+    }
+    flow.status = Status::Paused(reason);
+    let record = Record::of("pause", flow.account.as_str(), "flow", flow.id.as_str());
+    let changes = [
+        Change::Note(record),
+        Change::Flow(Box::new(flow), seen.expected),
+    ];
+    catalog
+        .apply(&changes, &caller.author())
+        .await
+        .map_err(|fault| seen.refuse(fault))?;
+    web.pipeline.changed();
+    flows::answer(&catalog, &id, StatusCode::OK).await
+}

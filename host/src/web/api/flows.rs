@@ -1,0 +1,331 @@
+//! Flows: drafts and changes; putting one in force is in `activation`.
+
+use axum::extract::{RawPathParams, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::{Body, Seen, json, versioned};
+use super::error::{Error, Problem};
+use super::list::{Asked, Page, Which, part};
+use super::rfc3339;
+use crate::access::Right;
+use crate::flow::check::{self, Facts, Fault};
+use crate::flow::{Flow, Release, Status};
+use crate::pipeline::{account, activate};
+use crate::store::catalog::history::FlowVersion;
+use crate::store::catalog::{Catalog, Change, Expected, Kept};
+use crate::web::Web;
+
+pub(super) const NOUN: &str = "flows";
+
+/// A flow as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FlowView {
+    flow: Flow,
+    version: i64,
+    updated_at: String,
+    /// What the standard calls the event, such as `A04 - Register a patient`; none for one of the sender's own.
+    event_label: Option<String>,
+}
+
+/// A flow to be made, or with changes. Its status and release change by activating and pausing only.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct FlowInput {
+    flow: Flow,
+    /// The version that was seen, for a change; or send it as `If-Match`.
+    version: Option<i64>,
+    /// A search field that LeadSquared does not show as unique is meant all the same.
+    confirm_not_unique: Option<bool>,
+}
+
+/// Which flows.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WhichFlows {
+    /// Those of one account.
+    account: Option<String>,
+    /// Those of one channel.
+    channel: Option<String>,
+    /// `draft`, `active` or `paused`.
+    status: Option<String>,
+    /// Those behind this one: `next` of the page before.
+    after: Option<String>,
+    /// At most so many, up to 500.
+    limit: Option<usize>,
+}
+
+/// A flow as it was.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FlowVersionView {
+    version: i64,
+    author: String,
+    created_at: String,
+    flow: Flow,
+}
+
+fn view(kept: Kept<Flow>) -> FlowView {
+    FlowView {
+        event_label: kept.document.event.label(),
+        flow: kept.document,
+        version: kept.version,
+        updated_at: rfc3339(kept.updated_at_ms),
+    }
+}
+
+pub(super) async fn kept(catalog: &Catalog, id: &str) -> Result<Kept<Flow>, Error> {
+    let mut flows = catalog.list().await?.flows.into_iter();
+    let found = flows.find(|kept| kept.document.id.as_str() == id);
+    found.ok_or_else(|| Error::not_found(format!("flow {id}")))
+}
+
+/// The flow as it stands now, as an answer.
+pub(super) async fn answer(
+    catalog: &Catalog,
+    id: &str,
+    status: StatusCode,
+) -> Result<Response, Error> {
+    let kept = kept(catalog, id).await?;
+    let version = kept.version;
+    Ok(versioned(status, &view(kept), version))
+}
+
+/// Checks a flow beside everything that is configured; `release` is the one that it is to run with.
+pub(super) async fn check(
+    web: &Web,
+    flow: &Flow,
+    release: Option<&Release>,
+    confirmed_not_unique: bool,
+) -> Result<(), Error> {
+    let store = &web.pipeline.store;
+    let listing = store.catalog().list().await?;
+    let mut faults = Vec::new();
+    let mut accounts = listing.accounts.iter();
+    let account = accounts.find(|kept| kept.document.id == flow.account);
+    match account {
+        Some(kept) => {
+            let facts = Facts {
+                lead_fields: account::kept_uniqueness(store, &flow.account).await?,
+                writes: release.map(activate::writes),
+                confirmed_not_unique,
+            };
+            faults.extend(check::flow(flow, &kept.document, &facts));
+        }
+        None => faults.push(Fault::new(
+            "account",
+            format!("there is no account {}", flow.account),
+        )),
+    }
+    let mut channels = listing.channels.iter().map(|kept| &kept.document);
+    if !channels.any(|channel| channel.account == flow.account && channel.id == flow.channel) {
+        faults.push(Fault::new(
+            "channel",
+            format!("the account has no channel {}", flow.channel),
+        ));
+    }
+    let mut flows = listing.flows.iter().map(|kept| &kept.document);
+    if flows.any(|other| other.id == flow.id && other.account != flow.account) {
+        faults.push(Fault::new("id", "another account has a flow of this id"));
+    }
+    Error::check(NOUN, faults)
+}
+
+/// The release that a flow names.
+pub(super) async fn release_of(catalog: &Catalog, flow: &Flow) -> Result<Option<Release>, Error> {
+    if flow.release.is_none() {
+        return Ok(None);
+    }
+    Ok(catalog.load().await?.release(flow).cloned())
+}
+
+/// Lists flows.
+#[utoipa::path(get, path = "/api/v1/flows", tag = "flows", params(WhichFlows),
+    responses((status = 200, body = Page<FlowView>), (status = "default", body = Problem)))]
+pub async fn list(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    Asked(asked): Asked<WhichFlows>,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let status = |flow: &Flow| match flow.status {
+        Status::Draft => "draft",
+        Status::Active => "active",
+        Status::Paused(_) => "paused",
+    };
+    if let Some(word) = &asked.status
+        && !["draft", "active", "paused"].contains(&word.as_str())
+    {
+        return Err(Error::bad("status is draft, active or paused"));
+    }
+    let which = Which {
+        account: asked.account,
+        after: asked.after,
+        limit: asked.limit,
+    };
+    let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|w| w == found);
+    let flows = web.pipeline.store.catalog().list().await?.flows;
+    let flows = flows
+        .into_iter()
+        .filter(|kept| which.wants(kept.document.account.as_str()))
+        .filter(|kept| is(&asked.channel, kept.document.channel.as_str()))
+        .filter(|kept| is(&asked.status, status(&kept.document)))
+        .map(|kept| (kept.document.id.to_string(), view(kept)));
+    Ok(json(StatusCode::OK, &which.page(flows)))
+}
+
+/// Makes a flow as a draft.
+#[utoipa::path(post, path = "/api/v1/flows", tag = "flows", request_body = FlowInput,
+    responses((status = 201, body = FlowView), (status = "default", body = Problem)))]
+pub async fn create(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Map).await?;
+    let flow: Flow = body.take("flow", NOUN)?;
+    let confirmed: Option<bool> = body.optional("confirm_not_unique", NOUN)?;
+    body.end(NOUN, &[])?;
+    unchanged(&flow, &Status::Draft, None)?;
+    check(&web, &flow, None, confirmed == Some(true)).await?;
+    let catalog = web.pipeline.store.catalog();
+    let id = flow.id.clone();
+    let change = Change::Flow(Box::new(flow), Expected::New);
+    catalog.apply(&[change], &caller.author()).await?;
+    web.pipeline.changed();
+    answer(&catalog, id.as_str(), StatusCode::CREATED).await
+}
+
+/// Refuses a body that would put a flow in force, or out of it, by the way.
+fn unchanged(
+    flow: &Flow,
+    status: &Status,
+    release: Option<&crate::flow::Digest>,
+) -> Result<(), Error> {
+    let mut faults = Vec::new();
+    if flow.status != *status {
+        let text = "changes by POST …/activate and …/pause only";
+        faults.push(Fault::new("status", text));
+    }
+    if flow.release.as_ref() != release {
+        faults.push(Fault::new("release", "changes by POST …/activate only"));
+    }
+    Error::check(NOUN, faults)
+}
+
+/// Shows a flow.
+#[utoipa::path(get, path = "/api/v1/flows/{id}", tag = "flows", params(("id" = String, Path)),
+    responses((status = 200, body = FlowView), (status = "default", body = Problem)))]
+pub async fn show(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let catalog = web.pipeline.store.catalog();
+    answer(&catalog, &part(&params, "id")?, StatusCode::OK).await
+}
+
+/// Changes a flow; one that is in force is checked like one that is activated.
+#[utoipa::path(put, path = "/api/v1/flows/{id}", tag = "flows", params(("id" = String, Path)),
+    request_body = FlowInput,
+    responses((status = 200, body = FlowView), (status = "default", body = Problem)))]
+pub async fn save(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Map).await?;
+    let id = part(&params, "id")?;
+    let seen = body.seen()?;
+    let flow: Flow = body.take("flow", NOUN)?;
+    let confirmed: Option<bool> = body.optional("confirm_not_unique", NOUN)?;
+    body.end(NOUN, &["updated_at", "event_label"])?;
+    let catalog = web.pipeline.store.catalog();
+    let before = kept(&catalog, &id).await?;
+    if seen.expected == Expected::Version(before.version) {
+        let before = &before.document;
+        // What is in force is somebody else's decision.
+        if before.status != Status::Draft {
+            caller.may(Right::Publish)?;
+        }
+        unchanged(&flow, &before.status, before.release.as_ref())?;
+        for (path, same) in [
+            ("id", before.id == flow.id),
+            ("account", before.account == flow.account),
+        ] {
+            if !same {
+                return Err(Error::invalid(
+                    NOUN,
+                    vec![Fault::new(path, "cannot change")],
+                ));
+            }
+        }
+        let release = release_of(&catalog, before).await?;
+        check(&web, &flow, release.as_ref(), confirmed == Some(true)).await?;
+    }
+    let change = Change::Flow(Box::new(flow), seen.expected);
+    catalog
+        .apply(&[change], &caller.author())
+        .await
+        .map_err(|fault| seen.refuse(fault))?;
+    web.pipeline.changed();
+    answer(&catalog, &id, StatusCode::OK).await
+}
+
+/// Deletes a flow; its deliveries stay to be seen, and those that were not carried out wait for a flow of its id.
+#[utoipa::path(delete, path = "/api/v1/flows/{id}", tag = "flows", params(("id" = String, Path)),
+    responses((status = 204), (status = "default", body = Problem)))]
+pub async fn delete(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<StatusCode, Error> {
+    let caller = web.may(&headers, Right::Map).await?;
+    let seen = Seen::of(&headers)?;
+    let catalog = web.pipeline.store.catalog();
+    let flow = kept(&catalog, &part(&params, "id")?).await?.document;
+    if flow.status != Status::Draft {
+        caller.may(Right::Publish)?;
+    }
+    let change = Change::DeleteFlow(flow.account, flow.id, seen.expected);
+    catalog
+        .apply(&[change], &caller.author())
+        .await
+        .map_err(|fault| seen.refuse(fault))?;
+    web.pipeline.changed();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists the versions of a flow, newest first.
+#[utoipa::path(get, path = "/api/v1/flows/{id}/versions", tag = "flows", params(("id" = String, Path)),
+    responses((status = 200, body = Page<FlowVersionView>), (status = "default", body = Problem)))]
+pub async fn versions(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let catalog = web.pipeline.store.catalog();
+    let flow = kept(&catalog, &part(&params, "id")?).await?.document;
+    let versions = catalog.flow_versions(&flow.account, &flow.id).await?;
+    let items = versions
+        .into_iter()
+        .map(|kept: FlowVersion| FlowVersionView {
+            version: kept.version,
+            author: kept.author,
+            created_at: rfc3339(kept.created_at_ms),
+            flow: kept.flow,
+        });
+    let page = Page {
+        items: items.collect(),
+        next: None,
+    };
+    Ok(json(StatusCode::OK, &page))
+}

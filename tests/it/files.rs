@@ -1,0 +1,250 @@
+//! `ligature flow export` and `flow import`: the same bytes again, a plan first, and all or nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use ligature_tests::site::{Site, quickstart};
+
+const SETUP: &str = r#"
+[account]
+id = "clinic"
+name = "Clinic"
+api = "http://127.0.0.1:1"
+time_zone = "America/New_York"
+identifier_fields = ["mx_MRN"]
+
+[[channels]]
+id = "ehr"
+name = "EHR"
+address = "127.0.0.1:2575"
+allowed_peers = ["10.1.0.0/16"]
+
+[[channels]]
+id = "lab"
+name = "Lab"
+address = "127.0.0.1:2576"
+
+[[flows]]
+id = "ADT^A04"
+name = "Registrations"
+direction = "ehr-to-leadsquared"
+channel = "ehr"
+event = "ADT^A04"
+entity = "lead"
+primary_search_field = "mx_MRN"
+mapping = "lead.toml"
+
+[[flows]]
+id = "bookings"
+name = "Bookings"
+direction = "ehr-to-leadsquared"
+channel = "ehr"
+event = "SIU^S12"
+entity = "activity"
+activity = { code = 205, key_field = "mx_Custom_1" }
+primary_search_field = "mx_MRN"
+status = { state = "paused", reason = "not yet" }
+component = "vendor.wasm"
+
+[[flows]]
+id = "later"
+name = "Later"
+direction = "ehr-to-leadsquared"
+channel = "lab"
+event = "ORU^R01"
+entity = "lead"
+primary_search_field = "mx_MRN"
+status = { state = "draft" }
+
+[[code_tables]]
+name = "wards/1"
+file = "wards.toml"
+"#;
+
+const KEYS: &[(&str, &str)] = &[
+    ("LEADSQUARED_ACCESS_KEY", "u$r0123456789"),
+    ("LEADSQUARED_SECRET_KEY", "fedcba9876543210"),
+];
+
+/// Writes the setup into `folder`.
+fn write(site: &Site, name: &str, setup: &str) -> anyhow::Result<String> {
+    let folder = site.path(name);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("setup.toml"), setup)?;
+    std::fs::write(folder.join("lead.toml"), quickstart("adt-a04-lead.toml")?)?;
+    let vendor = ligature_tests::guests::example("rust-appointments");
+    std::fs::write(folder.join("vendor.wasm"), vendor)?;
+    let wards = "\"1A\" = \"Ward 1 \\\"A\\\"\"\n2 = \"Ward 2\"\n";
+    std::fs::write(folder.join("wards.toml"), wards)?;
+    Ok(folder.display().to_string())
+}
+
+/// Every file below `folder` with its bytes.
+fn files(folder: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder)?.display().to_string();
+                found.insert(name, std::fs::read(&path)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn export(site: &Site, name: &str) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let folder = site.path(name);
+    site.ligature(&["flow", "export", &folder.display().to_string()], &[])?;
+    files(&folder)
+}
+
+#[test]
+fn what_is_exported_and_imported_is_exported_again_byte_for_byte() -> anyhow::Result<()> {
+    let one = Site::new(None)?;
+    let setup = write(&one, "in", SETUP)?;
+    one.ligature(&["flow", "import", &setup], KEYS)?;
+    let first = export(&one, "first")?;
+    let names: Vec<_> = first.keys().map(String::as_str).collect();
+    ensure!(names.len() == 4, "{names:?}");
+    ensure!(names[0] == "code-tables/wards%2F1.toml", "{names:?}");
+    ensure!(
+        names[1].starts_with("components/") && names[1].ends_with(".wasm"),
+        "{names:?}"
+    );
+    ensure!(
+        names[2..] == ["flows/ADT%5EA04.toml", "setup.toml"],
+        "{names:?}"
+    );
+    let text = String::from_utf8(first["setup.toml"].clone())?;
+    for secret in ["u$r0123456789", "fedcba9876543210", "release"] {
+        ensure!(!text.contains(secret), "{secret} is in the files:\n{text}");
+    }
+
+    // Into another store, and once more.
+    let two = Site::new(None)?;
+    let folder = one.path("first").display().to_string();
+    two.ligature(&["flow", "import", &folder], KEYS)?;
+    ensure!(
+        export(&two, "second")? == first,
+        "the second export differs"
+    );
+
+    // Again there is nothing to do, and no keys are needed for it.
+    let plan = two.ligature(&["flow", "import", "--plan", &folder], &[])?;
+    ensure!(
+        !plan.contains("changed\n") || !plan.contains(": new"),
+        "{plan}"
+    );
+    for line in plan.lines() {
+        ensure!(line.ends_with(": unchanged"), "{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_plan_tells_field_by_field_and_changes_nothing() -> anyhow::Result<()> {
+    let site = Site::new(None)?;
+    let setup = write(&site, "in", SETUP)?;
+    let plan = site.ligature(&["flow", "import", "--plan", &setup], KEYS)?;
+    for line in [
+        "account clinic: new",
+        "keys of account clinic: new",
+        "flow later: new",
+    ] {
+        ensure!(plan.contains(line), "{line} is not in\n{plan}");
+    }
+    let nothing = site.ligature(&["flow", "export", "nowhere"], &[]);
+    let text = format!("{:#}", nothing.err().context("there is nothing to export")?);
+    ensure!(text.contains("no account"), "{text}");
+    site.ligature(&["flow", "import", &setup], KEYS)?;
+    let before = export(&site, "before")?;
+
+    let changed = SETUP
+        .replace("name = \"Lab\"", "name = \"Laboratory\"")
+        .replace("\"127.0.0.1:2576\"", "\"127.0.0.1:2577\"")
+        .replace("reason = \"not yet\"", "reason = \"soon\"")
+        .replace("name = \"wards/1\"", "name = \"wards/2\"");
+    let folder = write(&site, "changed", &changed)?;
+    let plan = site.ligature(&["flow", "import", "--plan", &folder], KEYS)?;
+    for line in [
+        "account clinic: unchanged",
+        "channel ehr: unchanged",
+        "channel lab: changed",
+        "  address: \"127.0.0.1:2576\" -> \"127.0.0.1:2577\"",
+        "  name: \"Lab\" -> \"Laboratory\"",
+        "code table wards/2: new",
+        "flow ADT^A04: unchanged",
+        "  status.reason: \"not yet\" -> \"soon\"",
+    ] {
+        ensure!(
+            plan.lines().any(|told| told == line),
+            "{line:?} is not in\n{plan}"
+        );
+    }
+    ensure!(
+        export(&site, "after")? == before,
+        "a plan has changed something"
+    );
+
+    // What is left out of the files stays.
+    let (without, _) = changed
+        .split_once("[[flows]]\nid = \"later\"")
+        .context("later")?;
+    let folder = write(&site, "without", without)?;
+    let told = site.ligature(&["flow", "import", &folder], &[])?;
+    ensure!(
+        told.contains("flow later: not in the files, stays as it is"),
+        "{told}"
+    );
+    let after = String::from_utf8(export(&site, "left")?["setup.toml"].clone())?;
+    ensure!(
+        after.contains("\"later\"") && after.contains("Laboratory"),
+        "{after}"
+    );
+    Ok(())
+}
+
+#[test]
+fn one_fault_keeps_everything_out() -> anyhow::Result<()> {
+    let site = Site::new(None)?;
+    let faulty = SETUP
+        .replace("America/New_York", "Mars/Olympus")
+        .replace("channel = \"lab\"", "channel = \"nowhere\"")
+        .replacen(
+            "primary_search_field = \"mx_MRN\"",
+            "primary_search_field = \"Phone\"",
+            1,
+        );
+    let folder = write(&site, "in", &faulty)?;
+    let refused = site.ligature(&["flow", "import", &folder], KEYS);
+    let text = format!("{:#}", refused.err().context("it was imported")?);
+    for fault in [
+        "account.time_zone",
+        "flows.ADT^A04.primary_search_field",
+        "flows.later.channel",
+    ] {
+        ensure!(text.contains(fault), "{fault} is not in\n{text}");
+    }
+    ensure!(
+        site.ligature(&["flow", "export", "out"], &[]).is_err(),
+        "something was kept"
+    );
+    let good = write(&site, "good", SETUP)?;
+    let refused = site.ligature(&["flow", "import", &good], &[]);
+    let text = format!(
+        "{:#}",
+        refused.err().context("it was imported without keys")?
+    );
+    ensure!(text.contains("LEADSQUARED_ACCESS_KEY"), "{text}");
+    ensure!(
+        site.ligature(&["flow", "export", "out"], &[]).is_err(),
+        "something was kept"
+    );
+    Ok(())
+}
