@@ -42,7 +42,7 @@ fn client(api: &str, simulator: &Handle, budget: Budget) -> Client {
             access_key: keys.access_key.clone(),
             secret_key: keys.secret_key.clone(),
         },
-        timeout: Duration::from_millis(400),
+        timeout: Duration::from_millis(1_000),
     };
     Client::new(&config, Arc::new(budget)).expect("a client")
 }

@@ -92,9 +92,12 @@ async fn a_document_is_changed_at_the_version_that_was_seen(bed: Bed) {
 
 async fn of_two_writers_at_one_version_one_is_refused(bed: Bed) {
     let catalog = bed.store.catalog();
-    apply(&catalog, &[Change::Channel(Box::new(channel("ehr")), Expected::New)])
-        .await
-        .unwrap();
+    apply(
+        &catalog,
+        &[Change::Channel(Box::new(channel("ehr")), Expected::New)],
+    )
+    .await
+    .unwrap();
     let changes: Vec<_> = (0..16)
         .map(|at| {
             let mut channel = channel("ehr");
