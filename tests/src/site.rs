@@ -79,14 +79,7 @@ impl Site {
 
     /// Runs a command on this site's configuration and gives what it printed.
     pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
-        let output = self
-            .command(args)
-            .args(["--config".as_ref(), self.path("ligature.toml").as_os_str()])
-            .output()?;
-        if !output.status.success() {
-            bail!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8(output.stdout)?)
+        self.ligature(args, &[])
     }
 
     /// Starts `ligature serve` and waits until its console answers; its log is appended to `host.log`.
@@ -152,17 +145,7 @@ impl Site {
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
 
-    /// Reads one page of the console.
-    pub async fn page(&self, path: &str) -> anyhow::Result<String> {
-        let answer = crate::http()
-            .get(format!("http://{}{path}", self.http))
-            .send()
-            .await?
-            .error_for_status()?;
-        Ok(answer.text().await?)
-    }
-
-    /// Runs a subcommand that takes the site's configuration; gives what it prints.
+    /// The same with variables of the environment.
     pub fn ligature(&self, args: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<String> {
         let output = self
             .command(args)
@@ -173,6 +156,16 @@ impl Site {
             bail!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Reads one page of the console.
+    pub async fn page(&self, path: &str) -> anyhow::Result<String> {
+        let answer = crate::http()
+            .get(format!("http://{}{path}", self.http))
+            .send()
+            .await?
+            .error_for_status()?;
+        Ok(answer.text().await?)
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -20,6 +20,7 @@ use super::Pipeline;
 use super::configuration::AccountEntry;
 use crate::flow::account::{Keys, Role};
 use crate::flow::{Account, AccountId, check};
+pub use crate::leadsquared::Reply;
 use crate::leadsquared::{self, Budget, Client, LeadField};
 use crate::store::catalog::metadata::Read;
 use crate::store::{self, Store};
@@ -148,6 +149,11 @@ impl From<Field> for LeadField {
             options: field.options,
         }
     }
+}
+
+/// What each known answer of LeadSquared leads to.
+pub fn replies() -> Vec<Reply> {
+    leadsquared::replies()
 }
 
 /// Whether a user may use the connector: administrators may, others by the account's list of roles.

@@ -92,8 +92,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(traffic::deliveries))
         .routes(routes!(traffic::delivery))
         .routes(routes!(traffic::release))
-        .routes(routes!(calls::show))
-        .routes(routes!(calls::list))
+        .routes(routes!(calls::outlook))
+        .routes(routes!(calls::replies))
         .routes(routes!(records::list))
 }
 

@@ -1,4 +1,4 @@
-//! Calls to LeadSquared: how those of an account stand, and what its answers lead to.
+//! An account's calls: what is left of them, when its queue will be empty, and what LeadSquared's answers lead to.
 
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -9,36 +9,40 @@ use utoipa::ToSchema;
 use super::body::json;
 use super::error::{Error, Problem};
 use super::list::part;
-use crate::leadsquared::{Reply, replies};
-use crate::pipeline::outlook::{Outlook, outlook};
+use crate::access::Right;
+use crate::pipeline::account;
+use crate::pipeline::outlook::{self, Outlook};
 use crate::web::Web;
 
-/// What each known answer leads to.
+/// The reply table.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Replies {
-    replies: Vec<Reply>,
+    items: Vec<account::Reply>,
 }
 
-/// Says how an account's calls stand, what is waiting for them, and when that will be done.
+/// Says how the calls of an account stand.
 #[utoipa::path(get, path = "/api/v1/accounts/{id}/calls", tag = "traffic", params(("id" = String, Path)),
     responses((status = 200, body = Outlook), (status = "default", body = Problem)))]
-pub async fn show(
+pub async fn outlook(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
 ) -> Result<Response, Error> {
     web.may_read(&headers).await?;
-    let account = part(&params, "id")?;
-    let seen = outlook(&web.pipeline, &account.as_str().into()).await?;
-    let seen = seen.ok_or_else(|| Error::not_found(format!("account {account}")))?;
-    Ok(json(StatusCode::OK, &seen))
+    let id = part(&params, "id")?;
+    match outlook::outlook(&web.pipeline, &id.as_str().into()).await? {
+        Some(outlook) => Ok(json(StatusCode::OK, &outlook)),
+        None => Err(Error::not_found(format!("account {id}"))),
+    }
 }
 
-/// Lists what each known answer of LeadSquared leads to: tried again, looked up, dead and so on.
+/// Lists what each known answer of LeadSquared leads to.
 #[utoipa::path(get, path = "/api/v1/replies", tag = "traffic",
     responses((status = 200, body = Replies), (status = "default", body = Problem)))]
-pub async fn list(State(web): State<Web>, headers: HeaderMap) -> Result<Response, Error> {
-    web.may_read(&headers).await?;
-    let replies = Replies { replies: replies() };
+pub async fn replies(State(web): State<Web>, headers: HeaderMap) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let replies = Replies {
+        items: account::replies(),
+    };
     Ok(json(StatusCode::OK, &replies))
 }
