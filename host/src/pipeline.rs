@@ -36,6 +36,7 @@ use crate::mllp::listener::{Received, Reply};
 use crate::store::journal::{Appended, Claimed};
 use crate::store::{self, Store};
 use crate::sync;
+use crate::sync::finish::Fields;
 use crate::sync::outcome::LeadOutcome;
 use configuration::Configuration;
 use effect::Effects;
@@ -280,7 +281,8 @@ impl Pipeline {
         };
 
         *stage = Stage::Plan;
-        let fields = account.fields().await.map_err(Stop::LeadSquared)?;
+        let enough = |fields: &Fields| sync::knows_fields(fields, release, &write);
+        let fields = account.fields(enough).await.map_err(Stop::LeadSquared)?;
         let about = sync::About {
             message: &claimed.message,
             message_code: &code,

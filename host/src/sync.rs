@@ -227,6 +227,14 @@ pub fn plan(
     })
 }
 
+/// Whether `fields` has every lead field that is to be written.
+pub fn knows_fields(fields: &Fields, release: &Release, write: &mapped::Write) -> bool {
+    let targets = write.lead.iter().map(|assignment| &assignment.target);
+    targets
+        .map(|target| release.field(target))
+        .all(|field| fields.get(field).is_some())
+}
+
 fn how(flow: &Flow, about: &About<'_>) -> How {
     let Automations {
         run, max_age_ms, ..

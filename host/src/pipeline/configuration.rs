@@ -31,6 +31,9 @@ use crate::sync::finish::Fields;
 /// Lead fields are read again after this long; an administrator can ask for it sooner.
 const FIELDS_FRESH: Duration = Duration::from_secs(60 * 60);
 
+/// The same while a field is missing.
+const MISSING_FRESH: Duration = Duration::from_secs(60);
+
 /// How often the catalog is looked at for what another host changed.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -389,12 +392,20 @@ impl AccountEntry {
         }
     }
 
-    /// The account's lead fields, asked for at most once an hour.
-    pub async fn fields(&self) -> Result<Arc<Fields>, leadsquared::Error> {
+    /// The account's lead fields, asked for at most once an hour; once a minute while they do not hold `enough`, for
+    /// somebody may have made the missing one just now.
+    pub async fn fields(
+        &self,
+        enough: impl Fn(&Fields) -> bool,
+    ) -> Result<Arc<Fields>, leadsquared::Error> {
         // Held over the call on purpose: deliveries that start together ask once.
         let mut kept = self.fields.lock().await;
+        let is_fresh = |read_at: &Instant, fields: &Fields| {
+            let age = read_at.elapsed();
+            age < MISSING_FRESH || (age < FIELDS_FRESH && enough(fields))
+        };
         match kept.as_ref() {
-            Some((read_at, fields)) if read_at.elapsed() < FIELDS_FRESH => Ok(fields.clone()),
+            Some((read_at, fields)) if is_fresh(read_at, fields) => Ok(fields.clone()),
             _ => {
                 let fields: Arc<Fields> =
                     Arc::new(self.client.lead_fields().await?.into_iter().collect());
