@@ -31,6 +31,7 @@ use crate::flow::mapped::Mapped;
 use crate::flow::patient::PatientKeyRule;
 use crate::flow::{Behaviour, Channel, ChannelId, Entity, Event, Status};
 use crate::hl7;
+use crate::leadsquared;
 use crate::mapping;
 use crate::mllp::listener::{Received, Reply};
 use crate::store::journal::{Appended, Claimed};
@@ -289,8 +290,13 @@ impl Pipeline {
             event_at_ms,
             now_ms: Timestamp::now().as_millisecond(),
         };
-        let plan = sync::plan(&account.account, flow, release, &fields, &about, write)
+        let mut plan = sync::plan(&account.account, flow, release, &fields, &about, write)
             .map_err(Stop::Plan)?;
+        if sync::owner::names_owners(&plan) {
+            let users = self.users(&account.account.id).await?.document;
+            let users: Vec<_> = users.into_iter().map(leadsquared::User::from).collect();
+            sync::owner::resolve(&mut plan, &users);
+        }
 
         // An activity may be here before its lead: until then LeadSquared is searched once, and once more at the end.
         let lead_until_ms = claimed

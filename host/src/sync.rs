@@ -6,6 +6,7 @@
 pub mod finish;
 pub mod identity;
 pub mod outcome;
+pub mod owner;
 pub mod written;
 
 #[cfg(test)]

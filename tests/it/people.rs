@@ -495,3 +495,30 @@ async fn automations_run_for_what_is_new_and_not_for_what_is_old() -> anyhow::Re
     ensure!(value(&ward.lead("2")?, "mx_Street2") == "no automations");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_may_be_named_by_address_or_name() -> anyhow::Result<()> {
+    let mut ward = Ward::open("", "").await?;
+    let ana = |mrn: &'static str, more: &'static str| Patient {
+        mrn,
+        family: "Ortiz",
+        more,
+        ..Patient::default()
+    };
+    ward.tell("ADT^A04", ana("1", "PV1|1|O|||||KIM@example.com\r"))
+        .await?;
+    ward.tell("ADT^A04", ana("2", "PV1|1|O|||||Kim Lee\r"))
+        .await?;
+    let owner = value(&ward.lead("1")?, "OwnerId").to_owned();
+    ensure!(owner.len() == 36 && !owner.contains('@'), "{owner}");
+    ensure!(value(&ward.lead("2")?, "OwnerId") == owner);
+    let outcome = ward
+        .tell("ADT^A04", ana("3", "PV1|1|O|||||nobody@example.com\r"))
+        .await?;
+    ensure!(
+        outcome.contains("left out OwnerId: no one active user"),
+        "{outcome}"
+    );
+    ensure!(value(&ward.lead("3")?, "OwnerId") != "nobody@example.com");
+    Ok(())
+}

@@ -102,6 +102,18 @@ pub struct User {
     pub is_active: bool,
 }
 
+impl From<User> for leadsquared::User {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            name: user.name,
+            email: user.email,
+            role: user.role,
+            is_active: user.is_active,
+        }
+    }
+}
+
 /// What was found behind a pair of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Found {

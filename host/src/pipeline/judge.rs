@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::account;
 use super::configuration::Configuration;
 use super::ledger::Ledger;
 use crate::flow::mapped::Refusal;
@@ -174,6 +175,16 @@ pub fn settlement(
         links: ledger.links,
         forget: ledger.forget,
         records: ledger.records,
+    }
+}
+
+impl From<account::Error> for Stop {
+    fn from(fault: account::Error) -> Self {
+        match fault {
+            account::Error::LeadSquared(fault) => Stop::LeadSquared(fault),
+            account::Error::Store(fault) => Stop::Store(fault),
+            account::Error::NoAccount(_) | account::Error::Refused(_) => Stop::NoFlow,
+        }
     }
 }
 

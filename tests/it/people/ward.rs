@@ -35,6 +35,10 @@ target = "LastName"
 path = "PID-5.1"
 
 [[lead]]
+target = "OwnerId"
+path = "PV1-7.1"
+
+[[lead]]
 target = "mx_City"
 path = "PID-11.3"
 
