@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::Event;
 use crate::hl7::{Message, Repetition, Segment};
 
-pub use pattern::Pattern;
+pub use pattern::{Pattern, fits};
 
 /// What an administrator keeps out of LeadSquared; any rule that fits is enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

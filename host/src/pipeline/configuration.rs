@@ -240,8 +240,12 @@ impl Configuration {
 
     /// How messages of `channel` are read; of one that is no longer there, as without settings.
     pub fn reading(&self, channel: &ChannelId) -> hl7::Options {
-        let channel = self.channels.iter().find(|known| known.id == *channel);
+        let channel = self.channel(channel);
         channel.map(|channel| channel.reading()).unwrap_or_default()
+    }
+
+    fn channel(&self, id: &ChannelId) -> Option<&Arc<Channel>> {
+        self.channels.iter().find(|known| known.id == *id)
     }
 
     /// The flows that take `event` from `channel`, in their listed order.
@@ -273,7 +277,7 @@ impl Configuration {
 
     /// How the patient of a channel's messages is found; a channel that is gone has the default rule.
     pub fn patient_key(&self, channel: &ChannelId) -> PatientKeyRule {
-        let channel = self.channels.iter().find(|known| known.id == *channel);
+        let channel = self.channel(channel);
         channel.map_or_else(PatientKeyRule::default, |channel| {
             channel.patient_key.clone()
         })

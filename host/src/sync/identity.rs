@@ -2,6 +2,7 @@
 //!
 //! A value that only looks like one, `none@example.org`, is told apart here as well. Start at [`Identity::judge`].
 
+use crate::flow::exclusion::fits;
 use crate::leadsquared::Lead;
 
 use super::SearchBy;
@@ -99,30 +100,12 @@ pub fn is_placeholder(patterns: &[String], value: &str) -> bool {
                 && digits.len() <= wanted.len() + 3
                 && digits.ends_with(&wanted);
         }
-        glob(&pattern, &value)
+        fits(&pattern, &value)
     })
 }
 
 fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
-}
-
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
-        return false;
-    };
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else {
-        return rest.is_empty();
-    };
-    for part in middle {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -249,7 +232,7 @@ mod tests {
     #[test]
     fn globs() {
         let check = |pattern: &str, text: &str, expected: bool| {
-            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
         };
         check("a*c", "abc", true);
         check("a*c", "ac", true);

@@ -53,9 +53,11 @@ impl From<Pattern> for String {
     }
 }
 
+/// Whether all of `value` fits `pattern`, as [`Pattern::fits`] has it.
+///
 /// Goes back to the last `*` where what follows it does not fit: no pattern takes longer than its length times the
 /// value's.
-pub(super) fn fits(pattern: &str, value: &str) -> bool {
+pub fn fits(pattern: &str, value: &str) -> bool {
     let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect();
     let (pattern, value): (Vec<char>, Vec<char>) = (lower(pattern), lower(value));
     let (mut in_pattern, mut in_value) = (0, 0);

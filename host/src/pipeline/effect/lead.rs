@@ -78,17 +78,17 @@ impl Effects<'_> {
             // An update is made again: twice is the same as once.
             Earlier::Unknown { .. } | Earlier::Nothing => {}
         }
+        let may_create = matches!(plan.behaviour, Behaviour::Capture | Behaviour::CreateOnly);
         let mut others = Vec::new();
         let found = match self.known(plan).await? {
             Some(lead) => Some(lead),
-            None if ask => self.search(plan, &mut others).await?,
+            // Nothing is created unsearched: the flow may have been given another behaviour while the delivery waited.
+            None if ask || may_create => self.search(plan, &mut others).await?,
             None => None,
         };
         match found {
             Some(lead) => self.write_known(plan, &lead, left_out).await,
-            None if matches!(plan.behaviour, Behaviour::Capture | Behaviour::CreateOnly) => {
-                self.create_lead(plan, others, left_out).await
-            }
+            None if may_create => self.create_lead(plan, others, left_out).await,
             None => Ok(Lead {
                 id: None,
                 outcome: LeadOutcome::None,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Journal, column};
 use crate::flow::AccountId;
+use crate::flow::release::hex;
 use crate::store::Error;
 use crate::store::database::{Kind, Row, Script, Sql, Value};
 use crate::vault::Place;
@@ -123,10 +124,6 @@ fn alias_place<'a>(account: &'a AccountId, id: &'a str) -> Place<'a> {
         id,
         column: column::ALIAS,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
