@@ -11,6 +11,7 @@ pub mod event_time;
 pub mod exclusion;
 pub mod id;
 pub mod mapped;
+pub mod outbound;
 pub mod patient;
 pub mod release;
 pub mod retention;
@@ -26,6 +27,7 @@ pub use account::Account;
 pub use channel::Channel;
 pub use event::Event;
 pub use id::{AccountId, ChannelId, DeliveryId, FlowId, MessageId};
+pub use outbound::{Outbound, WebhookEvent};
 pub use release::{Digest, Grants, Release};
 
 /// Which way a flow carries messages.
@@ -78,6 +80,8 @@ pub struct ActivityType {
     pub code: u32,
     /// The slot (`mx_Custom_n`) that holds the sender's own key; the host writes it.
     /// LeadSquared neither deduplicates activities nor finds them by key, so this field is their identity.
+    /// A flow to the EHR needs none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key_field: String,
     /// What an activity is closed with when its key arrives for another patient: LeadSquared cannot move one.
     #[serde(default = "moved")]
@@ -207,7 +211,11 @@ pub struct Flow {
     /// Set for activity flows only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<ActivityType>,
+    /// Set for flows to the EHR only, and then what is said of searching, writing and automations has no meaning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<Outbound>,
     /// The unique lead field that finds the lead, for example `mx_MRN`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub primary_search_field: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secondary_search_field: Option<String>,
@@ -266,6 +274,23 @@ impl Flow {
     ///
     /// A paused flow takes messages too: they wait in its queue with the reason shown.
     pub fn takes(&self, channel: &ChannelId, event: &Event) -> bool {
-        self.status != Status::Draft && self.channel == *channel && self.event == *event
+        self.direction == Direction::EhrToLeadSquared
+            && self.status != Status::Draft
+            && self.channel == *channel
+            && self.event == *event
+    }
+
+    /// The settings of a flow to the EHR, if `event` of a lead, or of an activity of type `code`, sets it going.
+    pub fn sends(&self, event: WebhookEvent, code: Option<u32>) -> Option<&Outbound> {
+        let outbound = self.outbound.as_ref()?;
+        let is_type = match event.entity() {
+            Entity::Lead => true,
+            Entity::Activity => self.activity.as_ref().map(|activity| activity.code) == code,
+        };
+        (self.direction == Direction::LeadSquaredToEhr
+            && self.status != Status::Draft
+            && outbound.webhook == event
+            && is_type)
+            .then_some(outbound)
     }
 }

@@ -80,7 +80,7 @@ pub(super) async fn run(
             }
             (Command::Import { plan, .. }, Some(setup)) => {
                 let keys = config::lead_squared_keys();
-                let planned = Plan::make(setup, &open.store, &open.runtime, keys).await?;
+                let planned = Box::pin(Plan::make(setup, &open.store, &open.runtime, keys)).await?;
                 write!(out, "{planned}")?;
                 if plan {
                     return Ok(());

@@ -33,6 +33,9 @@ pub struct Account {
     /// Values that stand for "none", `*` for any text: never searched by, and never written to a unique field.
     #[serde(default = "default_placeholders")]
     pub placeholders: Vec<String>,
+    /// How the EHR is told the lead's own number, so that it can name the lead to us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_number: Option<LeadNumber>,
     /// What is written to the lead that a merge retired.
     #[serde(default)]
     pub retired_lead: RetiredLead,
@@ -80,6 +83,30 @@ pub enum RetiredLead {
     Nothing,
     /// An activity whose note says that the patient was merged, with the surviving lead's id in `key_field`.
     Activity { code: u32, key_field: String },
+}
+
+/// The lead's number (`ProspectAutoId`) as a patient identifier in messages to the EHR. A message from the EHR that
+/// carries it is about that lead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeadNumber {
+    /// The assigning authority of our numbers (PID-3.4.1), agreed with the EHR's team, such as `LSQ`.
+    pub authority: String,
+    /// The field of repetitions that it goes to, of data type CX.
+    #[serde(default = "default_number_field")]
+    pub field: String,
+    /// Identifier type (PID-3.5, table 0203).
+    #[serde(default = "default_number_type")]
+    pub identifier_type: String,
+}
+
+fn default_number_field() -> String {
+    "PID-3".into()
+}
+
+/// Patient external identifier.
+fn default_number_type() -> String {
+    "PT".into()
 }
 
 /// A role of LeadSquared's users (`leadsquared.md` 10) that can be let in; `Administrator` always is.

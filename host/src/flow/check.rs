@@ -3,6 +3,7 @@
 //! Plain functions: everything that is wrong at once, each with the path of the setting. What LeadSquared and the
 //! component say is passed in as [`Facts`]. Start at [`flow`].
 
+mod outbound;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 
 use super::channel::Kind;
-use super::{Account, Behaviour, Channel, Direction, Entity, Flow, Status};
+use super::{Account, Behaviour, Channel, Direction, Entity, Flow, FlowId, Status};
+
+use crate::hl7::Path;
+
+pub use outbound::lead_flows_to_ehr;
 
 /// What is wrong with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +50,12 @@ pub struct Facts {
     pub writes: Option<BTreeSet<String>>,
     /// A person has confirmed that a search field need not be shown as unique.
     pub confirmed_not_unique: bool,
+    /// A person has confirmed that every lead is to go to the EHR.
+    pub confirmed_without_condition: bool,
+    /// Which way the flow's channel goes.
+    pub channel: Option<Kind>,
+    /// The account's lead flows to the EHR.
+    pub lead_flows_to_ehr: Option<BTreeSet<FlowId>>,
 }
 
 /// Lead fields whose values families share; none of them tells a patient.
@@ -107,6 +118,21 @@ pub fn account(account: &Account) -> Vec<Fault> {
             "from 0 to 100 percent",
         ));
     }
+    if let Some(number) = &account.lead_number {
+        if number.authority.trim().is_empty() {
+            faults.push(Fault::new(
+                "lead_number.authority",
+                "name the assigning authority of our numbers that was agreed with the EHR's team",
+            ));
+        }
+        let field = number.field.parse::<Path>();
+        if !field.is_ok_and(|path| path.field().is_some() && path.moved_to("PID", 3).is_some()) {
+            faults.push(Fault::new(
+                "lead_number.field",
+                "name a field of repeated identifiers, such as PID-3",
+            ));
+        }
+    }
     if account.rate_plan.window_ms == 0 {
         faults.push(Fault::new("rate_plan.window_ms", "at least 1 millisecond"));
     }
@@ -151,7 +177,10 @@ pub fn flow(flow: &Flow, account: &Account, facts: &Facts) -> Vec<Fault> {
             "activity",
             "a lead flow names no activity type: leave it out, or make the entity activity",
         )),
-        (Some(activity), Entity::Activity) if activity.key_field.trim().is_empty() => {
+        (Some(activity), Entity::Activity)
+            if activity.key_field.trim().is_empty()
+                && flow.direction == Direction::EhrToLeadSquared =>
+        {
             faults.push(Fault::new(
                 "activity.key_field",
                 "name the field of the activity that holds the appointment id, for example mx_Custom_1",
@@ -159,6 +188,20 @@ pub fn flow(flow: &Flow, account: &Account, facts: &Facts) -> Vec<Fault> {
         }
         _ => {}
     }
+    let wanted = match flow.direction {
+        Direction::EhrToLeadSquared => Kind::Inbound,
+        Direction::LeadSquaredToEhr => Kind::Outbound,
+    };
+    if facts.channel.is_some_and(|kind| kind != wanted) {
+        faults.push(Fault::new(
+            "channel",
+            match wanted {
+                Kind::Inbound => "a flow from the EHR needs a channel that listens; this one sends",
+                Kind::Outbound => "a flow to the EHR needs a channel that sends; this one listens",
+            },
+        ));
+    }
+    outbound::outbound(&mut faults, flow, facts);
     if flow.direction == Direction::EhrToLeadSquared {
         search(&mut faults, flow, account, facts);
     }

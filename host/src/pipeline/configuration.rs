@@ -20,7 +20,10 @@ use super::outlook::Pace;
 use crate::flow::account::Keys;
 use crate::flow::channel::Kind;
 use crate::flow::patient::PatientKeyRule;
-use crate::flow::{Account, AccountId, Channel, ChannelId, Event, Flow, FlowId, Release, Status};
+use crate::flow::{
+    Account, AccountId, Channel, ChannelId, Direction, Event, Flow, FlowId, Release, Status,
+    WebhookEvent,
+};
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client, Used};
 use crate::mapping::{Component, Input, Runtime};
@@ -115,6 +118,8 @@ pub struct Configuration {
     flows: HashMap<FlowId, Arc<Route>>,
     /// Flows of one channel in the order in which their deliveries run.
     by_channel: HashMap<ChannelId, Vec<Arc<Route>>>,
+    /// Flows to the EHR of one account, in the order in which their deliveries run.
+    outbound: HashMap<AccountId, Vec<Arc<Route>>>,
 }
 
 /// One flow with all that a delivery of it needs.
@@ -220,14 +225,21 @@ impl Configuration {
                 release,
                 flow,
             });
-            configuration
-                .by_channel
-                .entry(route.flow.channel.clone())
-                .or_default()
-                .push(route.clone());
+            let group = match route.flow.direction {
+                Direction::EhrToLeadSquared => configuration
+                    .by_channel
+                    .entry(route.flow.channel.clone())
+                    .or_default(),
+                Direction::LeadSquaredToEhr => configuration
+                    .outbound
+                    .entry(route.flow.account.clone())
+                    .or_default(),
+            };
+            group.push(route.clone());
             configuration.flows.insert(route.flow.id.clone(), route);
         }
-        for routes in configuration.by_channel.values_mut() {
+        let by_channel = configuration.by_channel.values_mut();
+        for routes in by_channel.chain(configuration.outbound.values_mut()) {
             routes
                 .sort_by(|a, b| (a.flow.position, &a.flow.id).cmp(&(b.flow.position, &b.flow.id)));
         }
@@ -259,6 +271,20 @@ impl Configuration {
             .into_iter()
             .flatten()
             .filter(move |route| route.flow.takes(channel, event))
+    }
+
+    /// The flows that `event` of a lead, or of an activity of type `code`, sets going, in their listed order.
+    pub fn senders(
+        &self,
+        account: &AccountId,
+        event: WebhookEvent,
+        code: Option<u32>,
+    ) -> impl Iterator<Item = &Arc<Route>> {
+        self.outbound
+            .get(account)
+            .into_iter()
+            .flatten()
+            .filter(move |route| route.flow.sends(event, code).is_some())
     }
 
     /// Every flow, in no particular order.

@@ -103,7 +103,8 @@ impl Plan {
             lead_fields: known,
             // Said below; files that worked elsewhere are not refused for it.
             confirmed_not_unique: true,
-            writes: None,
+            confirmed_without_condition: true,
+            ..Facts::default()
         };
         check_all(&account, &channels, &ready, &listing, &facts)?;
 
@@ -280,16 +281,24 @@ fn check_all(
             add(what, vec![check::Fault::new("id", text)]);
         }
     }
+    let kept = listing.flows.iter().map(|kept| &kept.document);
+    let kept = kept.filter(|flow| flow.account == account.id);
+    let lead_flows_to_ehr =
+        check::lead_flows_to_ehr(flows.iter().map(|(flow, _)| flow).chain(kept));
     let mut ids = BTreeSet::new();
     for (flow, ready) in flows {
         let what = format!("flows.{}", flow.id);
+        let mut channels = others.iter();
+        let channel =
+            channels.find(|channel| channel.account == account.id && channel.id == flow.channel);
         let facts = Facts {
             writes: ready.as_ref().map(|ready| activate::writes(&ready.release)),
+            channel: channel.map(|channel| channel.kind()),
+            lead_flows_to_ehr: Some(lead_flows_to_ehr.clone()),
             ..facts.clone()
         };
         add(what.clone(), check::flow(flow, account, &facts));
-        let mut channels = others.iter();
-        if !channels.any(|channel| channel.account == account.id && channel.id == flow.channel) {
+        if channel.is_none() {
             let text = format!("there is no channel {}", flow.channel);
             add(what.clone(), vec![check::Fault::new("channel", text)]);
         }

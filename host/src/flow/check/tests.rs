@@ -21,7 +21,7 @@ fn facts() -> Facts {
                 .into(),
         ),
         writes: Some(["mx_MRN", "Phone", "LastName"].map(str::to_owned).into()),
-        confirmed_not_unique: false,
+        ..Facts::default()
     }
 }
 
@@ -211,4 +211,93 @@ fn two_channels_do_not_listen_on_one_address() {
     assert_eq!(super::channel(&two, [&one, &two])[0].path, "address");
     let (any, other) = (channel("any", "0"), channel("other", "0"));
     assert_eq!(super::channel(&any, [&other]), []);
+}
+
+/// The paths of what is wrong with a flow to the EHR after `change`.
+fn check_outbound(change: serde_json::Value, paths: &[&str]) {
+    let (account, _) = base();
+    let mut flow = serde_json::json!({
+        "id": "back", "account": "clinic", "name": "Back", "direction": "leadsquared-to-ehr", "channel": "ehr-out",
+        "event": "ADT^A08", "entity": "lead", "status": { "state": "active" },
+        "outbound": {
+            "webhook": "lead-update",
+            "condition": [{ "field": "ProspectStage", "in": ["Patient"] }],
+        },
+    });
+    fn merge(into: &mut serde_json::Value, from: serde_json::Value) {
+        match (into, from) {
+            (serde_json::Value::Object(into), serde_json::Value::Object(from)) => {
+                for (name, value) in from {
+                    merge(into.entry(name).or_insert_with(Default::default), value);
+                }
+            }
+            (into, from) => *into = from,
+        }
+    }
+    merge(&mut flow, change);
+    let flow: Flow = serde_json::from_value(flow).unwrap();
+    let facts = Facts {
+        channel: Some(Kind::Outbound),
+        lead_flows_to_ehr: Some(["registrations-out".into()].into()),
+        ..facts()
+    };
+    let faults = super::flow(&flow, &account, &facts);
+    let found: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(found, paths, "{faults:?}");
+}
+
+#[test]
+fn a_flow_to_the_ehr_names_webhook_condition_and_patient_flows() {
+    use serde_json::json;
+    check_outbound(json!({}), &[]);
+    check_outbound(
+        json!({ "direction": "ehr-to-leadsquared", "primary_search_field": "mx_MRN" }),
+        &["channel", "outbound"],
+    );
+    check_outbound(json!({ "outbound": null }), &["outbound"]);
+    check_outbound(
+        json!({ "outbound": { "webhook": "lead-activity-create" } }),
+        &["outbound.webhook"],
+    );
+    check_outbound(
+        json!({ "outbound": { "condition": [] } }),
+        &["outbound.condition"],
+    );
+    check_outbound(
+        json!({ "outbound": { "condition": [{ "field": "ProspectStage" }] } }),
+        &["outbound.condition.0"],
+    );
+    check_outbound(
+        json!({ "outbound": { "unidentified": "register" } }),
+        &["outbound.patient.register"],
+    );
+    check_outbound(
+        json!({ "outbound": { "unidentified": "register", "patient": { "behaviour": "nothing", "register": "registrations-out" } } }),
+        &[],
+    );
+    check_outbound(
+        json!({ "outbound": { "patient": { "behaviour": "capture" } } }),
+        &["outbound.patient.behaviour"],
+    );
+    let activity = |outbound: serde_json::Value| json!({ "entity": "activity", "activity": { "code": 205 }, "outbound": outbound });
+    let booked = "lead-activity-create";
+    check_outbound(activity(json!({ "webhook": booked })), &[]);
+    check_outbound(
+        activity(json!({ "webhook": booked, "patient": { "behaviour": "capture" } })),
+        &["outbound.patient.register", "outbound.patient.update"],
+    );
+    check_outbound(
+        activity(
+            json!({ "webhook": booked, "patient": { "behaviour": "create-only", "register": "nobody" } }),
+        ),
+        &["outbound.patient.register"],
+    );
+    check_outbound(
+        json!({ "outbound": { "read_back": [{ "path": "PID-", "field": "", "activity": true }] } }),
+        &[
+            "outbound.read_back.0.path",
+            "outbound.read_back.0.field",
+            "outbound.read_back.0.activity",
+        ],
+    );
 }

@@ -30,6 +30,8 @@ pub struct Activation {
     component: Option<String>,
     /// A search field that LeadSquared does not show as unique is meant all the same.
     confirm_not_unique: Option<bool>,
+    /// A flow to the EHR without a condition is meant to send every lead.
+    confirm_no_condition: Option<bool>,
     /// The version that was seen; or send it as `If-Match`.
     version: Option<i64>,
 }
@@ -62,7 +64,7 @@ pub async fn activate(
     let seen = body.seen()?;
     let mapping: Option<String> = body.optional("mapping", "flows.mapping")?;
     let component: Option<Digest> = body.optional("component", "flows.component")?;
-    let confirmed: Option<bool> = body.optional("confirm_not_unique", NOUN)?;
+    let confirmed = flows::Confirmed::of(&mut body)?;
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
     let kept = flows::kept(&catalog, &id).await?;
@@ -103,7 +105,7 @@ pub async fn activate(
         Some(source) => {
             let preparing = activate::prepare(&web.pipeline.runtime, &flow, source);
             let ready = Box::pin(preparing).await?;
-            flows::check(&web, &flow, Some(&ready.release), confirmed == Some(true)).await?;
+            flows::check(&web, &flow, Some(&ready.release), confirmed).await?;
             changes.extend(ready.changes(flow, seen.expected));
         }
         None => {
@@ -112,7 +114,7 @@ pub async fn activate(
                 let text = "the flow has none yet: send a mapping or the digest of a component";
                 return Err(Error::invalid(NOUN, vec![Fault::new("mapping", text)]));
             }
-            flows::check(&web, &flow, release.as_ref(), confirmed == Some(true)).await?;
+            flows::check(&web, &flow, release.as_ref(), confirmed).await?;
             changes.push(Change::Flow(Box::new(flow), seen.expected));
         }
     }

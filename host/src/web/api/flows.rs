@@ -42,6 +42,8 @@ pub struct FlowInput {
     version: Option<i64>,
     /// A search field that LeadSquared does not show as unique is meant all the same.
     confirm_not_unique: Option<bool>,
+    /// A flow to the EHR without a condition is meant to send every lead.
+    confirm_no_condition: Option<bool>,
 }
 
 /// Which flows.
@@ -96,24 +98,53 @@ pub(super) async fn answer(
     Ok(versioned(status, &view(kept), version))
 }
 
+/// What a person has confirmed of a flow that is unusual.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Confirmed {
+    not_unique: bool,
+    no_condition: bool,
+}
+
+impl Confirmed {
+    /// Takes the confirmations out of a body.
+    pub(super) fn of(body: &mut Body) -> Result<Self, Error> {
+        let mut take = |name: &str| -> Result<bool, Error> {
+            let said: Option<bool> = body.optional(name, NOUN)?;
+            Ok(said == Some(true))
+        };
+        Ok(Self {
+            not_unique: take("confirm_not_unique")?,
+            no_condition: take("confirm_no_condition")?,
+        })
+    }
+}
+
 /// Checks a flow beside everything that is configured; `release` is the one that it is to run with.
 pub(super) async fn check(
     web: &Web,
     flow: &Flow,
     release: Option<&Release>,
-    confirmed_not_unique: bool,
+    confirmed: Confirmed,
 ) -> Result<(), Error> {
     let store = &web.pipeline.store;
     let listing = store.catalog().list().await?;
     let mut faults = Vec::new();
     let mut accounts = listing.accounts.iter();
     let account = accounts.find(|kept| kept.document.id == flow.account);
+    let mut channels = listing.channels.iter();
+    let channel = channels
+        .find(|kept| kept.document.account == flow.account && kept.document.id == flow.channel);
     match account {
         Some(kept) => {
+            let flows = listing.flows.iter().map(|kept| &kept.document);
+            let flows = flows.filter(|other| other.account == flow.account);
             let facts = Facts {
                 lead_fields: account::kept_uniqueness(store, &flow.account).await?,
                 writes: release.map(activate::writes),
-                confirmed_not_unique,
+                confirmed_not_unique: confirmed.not_unique,
+                confirmed_without_condition: confirmed.no_condition,
+                channel: channel.map(|kept| kept.document.kind()),
+                lead_flows_to_ehr: Some(check::lead_flows_to_ehr(flows)),
             };
             faults.extend(check::flow(flow, &kept.document, &facts));
         }
@@ -122,8 +153,7 @@ pub(super) async fn check(
             format!("there is no account {}", flow.account),
         )),
     }
-    let mut channels = listing.channels.iter().map(|kept| &kept.document);
-    if !channels.any(|channel| channel.account == flow.account && channel.id == flow.channel) {
+    if channel.is_none() {
         faults.push(Fault::new(
             "channel",
             format!("the account has no channel {}", flow.channel),
@@ -189,10 +219,10 @@ pub async fn create(
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Map).await?;
     let flow: Flow = body.take("flow", NOUN)?;
-    let confirmed: Option<bool> = body.optional("confirm_not_unique", NOUN)?;
+    let confirmed = Confirmed::of(&mut body)?;
     body.end(NOUN, &[])?;
     unchanged(&flow, &Status::Draft, None)?;
-    check(&web, &flow, None, confirmed == Some(true)).await?;
+    check(&web, &flow, None, confirmed).await?;
     let catalog = web.pipeline.store.catalog();
     let id = flow.id.clone();
     let change = Change::Flow(Box::new(flow), Expected::New);
@@ -245,7 +275,7 @@ pub async fn save(
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let flow: Flow = body.take("flow", NOUN)?;
-    let confirmed: Option<bool> = body.optional("confirm_not_unique", NOUN)?;
+    let confirmed = Confirmed::of(&mut body)?;
     body.end(NOUN, &["updated_at", "event_label"])?;
     let catalog = web.pipeline.store.catalog();
     let before = kept(&catalog, &id).await?;
@@ -268,7 +298,7 @@ pub async fn save(
             }
         }
         let release = release_of(&catalog, before).await?;
-        check(&web, &flow, release.as_ref(), confirmed == Some(true)).await?;
+        check(&web, &flow, release.as_ref(), confirmed).await?;
     }
     let change = Change::Flow(Box::new(flow), seen.expected);
     catalog
