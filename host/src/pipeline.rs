@@ -6,6 +6,7 @@
 pub mod account;
 pub mod activate;
 pub mod admission;
+pub mod ahead;
 pub mod configuration;
 pub mod dispatch;
 pub mod effect;
@@ -29,7 +30,7 @@ use tracing::{error, info, warn};
 use crate::flow::event_time::event_time;
 use crate::flow::mapped::Mapped;
 use crate::flow::patient::PatientKeyRule;
-use crate::flow::{Behaviour, Channel, ChannelId, Entity, Event, Status};
+use crate::flow::{Behaviour, Channel, ChannelId, Entity, Event, MessageId, Status};
 use crate::hl7;
 use crate::leadsquared;
 use crate::mapping;
@@ -39,7 +40,8 @@ use crate::store::{self, Store};
 use crate::sync;
 use crate::sync::finish::Fields;
 use crate::sync::outcome::LeadOutcome;
-use configuration::Configuration;
+use ahead::Ahead;
+use configuration::{Configuration, Route};
 use effect::Effects;
 use judge::{Done, Stage, Stop};
 
@@ -62,6 +64,31 @@ pub struct Pipeline {
     /// Somebody has changed the catalog.
     changed: Notify,
     listening: Mutex<BTreeMap<ChannelId, Listening>>,
+}
+
+/// What a message means to LeadSquared.
+enum Planned {
+    Write(Box<sync::Plan>),
+    /// Nothing; the component's words may hold patient data.
+    Skip(String),
+}
+
+/// A message, as far as planning depends on it beside its content.
+#[derive(Debug)]
+pub struct Said<'a> {
+    pub message: &'a MessageId,
+    pub event: &'a str,
+    pub received_at_ms: i64,
+}
+
+impl<'a> Said<'a> {
+    fn of(claimed: &'a Claimed) -> Self {
+        Self {
+            message: &claimed.message,
+            event: &claimed.event,
+            received_at_ms: claimed.received_at_ms,
+        }
+    }
 }
 
 /// Where a channel listens, or why it does not.
@@ -268,41 +295,19 @@ impl Pipeline {
         if flow.entity == Entity::Lead && flow.lead_behaviour == Behaviour::Nothing {
             return Ok(Done::NothingToDo);
         }
-        let (release, component) = route.release.as_ref().ok_or(Stop::NoRelease)?;
         let patient = patient::follow(ledger, &account.account.id, &rule, &mut message).await?;
-        let code = message.header().message_code.to_string();
-        let event_at_ms = event_time(&message, &route.zone);
-
-        *stage = Stage::Map;
-        let input = route.input(release, Arc::new(message), claimed);
-        let run = self.runtime.to_lead_squared(component, input).await;
-        let write = match run.outcome.map_err(Stop::Mapping)? {
-            Mapped::Write(write) => write,
-            Mapped::Skip(why) => return Ok(Done::Skipped { note: why }),
+        let said = Said::of(claimed);
+        let plan = match Box::pin(self.plan(route, &said, message, stage)).await? {
+            Planned::Write(plan) => plan,
+            Planned::Skip(why) => return Ok(Done::Skipped { note: why }),
         };
-
-        *stage = Stage::Plan;
-        let enough = |fields: &Fields| sync::knows_fields(fields, release, &write);
-        let fields = account.fields(enough).await.map_err(Stop::LeadSquared)?;
-        let about = sync::About {
-            message: &claimed.message,
-            message_code: &code,
-            event_at_ms,
-            now_ms: Timestamp::now().as_millisecond(),
-        };
-        let mut plan = sync::plan(&account.account, flow, release, &fields, &about, write)
-            .map_err(Stop::Plan)?;
-        if sync::owner::names_owners(&plan) {
-            let users = self.users(&account.account.id).await?.document;
-            let users: Vec<_> = users.into_iter().map(leadsquared::User::from).collect();
-            sync::owner::resolve(&mut plan, &users);
-        }
+        let now_ms = Timestamp::now().as_millisecond();
 
         // An activity may be here before its lead: until then LeadSquared is searched once, and once more at the end.
         let lead_until_ms = claimed
             .received_at_ms
             .saturating_add_unsigned(flow.wait_for_lead_ms);
-        let waits = !plan.activities.is_empty() && about.now_ms < lead_until_ms;
+        let waits = !plan.activities.is_empty() && now_ms < lead_until_ms;
         let ask = !waits || claimed.last_reason != judge::NO_LEAD_YET;
         let mut effects = Effects {
             client: account.client.ranked(claimed.rank.number()),
@@ -310,9 +315,14 @@ impl Pipeline {
             ledger,
             how: plan.how.clone(),
             patient: patient.as_ref(),
-            now_ms: about.now_ms,
+            ahead: Some(Ahead {
+                pipeline: self,
+                configuration: &configuration,
+                claimed,
+            }),
+            now_ms,
         };
-        let written = Box::pin(effects.write(plan, ask, stage)).await;
+        let written = Box::pin(effects.write(*plan, ask, stage)).await;
         let lead_was_known = patient
             .as_ref()
             .is_some_and(|patient| patient.lead.is_some());
@@ -320,12 +330,59 @@ impl Pipeline {
         let outcome = written?;
         if waits && outcome.lead == LeadOutcome::None {
             let look_again_ms = (flow.wait_for_lead_ms / LOOKS_FOR_A_LEAD).max(FIRST_LOOK_MS);
-            let due_at_ms = about.now_ms.saturating_add_unsigned(look_again_ms);
+            let due_at_ms = now_ms.saturating_add_unsigned(look_again_ms);
             return Err(Stop::NoLeadYet {
                 due_at_ms: due_at_ms.min(lead_until_ms),
             });
         }
         Ok(Done::Written(outcome))
+    }
+
+    /// Maps a message and plans what it asks of LeadSquared.
+    async fn plan(
+        &self,
+        route: &Route,
+        said: &Said<'_>,
+        message: hl7::Message,
+        stage: &mut Stage,
+    ) -> Result<Planned, Stop> {
+        let account = &route.account;
+        let (release, component) = route.release.as_ref().ok_or(Stop::NoRelease)?;
+        let code = message.header().message_code.to_string();
+        let event_at_ms = event_time(&message, &route.zone);
+
+        *stage = Stage::Map;
+        let input = route.input(release, Arc::new(message), said);
+        let run = self.runtime.to_lead_squared(component, input).await;
+        let write = match run.outcome.map_err(Stop::Mapping)? {
+            Mapped::Write(write) => write,
+            Mapped::Skip(why) => return Ok(Planned::Skip(why)),
+        };
+
+        *stage = Stage::Plan;
+        let enough = |fields: &Fields| sync::knows_fields(fields, release, &write);
+        let fields = account.fields(enough).await.map_err(Stop::LeadSquared)?;
+        let about = sync::About {
+            message: said.message,
+            message_code: &code,
+            event_at_ms,
+            now_ms: Timestamp::now().as_millisecond(),
+        };
+        let mut plan = sync::plan(
+            &account.account,
+            &route.flow,
+            release,
+            &fields,
+            &about,
+            write,
+        )
+        .map_err(Stop::Plan)?;
+        if sync::owner::names_owners(&plan) {
+            let users = self.users(&account.account.id).await?.document;
+            let users: Vec<_> = users.into_iter().map(leadsquared::User::from).collect();
+            sync::owner::resolve(&mut plan, &users);
+        }
+        Ok(Planned::Write(Box::new(plan)))
     }
 
     /// Merges, links and changes of identifiers are kept up whether or not a flow takes their message.
@@ -348,6 +405,7 @@ impl Pipeline {
             ledger,
             how: sync::How::default(),
             patient: None,
+            ahead: None,
             now_ms: Timestamp::now().as_millisecond(),
         };
         let said = patient::keep(&mut effects, rule, &event, message).await?;

@@ -194,12 +194,16 @@ async fn a_small_plan_is_kept_used_and_forecast() -> anyhow::Result<()> {
     ensure!(counts.limited == 0, "{} calls were refused", counts.limited);
     ensure!(counts.leads == PATIENTS);
     for (lead, cities) in cities(&clinic)? {
-        ensure!(cities == [0, 1, 2, 3], "{lead}: {cities:?}");
+        ensure!(
+            cities.first() == Some(&0) && cities.last() == Some(&3) && cities.is_sorted(),
+            "{lead}: {cities:?}"
+        );
     }
-    // A search, a creation and three updates a patient, and the metadata.
-    let ideal = (PATIENTS * 5) as u64;
+    // A search, a creation and an update a patient, and the metadata; early patients may need a second update, because
+    // the last of theirs was not there yet.
+    let ideal = (PATIENTS * 3) as u64;
     ensure!(
-        counts.calls <= ideal + 2,
+        counts.calls <= ideal + ideal / 10,
         "{} calls, {ideal} are enough",
         counts.calls
     );

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::Pipeline;
 use super::account;
 use super::outlook::Pace;
+use super::{Pipeline, Said};
 use crate::flow::account::Keys;
 use crate::flow::channel::Kind;
 use crate::flow::patient::PatientKeyRule;
@@ -27,7 +27,6 @@ use crate::flow::{
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client, Used};
 use crate::mapping::{Component, Input, Runtime};
-use crate::store::journal::Claimed;
 use crate::store::{self, Store};
 use crate::sync::finish::Fields;
 
@@ -339,13 +338,13 @@ impl Route {
         &self,
         release: &Arc<Release>,
         message: Arc<hl7::Message>,
-        claimed: &Claimed,
+        said: &Said<'_>,
     ) -> Input {
         Input {
             message,
             release: release.clone(),
-            event: claimed.event.clone(),
-            received_at_ms: claimed.received_at_ms,
+            event: said.event.into(),
+            received_at_ms: said.received_at_ms,
             time_zone: zone_name(&self.flow, &self.account.account).into(),
             default_country_code: self
                 .flow

@@ -8,6 +8,7 @@
 mod activity;
 mod lead;
 
+use super::ahead::Ahead;
 use super::configuration::AccountEntry;
 use super::judge::{Stage, Stop};
 use super::ledger::Ledger;
@@ -29,6 +30,8 @@ pub struct Effects<'a> {
     pub ledger: &'a mut Ledger,
     pub how: How,
     pub patient: Option<&'a Patient>,
+    /// What waits behind the delivery; none where nothing may be joined with it.
+    pub ahead: Option<Ahead<'a>>,
     pub now_ms: i64,
 }
 
@@ -75,6 +78,10 @@ impl Effects<'_> {
         let fingerprint = self.ledger.fingerprint(&self.account.account.id);
         written.note(wrote, refused, news, &fingerprint, self.now_ms);
         drop(fingerprint);
+        self.keep(id, &written);
+    }
+
+    fn keep(&mut self, id: &str, written: &Written) {
         self.ledger.records.push(Record {
             id: id.into(),
             document: written.to_bytes(),

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Pipeline;
+use super::{Pipeline, ahead};
 use crate::flow::AccountId;
 use crate::leadsquared::Standing;
 use crate::store;
-use crate::store::journal::State;
+use crate::store::journal::{Lanes, State};
 
 /// How much of an average the newest delivery is, once there have been as many.
 const MEMORY: f64 = 200.0;
@@ -65,14 +65,19 @@ impl Pace {
         costs.share.add(if lead_was_known { 0.0 } else { 1.0 });
     }
 
-    /// The calls that `deliveries` will cost, of which the first of each of `new_lanes` may be about an unknown patient.
-    fn expect(&self, deliveries: u64, new_lanes: u64) -> f64 {
+    /// The calls that `deliveries` will cost, of which the first of each untouched lane may be about an unknown patient.
+    /// `joined` of them are updates, and those that wait in one lane go out together.
+    fn expect(&self, deliveries: u64, joined: u64, lanes: Lanes) -> f64 {
         let costs = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A search and a creation; an update.
         let (unknown, known) = (costs.unknown.or(2.0), costs.known.or(1.0));
-        let first = new_lanes.min(deliveries) as f64;
+        let first = lanes.untouched.min(deliveries);
         let share = costs.share.or(1.0);
-        first * (share * unknown + (1.0 - share) * known) + (deliveries as f64 - first) * known
+        let rest = deliveries - first;
+        let joined = joined.min(rest);
+        first as f64 * (share * unknown + (1.0 - share) * known)
+            + (joined as f64 * known).min(lanes.followed as f64)
+            + (rest - joined) as f64 * known
     }
 }
 
@@ -108,11 +113,16 @@ pub async fn outlook(
     let counts = journal.counts(account).await?;
     let open = counts
         .iter()
-        .filter(|count| matches!(count.state, State::Queued | State::Running | State::Waiting))
-        .map(|count| count.count)
-        .sum();
-    let new_lanes = journal.untouched_lanes(account).await?;
-    let expected_calls = entry.pace.expect(open, new_lanes);
+        .filter(|count| matches!(count.state, State::Queued | State::Running | State::Waiting));
+    let joins = |flow| {
+        let route = configuration.route(flow);
+        route.is_some_and(|route| ahead::joins(&route.flow))
+    };
+    let joined = open.clone().filter(|count| joins(&count.flow));
+    let joined = joined.map(|count| count.count).sum();
+    let open = open.map(|count| count.count).sum();
+    let lanes = journal.lanes(account).await?;
+    let expected_calls = entry.pace.expect(open, joined, lanes);
     Ok(Some(project(
         &entry.client.budget().standing(),
         open,
@@ -159,17 +169,26 @@ mod tests {
     #[test]
     fn a_queue_is_forecast_from_what_deliveries_cost() {
         let pace = Pace::default();
+        let lanes = |untouched, followed| Lanes {
+            untouched,
+            followed,
+        };
         // 500 new patients with four messages each: a search and a creation, then three updates.
-        assert_eq!(pace.expect(2_000, 500), 2_500.0);
+        assert_eq!(pace.expect(2_000, 0, lanes(500, 500)), 2_500.0);
+        // The three go out as one.
+        assert_eq!(pace.expect(2_000, 2_000, lanes(500, 500)), 1_500.0);
         for _ in 0..100 {
             pace.note(3, false);
         }
-        assert_eq!(pace.expect(1_900, 400), 1_900.0 + 2.0 * 400.0);
+        assert_eq!(
+            pace.expect(1_900, 0, lanes(400, 500)),
+            1_900.0 + 2.0 * 400.0
+        );
         for _ in 0..1_000 {
             pace.note(0, true);
         }
         assert!(
-            pace.expect(1_000, 0) < 1.0,
+            pace.expect(1_000, 1_000, lanes(0, 1_000)) < 1.0,
             "unchanged updates cost nothing"
         );
     }

@@ -10,6 +10,7 @@ pub mod identity;
 pub(super) mod lanes;
 pub mod ledger;
 pub mod links;
+pub mod queue;
 pub mod read;
 pub mod record;
 pub mod release;
@@ -31,6 +32,7 @@ pub use ledger::{
     Finished, NewOperation, OperationId, OperationKind, OperationRow, OperationState,
 };
 pub use links::{ALIAS, Link, LinkKey, LinkTarget};
+pub use queue::{Lanes, Queued};
 pub use read::{
     AttemptRow, DeliveryRow, DeliveryView, Filter, MessageRow, MessageView, Page, StateCount,
     WrittenRow,

@@ -43,6 +43,26 @@ enum Collision {
     Unclear,
 }
 
+/// Several updates of one lead in one call.
+struct Joined {
+    attributes: Vec<Attribute>,
+    /// What will have been written last.
+    written: Written,
+}
+
+impl Joined {
+    /// Adds what a later message says; the later one counts.
+    fn add(&mut self, later: &[Attribute]) {
+        for attribute in later {
+            let mut known = self.attributes.iter_mut();
+            match known.find(|known| known.name == attribute.name) {
+                Some(known) => known.value.clone_from(&attribute.value),
+                None => self.attributes.push(attribute.clone()),
+            }
+        }
+    }
+}
+
 impl Effects<'_> {
     /// Finds the lead and writes it as the flow's behaviour says.
     ///
@@ -290,22 +310,23 @@ impl Effects<'_> {
         written: Written,
         left_out: &mut Vec<LeftOut>,
     ) -> Result<Lead, Stop> {
+        let mut joined = self.joined(plan, &attributes, &written).await;
         let mut others: Vec<String> = Vec::new();
         loop {
-            let (attributes, kept_back) = without(plan, &attributes, &others);
+            let (own, kept_back) = without(plan, &attributes, &others);
+            let sent = joined.as_ref().map_or(&own, |joined| &joined.attributes);
             self.ledger
-                .begin(LEAD, OperationKind::UpdateLead, &attributes)
+                .begin(LEAD, OperationKind::UpdateLead, sent)
                 .await?;
             let automations = self.how.automations;
-            match self
-                .client
-                .update_lead(lead, &attributes, automations)
-                .await
-            {
+            match self.client.update_lead(lead, sent, automations).await {
                 Ok(()) => {
                     self.ledger.done(lead);
                     self.remember(plan, lead);
-                    self.note(lead, written, &attributes, &kept_back);
+                    match joined {
+                        Some(joined) => self.keep(lead, &joined.written),
+                        None => self.note(lead, written, &own, &kept_back),
+                    }
                     say_left_out(&kept_back, left_out);
                     return Ok(Lead::new(lead, LeadOutcome::Updated));
                 }
@@ -314,6 +335,13 @@ impl Effects<'_> {
                     self.ledger.failed(fault.code());
                     self.forget(plan);
                     return Err(Stop::LeadGone);
+                }
+                // It may be a value of a later message: that one finds out itself.
+                Err(fault)
+                    if joined.is_some() && !(fault.is_transient() || fault.is_account_wide()) =>
+                {
+                    self.ledger.failed(fault.code());
+                    joined = None;
                 }
                 Err(fault @ Error::Duplicate { .. }) => {
                     self.ledger.failed(fault.code());
@@ -327,6 +355,45 @@ impl Effects<'_> {
                 Err(fault) => return Err(self.ledger.stop(fault)),
             }
         }
+    }
+
+    /// The update together with those that wait behind it; none if nothing waits.
+    async fn joined(
+        &self,
+        plan: &LeadPlan,
+        attributes: &[Attribute],
+        written: &Written,
+    ) -> Option<Joined> {
+        let ahead = self.ahead.as_ref()?;
+        let next = ahead.plans(self.ledger, self.patient).await;
+        let fingerprint = self.ledger.fingerprint(&self.account.account.id);
+        let mut joined = Joined {
+            attributes: attributes.to_vec(),
+            written: written.clone(),
+        };
+        let own = self.how.news.as_ref();
+        joined
+            .written
+            .note(attributes, &[], own, &fingerprint, self.now_ms);
+        let mut is_more = false;
+        for next in next {
+            if next.how.automations != self.how.automations
+                || next.lead.identity.identifiers != plan.identity.identifiers
+            {
+                break;
+            }
+            let news = next.how.news.as_ref();
+            let compared =
+                joined
+                    .written
+                    .compare(&next.lead.attributes, news, &fingerprint, self.now_ms);
+            is_more |= compared.is_news;
+            joined.add(&compared.write);
+            joined
+                .written
+                .note(&compared.write, &[], news, &fingerprint, self.now_ms);
+        }
+        is_more.then_some(joined)
     }
 
     /// Fields of an update that another lead than `lead` holds.

@@ -62,6 +62,8 @@ pub struct Claimed {
     pub rank: Rank,
     /// The code that the try before ended with; empty at the first.
     pub last_reason: String,
+    /// Whether others waited behind it in its lane when it was claimed.
+    pub is_followed: bool,
     pub payload: Vec<u8>,
     /// What earlier tries noted in the ledger, oldest first.
     pub operations: Vec<OperationRow>,
@@ -141,6 +143,7 @@ impl Journal {
             control_id: head.control_id,
             rank: Rank::new(u8::try_from(head.rank).unwrap_or(u8::MAX)),
             last_reason: head.reason,
+            is_followed: head.is_followed,
             payload,
             operations,
         })
@@ -179,25 +182,6 @@ impl Journal {
         })
     }
 }
-
-impl Journal {
-    /// How many lanes of an account have work and were never claimed.
-    pub async fn untouched_lanes(&self, account: &AccountId) -> Result<u64, Error> {
-        let plan = vec![Planned::read(&UNTOUCHED, vec![account.as_str().into()])];
-        let answers = self.shared.writer.plain(plan, false).await?;
-        let row = answers.first().and_then(|rows| rows.first());
-        Ok(row
-            .map(|row| row.int(0))
-            .transpose()?
-            .unwrap_or(0)
-            .unsigned_abs())
-    }
-}
-
-static UNTOUCHED: Sql = Sql {
-    text: "select count(*) from lane where account_id = ? and fence = 0",
-    kinds: &[],
-};
 
 /// Statements that free the lanes of `owner`.
 fn give_back(owner: &str, now: i64) -> Vec<Planned> {
@@ -264,7 +248,8 @@ head as (
     (select min(x.seq) from lane_entry x where x.account_id = v.account_id and x.lane = v.lane) as seq
   from v where v.account_id is not null)
 select h.account_id, h.lane, d.seq, d.id, d.message_id, d.flow_id, d.state, d.due_at, d.attempts, d.lanes,
-  m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.payload, l.rank, d.reason
+  m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.payload, l.rank, d.reason,
+  (select min(y.seq) from lane_entry y where y.account_id = h.account_id and y.lane = h.lane and y.seq > h.seq)
 from head h
 join lane l on l.account_id = h.account_id and l.lane = h.lane
 left join lane_entry e on e.account_id = h.account_id and e.lane = h.lane and e.seq = h.seq
@@ -334,6 +319,7 @@ pub(in crate::store) struct Head {
     payload: Arc<[u8]>,
     rank: i64,
     reason: String,
+    is_followed: bool,
     operations: Vec<SealedOperation>,
 }
 
@@ -452,6 +438,7 @@ impl<'a> Progress<'a> {
                 payload: row.bytes(15)?,
                 rank: row.int(16)?,
                 reason: row.string(17)?,
+                is_followed: !row.is_null(18),
                 operations: Vec::new(),
             };
             if several {
