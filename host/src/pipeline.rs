@@ -62,6 +62,7 @@ pub struct Pipeline {
     /// Somebody has changed the catalog.
     changed: Notify,
     listening: Mutex<BTreeMap<ChannelId, Listening>>,
+    doubts: account::follow::Doubts,
 }
 
 /// Where a channel listens, or why it does not.
@@ -77,6 +78,7 @@ impl Pipeline {
             configuration: watch::Sender::new(Arc::new(configuration)),
             changed: Notify::new(),
             listening: Mutex::default(),
+            doubts: account::follow::Doubts::default(),
         }
     }
 
@@ -224,6 +226,7 @@ impl Pipeline {
             warn!(delivery = %claimed.delivery, "lease lost to another host, left to it");
             return;
         }
+        self.doubts.note(&claimed.account, &result);
         let attempt = judge::attempt(stage, &result, started_at, started.elapsed());
         let settlement =
             judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);

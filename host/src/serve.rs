@@ -183,6 +183,9 @@ pub async fn start(
     pages
         .tracker
         .spawn(account::keep(pipeline.clone(), pages.stop.clone()));
+    pages
+        .tracker
+        .spawn(account::follow::keep(pipeline.clone(), pages.stop.clone()));
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
         concurrency,

@@ -37,4 +37,6 @@ mod tidy;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod troubles;
+#[cfg(test)]
 mod vectors;

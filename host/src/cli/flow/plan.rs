@@ -2,7 +2,7 @@
 //!
 //! Everything is made ready and checked first, components included; carrying it out is one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::setup::Setup;
 use crate::flow::account::Keys;
-use crate::flow::check::{self, Facts};
+use crate::flow::check::{self, ActivityFacts, Facts};
 use crate::flow::{Account, Channel, Flow};
 use crate::mapping::Runtime;
 use crate::pipeline::account;
@@ -106,7 +106,15 @@ impl Plan {
             confirmed_without_condition: true,
             ..Facts::default()
         };
-        check_all(&account, &channels, &ready, &listing, &facts)?;
+        let mut types = BTreeMap::new();
+        for code in ready
+            .iter()
+            .filter_map(|(flow, _)| Some(flow.activity.as_ref()?.code))
+        {
+            let kept = account::kept_activity(store, &account.id, code).await?;
+            types.insert(code, kept);
+        }
+        check_all(&account, &channels, &ready, &listing, &facts, &types)?;
 
         let mut plan = Self {
             lines: Vec::new(),
@@ -253,6 +261,7 @@ fn check_all(
     flows: &[(Flow, Option<Ready>)],
     listing: &Listing,
     facts: &Facts,
+    types: &BTreeMap<u32, ActivityFacts>,
 ) -> anyhow::Result<()> {
     let mut faults = Vec::new();
     let mut add = |what: String, found: Vec<check::Fault>| {
@@ -295,6 +304,15 @@ fn check_all(
             writes: ready.as_ref().map(|ready| activate::writes(&ready.release)),
             channel: channel.map(|channel| channel.kind()),
             lead_flows_to_ehr: Some(lead_flows_to_ehr.clone()),
+            activity: flow
+                .activity
+                .as_ref()
+                .and_then(|activity| types.get(&activity.code).cloned())
+                .unwrap_or_default(),
+            activity_writes: ready
+                .as_ref()
+                .map(|ready| activate::activity_writes(&ready.release))
+                .unwrap_or_default(),
             ..facts.clone()
         };
         add(what.clone(), check::flow(flow, account, &facts));
