@@ -40,3 +40,5 @@ mod tls;
 mod troubles;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod warm;

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use ligature::leadsquared::{self, Attribute, Budget};
 use ligature::simulator::lead_squared::{
-    By, Change, Elsewhere, Fault, Handle, Kind, Settings, Simulator, When,
+    By, Change, Elsewhere, Fault, Handle, Kind, RateLimit, Settings, Simulator, When,
 };
 use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
 use ligature_tests::interface::Interface;
 use ligature_tests::mllp::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,7 +32,9 @@ struct Bed {
 impl Bed {
     async fn open(settings: Settings) -> anyhow::Result<Self> {
         let setup = Setup {
-            account: &format!("{UNLIMITED}\nlook_up_wait_ms = 200\ncall_timeout_ms = 500"),
+            account: &format!(
+                "{UNLIMITED}\ndefault_country_code = \"1\"\nlook_up_wait_ms = 200\ncall_timeout_ms = 500"
+            ),
             channel: "",
             leads: &["ADT^A04", "ADT^A08"],
             activities: &["SIU^S12", "SIU^S14"],
@@ -57,6 +60,7 @@ impl Bed {
         self.sent += 1;
         let id = format!("{}{mrn}", self.sent);
         let minute = self.sent % 60;
+        let phone: u32 = mrn.trim_start_matches('Z').parse()?;
         let status = match event {
             "SIU^S12" => "Booked",
             _ => "Started",
@@ -67,7 +71,7 @@ impl Bed {
         };
         let message = format!(
             "MSH|^~\\&|EHR|CLINIC|LIG|LSQ|202611200930{minute:02}||{event}|{id}|P|2.5.1\r{schedule}\
-             PID|1||{mrn}^^^CLINIC^MR||Fenwick^Odalys||19840219|F|||1 Elm^^{city}\r"
+             PID|1||{mrn}^^^CLINIC^MR||Fenwick^Odalys||19840219|F|||1 Elm^^{city}||(617) 555-01{phone:02}^PRN\r"
         );
         let answer = self.sender.exchange(message.as_bytes()).await?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
@@ -341,9 +345,13 @@ async fn an_account_is_not_followed_in_circles_or_to_another_one() -> anyhow::Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lead_that_was_merged_is_found_anew_by_its_key() -> anyhow::Result<()> {
-    // Whether a merge takes the activities along is not known.
+    // Whether a merge takes the activities along is not known, nor with which status a lead is not found.
     for with_activities in [true, false] {
-        let mut bed = Bed::open(unlimited()).await?;
+        let settings = Settings {
+            errors_as_200: with_activities,
+            ..unlimited()
+        };
+        let mut bed = Bed::open(settings).await?;
         let keys = bed.simulator().keys();
         let config = leadsquared::Config {
             api: bed.simulator().api(),
@@ -385,5 +393,98 @@ async fn a_lead_that_was_merged_is_found_anew_by_its_key() -> anyhow::Result<()>
             "{with_activities}: {activities:?}"
         );
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_of_an_account_makes_no_difference() -> anyhow::Result<()> {
+    // `leadsquared.md` 13: where accounts differ or nobody knows, the same messages come to the same end.
+    let limited = |status| Settings {
+        rate_limit: Some(RateLimit {
+            calls: 2,
+            window: Duration::from_millis(300),
+            status,
+        }),
+        ..unlimited()
+    };
+    let ways = [
+        ("usual", unlimited()),
+        (
+            "errors as 200",
+            Settings {
+                errors_as_200: true,
+                ..unlimited()
+            },
+        ),
+        (
+            "phones as they come",
+            Settings {
+                normalise_phones: false,
+                ..unlimited()
+            },
+        ),
+        (
+            "no other options",
+            Settings {
+                reject_unknown_options: true,
+                ..unlimited()
+            },
+        ),
+        (
+            "phone matched too",
+            Settings {
+                match_phone_too: true,
+                ..unlimited()
+            },
+        ),
+        ("limit as 429", limited(429)),
+        ("limit as 403", limited(403)),
+        ("limit as 200", limited(200)),
+    ];
+    // Side by side: those that meet the limit wait for it.
+    let mut all = JoinSet::new();
+    for (way, settings) in ways {
+        all.spawn(async move { one_way(way, settings).await.context(way) });
+    }
+    while let Some(done) = all.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+async fn one_way(way: &str, settings: Settings) -> anyhow::Result<()> {
+    let is_limited = settings.rate_limit.is_some();
+    let mut bed = Bed::open(settings).await?;
+    let mut ids = Vec::new();
+    for (event, mrn, city) in [
+        ("ADT^A04", "Z1", "Boston"),
+        ("SIU^S12", "Z1", "Boston"),
+        ("ADT^A04", "Z2", "Boston"),
+        ("ADT^A08", "Z1", "Salem"),
+        ("SIU^S14", "Z1", "Salem"),
+    ] {
+        ids.push(bed.send(event, mrn, city).await?);
+    }
+    for id in &ids {
+        bed.delivered(id).await?;
+    }
+    let simulator = bed.simulator();
+    let leads = simulator.leads_with("mx_MRN", "Z1");
+    ensure!(
+        simulator.leads().len() == 2
+            && leads.len() == 1
+            && leads[0].values["mx_City"] == "Salem"
+            && leads[0].values["Phone"] == "+1-6175550101",
+        "{way}: {leads:?}"
+    );
+    let activities = simulator.activities();
+    ensure!(
+        activities.len() == 1 && activities[0].values["Status"] == "Started",
+        "{way}: {activities:?}"
+    );
+    ensure!(
+        !is_limited || simulator.counts().limited > 0,
+        "{way}: never over the limit"
+    );
     Ok(())
 }

@@ -24,7 +24,8 @@ fn setup(api: &str, mllp: SocketAddr) -> String {
         ));
     };
     for (event, lead) in LEAD_EVENTS.iter().zip(BEHAVIOURS) {
-        let rest = format!("entity = \"lead\"\nmapping = \"lead.toml\"\nlead_behaviour = \"{lead}\"");
+        let rest =
+            format!("entity = \"lead\"\nmapping = \"lead.toml\"\nlead_behaviour = \"{lead}\"");
         add(&format!("ADT^{event}"), &rest);
     }
     for (number, lead) in BEHAVIOURS.iter().enumerate() {
@@ -58,25 +59,36 @@ async fn a_known_patient_costs_what_the_tables_say() -> anyhow::Result<()> {
         log_calls: true,
         ..unlimited()
     };
-    let (lead, activity) = (quickstart("adt-a04-lead.toml")?, quickstart("siu-s12-activity.toml")?);
-    let files = [("lead.toml", lead.as_str()), ("activity.toml", activity.as_str())];
+    let (lead, activity) = (
+        quickstart("adt-a04-lead.toml")?,
+        quickstart("siu-s12-activity.toml")?,
+    );
+    let files = [
+        ("lead.toml", lead.as_str()),
+        ("activity.toml", activity.as_str()),
+    ];
     let clinic = Clinic::of_files(settings, setup, &files).await?;
     let mut client = Client::connect(clinic.site.mllp).await?;
     let mut sent = 0;
     let mut tell = async |event: &str, news: &str| {
         sent += 1;
         let before = clinic.simulator.calls().len();
-        client.exchange(message(event, sent, news).as_bytes()).await?;
+        client
+            .exchange(message(event, sent, news).as_bytes())
+            .await?;
         clinic.settled(Duration::from_secs(30)).await?;
         let calls = clinic.simulator.calls().split_off(before);
-        let calls = calls.iter().filter_map(|call| call.route.split('/').skip(1).last().map(str::to_owned));
+        let calls = calls
+            .iter()
+            .filter_map(|call| call.route.split('/').skip(1).last().map(str::to_owned));
         anyhow::Ok(calls.collect::<Vec<_>>())
     };
     // The patient and the appointment become known.
     tell("ADT^A04", "First").await?;
     tell("SIU^S12", "First").await?;
 
-    let lead_call = |behaviour: usize| [Some("Lead.Update"), None, Some("Lead.Update"), None][behaviour];
+    let lead_call =
+        |behaviour: usize| [Some("Lead.Update"), None, Some("Lead.Update"), None][behaviour];
     let activity_call = |behaviour: usize| [Some("Update"), None, Some("Update"), None][behaviour];
     for (behaviour, event) in LEAD_EVENTS.iter().enumerate() {
         let event = format!("ADT^{event}");
