@@ -31,7 +31,7 @@ async fn a_flow_has_a_sample_that_tells_about_nobody() -> anyhow::Result<()> {
     ensure!(api.get(TEMPLATE).await?.problem() == "404 not-found");
 
     // Pasted: other values in the same shape, unless it is about nobody.
-    let text = registration("P1").replace('\r', "\n");
+    let text = registration("P1");
     let put = api
         .put(TEMPLATE, json!({ "message": text }))
         .await?
