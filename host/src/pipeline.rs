@@ -64,6 +64,7 @@ pub struct Pipeline {
     /// Somebody has changed the catalog.
     changed: Notify,
     listening: Mutex<BTreeMap<ChannelId, Listening>>,
+    doubts: account::follow::Doubts,
 }
 
 /// What a message means to LeadSquared.
@@ -104,6 +105,7 @@ impl Pipeline {
             configuration: watch::Sender::new(Arc::new(configuration)),
             changed: Notify::new(),
             listening: Mutex::default(),
+            doubts: account::follow::Doubts::default(),
         }
     }
 
@@ -251,6 +253,7 @@ impl Pipeline {
             warn!(delivery = %claimed.delivery, "lease lost to another host, left to it");
             return;
         }
+        self.doubts.note(&claimed.account, &result);
         let attempt = judge::attempt(stage, &result, started_at, started.elapsed());
         let settlement =
             judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);

@@ -4,6 +4,7 @@
 //! channel's settings mean for its listener in `serve/wire.rs`.
 
 mod channels;
+mod first_token;
 mod wire;
 
 use std::collections::HashMap;
@@ -183,6 +184,9 @@ pub async fn start(
     pages
         .tracker
         .spawn(account::keep(pipeline.clone(), pages.stop.clone()));
+    pages
+        .tracker
+        .spawn(account::follow::keep(pipeline.clone(), pages.stop.clone()));
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
         concurrency,
@@ -253,6 +257,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         &config.mapping,
     )
     .await?;
+    first_token::make(&open.store, &config.storage).await;
     let host = Box::pin(start(
         open,
         config.console,

@@ -34,6 +34,7 @@ event = "ADT^A04"
 entity = "lead"
 primary_search_field = "mx_MRN"
 mapping = "lead.toml"
+template = "a04.hl7"
 
 [[flows]]
 id = "bookings"
@@ -62,6 +63,8 @@ name = "wards/1"
 file = "wards.toml"
 "#;
 
+const SAMPLE: &str = "MSH|^~\\&|A|B|C|D|20260301||ADT^A04|1|P|2.5.1\rPID|1||77||Sample^Ana\r";
+
 const KEYS: &[(&str, &str)] = &[
     ("LEADSQUARED_ACCESS_KEY", "u$r0123456789"),
     ("LEADSQUARED_SECRET_KEY", "fedcba9876543210"),
@@ -77,6 +80,7 @@ fn write(site: &Site, name: &str, setup: &str) -> anyhow::Result<String> {
     std::fs::write(folder.join("vendor.wasm"), vendor)?;
     let wards = "\"1A\" = \"Ward 1 \\\"A\\\"\"\n2 = \"Ward 2\"\n";
     std::fs::write(folder.join("wards.toml"), wards)?;
+    std::fs::write(folder.join("a04.hl7"), SAMPLE)?;
     Ok(folder.display().to_string())
 }
 
@@ -111,16 +115,22 @@ fn what_is_exported_and_imported_is_exported_again_byte_for_byte() -> anyhow::Re
     one.ligature(&["flow", "import", &setup], KEYS)?;
     let first = export(&one, "first")?;
     let names: Vec<_> = first.keys().map(String::as_str).collect();
-    ensure!(names.len() == 4, "{names:?}");
+    ensure!(names.len() == 5, "{names:?}");
     ensure!(names[0] == "code-tables/wards%2F1.toml", "{names:?}");
     ensure!(
         names[1].starts_with("components/") && names[1].ends_with(".wasm"),
         "{names:?}"
     );
     ensure!(
-        names[2..] == ["flows/ADT%5EA04.toml", "setup.toml"],
+        names[2..]
+            == [
+                "flows/ADT%5EA04.toml",
+                "setup.toml",
+                "templates/ADT%5EA04.hl7"
+            ],
         "{names:?}"
     );
+    ensure!(first["templates/ADT%5EA04.hl7"] == SAMPLE.as_bytes());
     let text = String::from_utf8(first["setup.toml"].clone())?;
     for secret in ["u$r0123456789", "fedcba9876543210", "release"] {
         ensure!(!text.contains(secret), "{secret} is in the files:\n{text}");
@@ -246,5 +256,61 @@ fn one_fault_keeps_everything_out() -> anyhow::Result<()> {
         site.ligature(&["flow", "export", "out"], &[]).is_err(),
         "something was kept"
     );
+    Ok(())
+}
+
+#[test]
+fn a_sample_with_patient_data_is_kept_by_the_command_line_and_never_exported() -> anyhow::Result<()>
+{
+    let site = Site::new(None)?;
+    let setup = write(&site, "in", SETUP)?;
+    site.ligature(&["flow", "import", &setup], KEYS)?;
+    let shown = site.run(&["flow", "template", "show", "ADT^A04"])?;
+    ensure!(shown.contains("Sample^Ana"), "made up: {shown}");
+    let file = site.path("real.hl7");
+    std::fs::write(
+        &file,
+        SAMPLE.replace("Sample", "Fenwick").replace("A04", "A08"),
+    )?;
+    let file = file.display().to_string();
+    let put = |how: &[&str]| {
+        let mut args = vec!["flow", "template", "put", "ADT^A04", file.as_str()];
+        args.extend(how);
+        site.run(&args)
+    };
+    let findings = put(&[])?;
+    ensure!(findings.contains("event-differs MSH-9"), "{findings}");
+    let shown = site.run(&["flow", "template", "show", "ADT^A04"])?;
+    ensure!(
+        !shown.contains("Fenwick") && shown.contains("PID|1||"),
+        "{shown}"
+    );
+    put(&["--keep-original"])?;
+    let shown = site.run(&["flow", "template", "show", "ADT^A04"])?;
+    ensure!(
+        !shown.contains("Fenwick") && shown.contains("Xxxxxxx^Xxx"),
+        "{shown}"
+    );
+    let files = export(&site, "out")?;
+    ensure!(!files.contains_key("templates/ADT%5EA04.hl7"));
+    ensure!(!String::from_utf8_lossy(&files["setup.toml"]).contains("template"));
+    site.run(&["flow", "template", "remove", "ADT^A04"])?;
+    ensure!(site.run(&["flow", "template", "show", "ADT^A04"]).is_err());
+    Ok(())
+}
+
+#[test]
+fn an_account_without_an_address_is_looked_for_by_its_keys() -> anyhow::Result<()> {
+    let site = Site::new(None)?;
+    let setup = SETUP.replace("api = \"http://127.0.0.1:1\"\n", "");
+    let folder = write(&site, "in", &setup)?;
+    let refused = site.ligature(&["flow", "import", &folder], &[]);
+    let text = format!("{:#}", refused.err().context("no keys")?);
+    ensure!(text.contains("found by its keys"), "{text}");
+    // One that is known keeps what is known of it, without a call.
+    let known = write(&site, "known", SETUP)?;
+    site.ligature(&["flow", "import", &known], KEYS)?;
+    let plan = site.ligature(&["flow", "import", "--plan", &folder], &[])?;
+    ensure!(plan.contains("account clinic: unchanged"), "{plan}");
     Ok(())
 }

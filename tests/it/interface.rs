@@ -5,6 +5,7 @@ mod changes;
 mod document;
 mod rights;
 mod running;
+mod samples;
 
 use std::time::Duration;
 

@@ -183,6 +183,7 @@ fn settlement(state: Settled) -> Settlement {
         finished: Vec::new(),
         links: Vec::new(),
         forget: Vec::new(),
+        forget_below: false,
         records: Vec::new(),
     }
 }

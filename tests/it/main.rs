@@ -37,4 +37,8 @@ mod tidy;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod troubles;
+#[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod warm;

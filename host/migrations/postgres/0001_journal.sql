@@ -144,6 +144,8 @@ create table link (
   primary key (key, account_id)
 );
 
+create index link_parent on link (account_id, parent) where parent is not null;
+
 -- What this host wrote last to a lead or an activity: fingerprints of its values, and the times of the events behind them.
 create table record (
   account_id text collate "C" not null,

@@ -5,6 +5,7 @@
 mod export;
 pub mod plan;
 pub mod setup;
+mod template;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -48,17 +49,23 @@ pub enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// The sample message of a flow.
+    #[command(subcommand)]
+    Template(template::Command),
 }
 
 pub(super) async fn run(
     command: Command,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<ExitCode> {
-    let (Command::Import { config, .. } | Command::Export { config, .. }) = &command;
+    let config = match &command {
+        Command::Import { config, .. } | Command::Export { config, .. } => config,
+        Command::Template(command) => &command.args().config,
+    };
     let config = Config::load(config)?;
     let setup = match &command {
         Command::Import { folder, .. } => Some(Setup::read(folder)?),
-        Command::Export { .. } => None,
+        Command::Export { .. } | Command::Template(_) => None,
     };
     let open = serve::open(
         &config.storage,
@@ -89,6 +96,7 @@ pub(super) async fn run(
                 writeln!(out, "imported")?;
                 Ok(())
             }
+            (Command::Template(command), _) => template::run(&command, &open.store, out).await,
             (Command::Import { .. }, None) => unreachable!("an import has been read"),
         }
     };

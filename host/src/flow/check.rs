@@ -4,6 +4,7 @@
 //! component say is passed in as [`Facts`]. Start at [`flow`].
 
 mod outbound;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use super::{Account, Behaviour, Channel, Direction, Entity, Flow, FlowId, Status
 use crate::hl7::Path;
 
 pub use outbound::lead_flows_to_ehr;
+pub use slots::ActivityFacts;
 
 /// What is wrong with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,10 @@ pub struct Facts {
     pub lead_fields: Option<BTreeMap<String, bool>>,
     /// The lead fields that the flow's component writes; none while it has no component.
     pub writes: Option<BTreeSet<String>>,
+    /// What LeadSquared says of the flow's activity type.
+    pub activity: ActivityFacts,
+    /// The fields of the activity that the flow's component writes.
+    pub activity_writes: BTreeSet<String>,
     /// A person has confirmed that a search field need not be shown as unique.
     pub confirmed_not_unique: bool,
     /// A person has confirmed that every lead is to go to the EHR.
@@ -204,6 +210,7 @@ pub fn flow(flow: &Flow, account: &Account, facts: &Facts) -> Vec<Fault> {
     outbound::outbound(&mut faults, flow, facts);
     if flow.direction == Direction::EhrToLeadSquared {
         search(&mut faults, flow, account, facts);
+        slots::check(&mut faults, flow, facts);
     }
     faults
 }

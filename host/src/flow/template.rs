@@ -1,8 +1,8 @@
 //! The sample message that a flow is built on: its tree is what the mapping screen shows, its values stand beside the
 //! fields, and outbound it is the message to fill.
 //!
-//! De-identified unless somebody who may see patient data keeps the original; that one is masked wherever it is shown and
-//! never exported. The store seals both.
+//! De-identified unless it was made up, or somebody who may see patient data keeps the original; that one is masked wherever
+//! it is shown and never exported. The store seals all of them.
 
 use std::fmt;
 
@@ -27,6 +27,8 @@ pub struct Template {
 pub enum Kept {
     /// The same shape with other values.
     Deidentified,
+    /// As it was written, about nobody: whoever brought it says so.
+    MadeUp,
     /// As it came; patient data.
     Original,
 }
@@ -36,6 +38,7 @@ impl Kept {
     pub fn as_str(self) -> &'static str {
         match self {
             Kept::Deidentified => "deidentified",
+            Kept::MadeUp => "made-up",
             Kept::Original => "original",
         }
     }
@@ -44,6 +47,7 @@ impl Kept {
     pub fn parse(word: &str) -> Self {
         match word {
             "deidentified" => Kept::Deidentified,
+            "made-up" => Kept::MadeUp,
             _ => Kept::Original,
         }
     }
@@ -64,6 +68,11 @@ impl Template {
     /// Makes a template of `message` with other values in the same shape.
     pub fn deidentified(flow: &Flow, message: &Message) -> Self {
         Self::of(flow, Kept::Deidentified, deidentify(message))
+    }
+
+    /// Keeps a `message` that tells about nobody as it is.
+    pub fn made_up(flow: &Flow, message: &Message) -> Self {
+        Self::of(flow, Kept::MadeUp, message.to_bytes())
     }
 
     /// Keeps `message` as it is. The caller has made sure that whoever asks may see patient data.
@@ -109,7 +118,7 @@ impl Template {
     /// The bytes are no message; templates are made of messages only.
     pub fn shown(&self) -> Result<Vec<u8>, hl7::Error> {
         match self.kept {
-            Kept::Deidentified => Ok(self.bytes.clone()),
+            Kept::Deidentified | Kept::MadeUp => Ok(self.bytes.clone()),
             Kept::Original => Ok(mask(&Message::parse(&self.bytes)?)),
         }
     }
@@ -117,7 +126,7 @@ impl Template {
     /// What goes into files; nothing of an original.
     pub fn exported(&self) -> Option<&[u8]> {
         match self.kept {
-            Kept::Deidentified => Some(&self.bytes),
+            Kept::Deidentified | Kept::MadeUp => Some(&self.bytes),
             Kept::Original => None,
         }
     }
@@ -162,6 +171,14 @@ mod tests {
         assert_eq!(template.exported(), None);
         assert!(!format!("{template:?}").contains("Fenwick"));
         assert_eq!(Kept::parse("of a newer program"), Kept::Original);
+    }
+
+    #[test]
+    fn what_was_made_up_stays_as_it_is() {
+        let template = Template::made_up(&flow(), &Message::parse(TEXT.as_bytes()).unwrap());
+        assert_eq!(template.shown().unwrap(), TEXT.as_bytes());
+        assert_eq!(template.exported(), Some(TEXT.as_bytes()));
+        assert_eq!(Kept::parse(Kept::MadeUp.as_str()), Kept::MadeUp);
     }
 
     #[test]

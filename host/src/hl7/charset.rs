@@ -34,6 +34,13 @@ impl Charset {
     }
 
     /// Decodes bytes of an `\X..\` sequence; bytes that are not of this set are taken as ISO 8859-1.
+    /// Writes text in this character set; what it cannot say becomes a question mark.
+    pub fn bytes_of(self, text: &str) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(text.len());
+        self.encode(text, &mut bytes);
+        bytes
+    }
+
     pub(super) fn decode_hex(self, bytes: &[u8]) -> String {
         match self
             .0

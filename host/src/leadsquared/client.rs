@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
 use super::budget::{Budget, UsedUp};
-use super::error::{Effect, Error, judge};
+use super::error::{Effect, Error, is_loopback, is_own_host, judge};
 use super::lead::Attribute;
 
 /// A kept connection is used again within this time only: a gateway that closes idle ones while a write is on its
@@ -181,10 +181,24 @@ impl Client {
                 until_ms: until.as_millisecond(),
             })?;
         self.made.fetch_add(1, Ordering::Relaxed);
-        let (status, body) = exchange(request, effect).await?;
+        let (status, location, body) = exchange(request, effect).await?;
         drop(permit);
 
-        let outcome = judge(effect, status, &body, sent);
+        let outcome = match location {
+            Some(host) => Err(Error::Moved { host }),
+            None => judge(effect, status, &body, sent),
+        };
+        let outcome = outcome.map_err(|fault| match fault {
+            // Its own host again, or one that keys of this account are not taken to.
+            Error::Moved { host } if elsewhere(self.base.as_str(), &host).is_none() => match status
+            {
+                300..=399 => Error::NotUnderstood {
+                    what: format!("it is HTTP {status}"),
+                },
+                _ => Error::Unauthorized,
+            },
+            fault => fault,
+        });
         if let Err(Error::RateLimited { stated }) = &outcome {
             self.budget.exceeded(*stated);
         }
@@ -199,10 +213,44 @@ impl Client {
     }
 }
 
-/// Sends the request and reads the whole answer.
-async fn exchange(request: reqwest::RequestBuilder, effect: Effect) -> Result<(u16, Bytes), Error> {
+/// The address of the API at `host`, if it is another one and the keys of an account at `api` may be taken there.
+///
+/// LeadSquared's own hosts lead to each other, and so do those of this machine; an address of somebody's own, such as a
+/// proxy's, is never left by itself.
+pub fn elsewhere(api: &str, host: &str) -> Option<String> {
+    let base = base_address(api).ok()?;
+    let here = authority(&base);
+    let host = host.to_ascii_lowercase();
+    if here == host {
+        return None;
+    }
+    match base.scheme() {
+        "https" => (is_own_host(&here) && is_own_host(&host)).then(|| format!("https://{host}")),
+        _ => (is_loopback(&here) && is_loopback(&host)).then(|| format!("http://{host}")),
+    }
+}
+
+/// The host of an address, with its port where it names one.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Sends the request and reads the whole answer; gives the host that a redirect names, too.
+async fn exchange(
+    request: reqwest::RequestBuilder,
+    effect: Effect,
+) -> Result<(u16, Option<String>, Bytes), Error> {
     let mut answer = request.send().await.map_err(|error| lost(effect, &error))?;
     let status = answer.status().as_u16();
+    let location = answer.headers().get(LOCATION);
+    let location = location
+        .filter(|_| (300..=399).contains(&status))
+        .and_then(|location| Url::parse(location.to_str().ok()?).ok())
+        .map(|url| authority(&url));
     let mut body = Bytes::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| lost(effect, &error))? {
         if body.is_empty() {
@@ -214,7 +262,7 @@ async fn exchange(request: reqwest::RequestBuilder, effect: Effect) -> Result<(u
             return Err(effect.lost("the answer is too large"));
         }
     }
-    Ok((status, body))
+    Ok((status, location, body))
 }
 
 /// What a transport error says about the effect: a connection that was never made carried nothing.
@@ -297,6 +345,33 @@ mod tests {
         check(
             "nowhere",
             "LeadSquared account: \"nowhere\" is not an address like https://api-us11.leadsquared.com",
+        );
+    }
+
+    #[test]
+    fn keys_are_taken_to_hosts_of_the_same_house_only() {
+        let check = |api: &str, host: &str, expected: Option<&str>| {
+            assert_eq!(elsewhere(api, host).as_deref(), expected, "{api} {host}");
+        };
+        let us = "api-us11.leadsquared.com";
+        let here = "https://api.leadsquared.com/v2";
+        check(here, us, Some("https://api-us11.leadsquared.com"));
+        check(
+            here,
+            "API-US11.LeadSquared.com",
+            Some("https://api-us11.leadsquared.com"),
+        );
+        check(here, "api.leadsquared.com", None);
+        check(here, "api.example.com", None);
+        check(here, "leadsquared.com.example.com", None);
+        check(here, "localhost:80", None);
+        check("https://proxy.example.com", us, None);
+        check("http://127.0.0.1:8081", us, None);
+        check("http://127.0.0.1:8081", "127.0.0.1:8081", None);
+        check(
+            "http://127.0.0.1:8081",
+            "localhost:8082",
+            Some("http://localhost:8082"),
         );
     }
 

@@ -30,6 +30,12 @@ pub enum Error {
     /// The keys are wrong, inactive, or belong to another region; LeadSquared did nothing.
     #[error("LeadSquared refused the account's keys")]
     Unauthorized,
+    /// The account's API is at another host, which LeadSquared named; it did nothing.
+    #[error("LeadSquared says that the account's API is at {host}")]
+    Moved {
+        /// A bare host name of LeadSquared's.
+        host: String,
+    },
     /// LeadSquared will not take what was sent, now or later; nothing was saved.
     #[error("LeadSquared rejected the call with {exception}{}", named(fields))]
     Rejected {
@@ -82,9 +88,19 @@ impl Error {
         matches!(self, Error::Unknown { .. })
     }
 
+    /// The codes of what [`Error::is_account_wide`] tells.
+    pub const ACCOUNT_WIDE: [&'static str; 3] = [
+        "leadsquared-config",
+        "leadsquared-unauthorized",
+        "leadsquared-moved",
+    ];
+
     /// Whether every call of the account will fail alike until a person changes its address or keys.
     pub fn is_account_wide(&self) -> bool {
-        matches!(self, Error::Config(_) | Error::Unauthorized)
+        matches!(
+            self,
+            Error::Config(_) | Error::Unauthorized | Error::Moved { .. }
+        )
     }
 
     /// The short name kept with an attempt.
@@ -94,6 +110,7 @@ impl Error {
             Error::RateLimited { .. } => "leadsquared-rate-limited",
             Error::UsedUp { .. } => "leadsquared-quota-used-up",
             Error::Unauthorized => "leadsquared-unauthorized",
+            Error::Moved { .. } => "leadsquared-moved",
             Error::Rejected { .. } => "leadsquared-rejected",
             Error::Duplicate { .. } => "leadsquared-duplicate",
             Error::LeadNotFound => "leadsquared-lead-not-found",
@@ -115,6 +132,9 @@ impl Error {
             }
             Error::Unauthorized => {
                 "Check access key, secret key and region of the account, and that their user is active."
+            }
+            Error::Moved { .. } => {
+                "The keys are tried there, and if they are this account's, its address is changed and the call made again."
             }
             Error::Rejected { exception, .. } if exception == "MXUnknownAttributeException" => {
                 "A field that the mapping writes does not exist in the account: create it or correct the mapping."
@@ -238,11 +258,12 @@ impl Envelope {
                     stated: stated_limit(&message),
                 }
             }
-            _ if status == 401 => Error::Unauthorized,
+            "MXInvalidAccessDetailsException" => refused(&message),
+            _ if status == 401 => refused(&message),
             // The user behind the keys lost a right: mended in the account, not in the message.
-            "MXInvalidAccessDetailsException"
-            | "MXUnAuthorizedAccessException"
-            | "MXUnauthorizedRequestException" => Error::Unauthorized,
+            "MXUnAuthorizedAccessException" | "MXUnauthorizedRequestException" => {
+                Error::Unauthorized
+            }
             "MXDuplicateEntryException" => Error::Duplicate {
                 field: duplicate_field(&message, sent),
             },
@@ -264,6 +285,41 @@ impl Envelope {
             _ => effect.lost(format!("HTTP {status} with a fault of its own")),
         }
     }
+}
+
+/// What a refusal of keys means: those of another region are told of the right host (`leadsquared.md` 1.1).
+fn refused(message: &str) -> Error {
+    let words = message.split(|c: char| !(c.is_ascii_alphanumeric() || "-.:".contains(c)));
+    let mut hosts = words
+        .map(|word| word.trim_matches(['.', ':']))
+        .filter(|word| is_own_host(word) || is_loopback(word));
+    match hosts.next() {
+        Some(host) => Error::Moved {
+            host: host.to_owned(),
+        },
+        None => Error::Unauthorized,
+    }
+}
+
+/// Whether a bare host name is one of LeadSquared's.
+pub(super) fn is_own_host(host: &str) -> bool {
+    let name = host.to_ascii_lowercase();
+    name.strip_suffix(".leadsquared.com").is_some_and(|region| {
+        !region.is_empty()
+            && region
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
+    })
+}
+
+/// Whether a bare host name, with its port if there is one, is this machine's.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, "0"));
+    let on_this_machine = name == "localhost"
+        || name
+            .parse::<std::net::Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback());
+    on_this_machine && port.parse::<u16>().is_ok()
 }
 
 /// An exception's type as far as it is an identifier; anything else could be somebody's data.
@@ -383,6 +439,29 @@ mod tests {
             &mx("MXInvalidAccessDetailsException"),
             "unauthorized transient=false unknown=false",
         );
+        let elsewhere = |host: &str| {
+            format!(
+                r#"{{"Status":"Error","ExceptionType":"MXInvalidAccessDetailsException","ExceptionMessage":"Invalid Access Details provided. Use {host}."}}"#
+            )
+        };
+        let moved = "moved transient=false unknown=false";
+        for status in [200, 401] {
+            check(
+                Write,
+                status,
+                &elsewhere("https://api-us11.leadsquared.com/v2"),
+                moved,
+            );
+            check(Read, status, &elsewhere("api-in21.leadsquared.com"), moved);
+            let refused = "unauthorized transient=false unknown=false";
+            check(
+                Read,
+                status,
+                &elsewhere("api.leadsquared.com.example.com"),
+                refused,
+            );
+            check(Read, status, &elsewhere("evil-leadsquared.com"), refused);
+        }
         for status in [500, 502, 503, 504, 408] {
             check(Write, status, "<html>no</html>", unknown);
             check(Read, status, "<html>no</html>", away);

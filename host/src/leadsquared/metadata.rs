@@ -39,8 +39,13 @@ pub struct Slot {
     /// For example `mx_Custom_1`.
     pub schema_name: String,
     pub display_name: String,
+    /// `String`, `Number`, `DateTime`, `Dropdown` and others.
     pub data_type: String,
     pub is_mandatory: bool,
+    /// In characters; none where the account states none.
+    pub max_length: Option<u32>,
+    /// The choices of a drop-down; empty where it takes anything.
+    pub options: Vec<String>,
 }
 
 /// The user whose keys are used, and the account they belong to.
@@ -99,6 +104,8 @@ impl Client {
                 display_name: slot.display_name.into_text(),
                 data_type: slot.data_type.into_text(),
                 is_mandatory: slot.is_mandatory.flag(),
+                max_length: slot.max_length.number().filter(|length| *length > 0),
+                options: choices(&slot.option_set),
             })
             .collect())
     }
@@ -192,6 +199,34 @@ struct WireSlot {
     data_type: Loose,
     #[serde(default)]
     is_mandatory: Loose,
+    #[serde(default)]
+    max_length: Loose,
+    #[serde(default, alias = "Options")]
+    option_set: serde_json::Value,
+}
+
+/// The choices of a slot. Their layout is not known (`leadsquared.md` 7.5 has null): a list of texts or of objects with a
+/// `Value` as lead fields have it, or either as JSON text, is understood, and anything else taken for no choices.
+fn choices(set: &serde_json::Value) -> Vec<String> {
+    use serde_json::Value;
+    match set {
+        Value::Array(items) => items
+            .iter()
+            .filter_map(|item| item.as_str().or_else(|| item.get("Value")?.as_str()))
+            .filter(|choice| !choice.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        Value::Object(members) => members
+            .get("Options")
+            .or_else(|| members.get("Values"))
+            .map(choices)
+            .unwrap_or_default(),
+        Value::String(text) => match serde_json::from_str::<Value>(text) {
+            Ok(inner @ (Value::Array(_) | Value::Object(_))) => choices(&inner),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -211,4 +246,30 @@ struct WireUser {
 struct WireUrls {
     #[serde(default)]
     api: Loose,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::choices;
+
+    #[test]
+    fn choices_of_a_slot_are_read_in_every_layout_that_is_likely() {
+        let check = |set: Value, expected: &[&str]| assert_eq!(choices(&set), expected, "{set}");
+        let both = ["Booked", "No show"];
+        check(json!(["Booked", "No show"]), &both);
+        check(
+            json!([{ "Value": "Booked" }, { "Value": "No show" }]),
+            &both,
+        );
+        check(json!("[\"Booked\",\"No show\"]"), &both);
+        check(
+            json!({ "Options": [{ "Value": "Booked" }, { "Value": "No show" }] }),
+            &both,
+        );
+        check(Value::Null, &[]);
+        check(json!(""), &[]);
+        check(json!("7"), &[]);
+    }
 }

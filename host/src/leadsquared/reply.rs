@@ -18,6 +18,8 @@ pub enum Then {
     LookedUp,
     /// The call is made again until somebody has mended the account.
     WaitsForTheAccount,
+    /// The keys are tried at the host that LeadSquared named, and the account's address follows.
+    Followed,
     /// What was known of the record is forgotten, and it is searched anew.
     ResolvedAnew,
     /// The lead that holds the value is searched, and judged to be the patient's or not.
@@ -33,6 +35,7 @@ impl Then {
             Error::Duplicate { .. } => Then::SearchedFor,
             error if error.outcome_unknown() => Then::LookedUp,
             error if error.is_transient() => Then::TriedAgain,
+            Error::Moved { .. } => Then::Followed,
             error if error.is_account_wide() => Then::WaitsForTheAccount,
             _ => Then::Dead,
         }
@@ -75,16 +78,21 @@ const EXCEPTIONS: [(&str, &str); 16] = [
 ];
 
 /// An answer without one: its name, its status and its body.
-const BARE: [(&str, u16, &str); 10] = [
+const BARE: [(&str, u16, &str); 11] = [
     ("HTTP 400", 400, ""),
     ("HTTP 401", 401, ""),
+    (
+        "HTTP 401 that names another host of LeadSquared's, or a redirect there",
+        401,
+        r#"{"Status":"Error","ExceptionMessage":"Use api-us11.leadsquared.com"}"#,
+    ),
     (
         "HTTP 403 that names the rate limit",
         403,
         r#"{"Status":"Error","ExceptionMessage":"API calls exceeded the limit of 20 in 5 second(s)"}"#,
     ),
     ("HTTP 403", 403, ""),
-    ("HTTP 404, 405 or a redirect", 404, ""),
+    ("HTTP 404, 405 or a redirect elsewhere", 404, ""),
     ("HTTP 408", 408, ""),
     ("HTTP 429", 429, ""),
     ("HTTP 500 with an HTML page", 500, "<html></html>"),
@@ -169,9 +177,10 @@ mod tests {
         an exception whose name says time-out: TriedAgain / LookedUp
         HTTP 400: Dead / Dead
         HTTP 401: WaitsForTheAccount / WaitsForTheAccount
+        HTTP 401 that names another host of LeadSquared's, or a redirect there: Followed / Followed
         HTTP 403 that names the rate limit: TriedAgain / TriedAgain
         HTTP 403: Dead / Dead
-        HTTP 404, 405 or a redirect: TriedAgain / TriedAgain
+        HTTP 404, 405 or a redirect elsewhere: TriedAgain / TriedAgain
         HTTP 408: TriedAgain / LookedUp
         HTTP 429: TriedAgain / TriedAgain
         HTTP 500 with an HTML page: TriedAgain / LookedUp

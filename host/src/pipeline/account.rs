@@ -4,6 +4,7 @@
 //! [`discover`] finds the account behind a pair of keys; [`custom`] adds fields to it.
 
 pub mod custom;
+pub mod follow;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use utoipa::ToSchema;
 use super::Pipeline;
 use super::configuration::AccountEntry;
 use crate::flow::account::{Keys, Role};
-use crate::flow::{Account, AccountId, check};
+use crate::flow::check::{self, ActivityFacts};
+use crate::flow::{Account, AccountId};
 pub use crate::leadsquared::Reply;
 use crate::leadsquared::{self, Budget, Client, LeadField};
 use crate::store::catalog::metadata::Read;
@@ -87,8 +89,15 @@ pub struct Slot {
     /// Such as `mx_Custom_1`.
     pub schema_name: String,
     pub display_name: String,
+    /// `String`, `Number`, `DateTime`, `Dropdown`, ...
     pub data_type: String,
     pub is_mandatory: bool,
+    /// In characters; none where the account states none.
+    #[serde(default)]
+    pub max_length: Option<u32>,
+    /// The choices of a drop-down; empty where it takes anything.
+    #[serde(default)]
+    pub options: Vec<String>,
 }
 
 /// A user of the account.
@@ -148,6 +157,32 @@ impl From<LeadField> for Field {
     }
 }
 
+impl From<leadsquared::Slot> for Slot {
+    fn from(slot: leadsquared::Slot) -> Self {
+        Self {
+            schema_name: slot.schema_name,
+            display_name: slot.display_name,
+            data_type: slot.data_type,
+            is_mandatory: slot.is_mandatory,
+            max_length: slot.max_length,
+            options: slot.options,
+        }
+    }
+}
+
+impl From<Slot> for leadsquared::Slot {
+    fn from(slot: Slot) -> Self {
+        Self {
+            schema_name: slot.schema_name,
+            display_name: slot.display_name,
+            data_type: slot.data_type,
+            is_mandatory: slot.is_mandatory,
+            max_length: slot.max_length,
+            options: slot.options,
+        }
+    }
+}
+
 impl From<Field> for LeadField {
     fn from(field: Field) -> Self {
         Self {
@@ -188,13 +223,21 @@ pub fn may_use(account: &Account, user: &User) -> bool {
 /// # Errors
 /// What LeadSquared says of the keys.
 pub async fn discover(api: Option<&str>, keys: &Keys) -> Result<Found, Error> {
-    let asked = api.unwrap_or(ANY_REGION);
-    let caller = client(asked, keys)?.who_am_i().await?;
+    let mut asked = api.unwrap_or(ANY_REGION).to_owned();
+    let caller = match client(&asked, keys)?.who_am_i().await {
+        // Not every region answers for the others; the refusal says which one does.
+        Err(leadsquared::Error::Moved { host }) => {
+            let there = leadsquared::elsewhere(&asked, &host);
+            asked = there.ok_or(leadsquared::Error::Unauthorized)?;
+            client(&asked, keys)?.who_am_i().await?
+        }
+        answer => answer?,
+    };
     let api = match &caller.api_host {
         // A bare host name; only this machine is spoken to without TLS.
         Some(host) if asked.starts_with("http://") => format!("http://{host}"),
         Some(host) => format!("https://{host}"),
-        None => asked.to_owned(),
+        None => asked,
     };
     let fields = client(&api, keys)?.lead_fields().await?;
     let names = fields
@@ -295,6 +338,36 @@ impl Pipeline {
         }
     }
 
+    /// What LeadSquared says of an activity type; read again where it lacks one of `wanted`, which may have been made a
+    /// moment ago. Without an answer, what was read last counts.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn activity_facts(
+        &self,
+        account: &AccountId,
+        code: u32,
+        wanted: &[&str],
+    ) -> Result<ActivityFacts, store::Error> {
+        let kept = kept_activity(&self.store, account, code).await?;
+        if kept != ActivityFacts::Unread && !kept.lacks(wanted.iter().copied()) {
+            return Ok(kept);
+        }
+        let types = match self.read_activity_types(account).await {
+            Ok(read) => read.document,
+            Err(Error::Store(fault)) => return Err(fault),
+            Err(_) => return Ok(kept),
+        };
+        if !types.iter().any(|kind| kind.code == code) {
+            return Ok(ActivityFacts::NoSuchType);
+        }
+        match self.read_slots(account, code).await {
+            Ok(_) => kept_activity(&self.store, account, code).await,
+            Err(Error::Store(fault)) => Err(fault),
+            Err(_) => Ok(kept),
+        }
+    }
+
     /// Reads the slots of an activity type now.
     pub async fn read_slots(
         &self,
@@ -302,12 +375,7 @@ impl Pipeline {
         code: u32,
     ) -> Result<Read<Vec<Slot>>, Error> {
         let slots = self.entry(account)?.client.activity_slots(code).await?;
-        let slots = slots.into_iter().map(|slot| Slot {
-            schema_name: slot.schema_name,
-            display_name: slot.display_name,
-            data_type: slot.data_type,
-            is_mandatory: slot.is_mandatory,
-        });
+        let slots = slots.into_iter().map(Slot::from);
         self.keep_read(account, &slots_of(code), slots.collect())
             .await
     }
@@ -359,6 +427,7 @@ impl Pipeline {
             }
             let fields: Option<Read<Vec<Field>>> = catalog.metadata(account, LEAD_FIELDS).await?;
             if fields.is_none_or(|read| now - read.read_at_ms >= FIELDS_OLD_MS) {
+                Box::pin(self.follow(account)).await?;
                 self.read_lead_fields(account).await?;
                 self.read_activity_types(account).await?;
                 let used = configuration.flows();
@@ -414,6 +483,37 @@ pub async fn kept_uniqueness(
             .map(|field| (field.schema_name, field.is_unique))
             .collect()
     }))
+}
+
+/// What was kept of an activity type.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn kept_activity(
+    store: &Store,
+    account: &AccountId,
+    code: u32,
+) -> Result<ActivityFacts, store::Error> {
+    let catalog = store.catalog();
+    let types: Option<Read<Vec<ActivityType>>> = catalog.metadata(account, ACTIVITY_TYPES).await?;
+    let Some(types) = types else {
+        return Ok(ActivityFacts::Unread);
+    };
+    let Some(kind) = types.document.into_iter().find(|kind| kind.code == code) else {
+        return Ok(ActivityFacts::NoSuchType);
+    };
+    let slots: Option<Read<Vec<Slot>>> = catalog.metadata(account, &slots_of(code)).await?;
+    Ok(match slots {
+        None => ActivityFacts::Unread,
+        Some(read) => ActivityFacts::Type {
+            name: kind.name,
+            slots: read
+                .document
+                .into_iter()
+                .map(|slot| slot.schema_name)
+                .collect(),
+        },
+    })
 }
 
 fn finished(fields: Vec<Field>) -> Fields {

@@ -112,6 +112,14 @@ pub fn writes(release: &Release) -> BTreeSet<String> {
         .collect()
 }
 
+/// The fields of the activity that a release's component writes.
+pub fn activity_writes(release: &Release) -> BTreeSet<String> {
+    let targets = release.grants.activity_targets.iter();
+    targets
+        .map(|target| release.field(target).to_owned())
+        .collect()
+}
+
 impl Ready {
     /// What keeps `flow` with this release.
     pub fn changes(self, mut flow: Flow, expected: Expected) -> [Change; 3] {

@@ -86,8 +86,22 @@ pub async fn keep(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
     }
 }
 
-/// Queues what was parked while its flow was paused, for flows that run again since `before`.
+/// Queues what was parked while its flow was paused, for flows that run again since `before`, and what waits for keys or
+/// addresses that are others now.
 async fn go_on(pipeline: &Pipeline, before: Option<&Configuration>) {
+    let now = pipeline.configuration();
+    for (id, entry) in &now.accounts {
+        let known = before.and_then(|before| before.account(id));
+        if known.is_none_or(|known| known.calls_as(entry)) {
+            continue;
+        }
+        let journal = pipeline.store.journal();
+        for reason in leadsquared::Error::ACCOUNT_WIDE {
+            if let Err(fault) = journal.hurry(id, reason).await {
+                error!(account = %id, %fault, "deliveries that waited for the account go on when their time comes");
+            }
+        }
+    }
     for route in pipeline.configuration().flows() {
         let flow = &route.flow;
         let was_active = before
@@ -404,6 +418,16 @@ impl AccountEntry {
             .journal()
             .add_calls(&self.account.id, day, calls)
             .await
+    }
+
+    /// The account's keys, to look for it elsewhere.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Whether calls are made with the same keys to the same host.
+    fn calls_as(&self, other: &Self) -> bool {
+        self.account.api == other.account.api && self.keys == other.keys
     }
 
     pub fn look_up_wait_ms(&self) -> u64 {

@@ -139,6 +139,7 @@ pub fn settlement(
         .route(&claimed.flow)
         .map_or(0, |route| route.account.look_up_wait_ms());
     let code = attempt.code.clone();
+    let forget_below = matches!(result, Err(Stop::LeadGone));
     let (state, text, note) = match result {
         Ok(Done::Written(outcome)) => {
             let state = match outcome.is_delivered() {
@@ -174,6 +175,8 @@ pub fn settlement(
         finished: ledger.finished,
         links: ledger.links,
         forget: ledger.forget,
+        // An activity under a lead that was merged may lie under the survivor now: it is looked for by its key.
+        forget_below,
         records: ledger.records,
     }
 }

@@ -89,6 +89,25 @@ impl Default for Settings {
     }
 }
 
+/// Where the account has gone, and how callers of the old host are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// A bare host name, with its port: calls that name it are served.
+    pub host: String,
+    pub by: By,
+}
+
+/// How callers of the old host are told (`leadsquared.md` 1.1); what an account that moves really does is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// 401 whose message names the host; `UserByAccessKey.Get` is refused too, or answered from any region.
+    Refusal { of_all: bool },
+    /// 308 to the same path there.
+    Redirect,
+    /// Every call is served; `UserByAccessKey.Get` names the other host.
+    Announcement,
+}
+
 /// The keys that calls must carry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
@@ -224,6 +243,18 @@ impl Handle {
     /// Deletes a lead, as a person would in the user interface; says whether there was one.
     pub fn delete_lead(&self, id: &str) -> bool {
         self.server.account().delete_lead(id)
+    }
+
+    /// Merges one lead into another, as a person would in the user interface, with its activities or without; says
+    /// whether there are both.
+    pub fn merge_leads(&self, survivor: &str, retired: &str, with_activities: bool) -> bool {
+        let mut account = self.server.account();
+        account.merge_leads(survivor, retired, with_activities)
+    }
+
+    /// Takes the account to another host, or back to wherever it is asked.
+    pub fn move_to(&self, elsewhere: Option<Elsewhere>) {
+        self.server.move_to(elsewhere);
     }
 
     /// Gives a user another role, or deactivates them, as a person would; says whether there is one of this address.

@@ -1,4 +1,4 @@
-//! The sample message of each flow, sealed beside it.
+//! The sample message of each flow, sealed beside it; it changes by the catalog's changes, see `catalog/change.rs`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,26 +27,6 @@ impl Templates {
         Self { shared }
     }
 
-    /// Seals and keeps the template of a flow, in the place of the one before.
-    pub async fn put(&self, template: &Template) -> Result<(), Error> {
-        let (account, flow) = (template.account.as_str(), template.flow.as_str());
-        let sealed = self
-            .shared
-            .vault
-            .seal(&place(account, flow), template.bytes())?;
-        let values = vec![
-            account.into(),
-            flow.into(),
-            template.event.to_string().as_str().into(),
-            template.kept.as_str().into(),
-            now_ms().into(),
-            sealed.into(),
-        ];
-        let plan = vec![Planned::one(&PUT, values)];
-        self.shared.writer.plain(plan, false).await?;
-        Ok(())
-    }
-
     /// The template of a flow, opened; none if it has none.
     pub async fn get(&self, account: &AccountId, flow: &FlowId) -> Result<Option<Template>, Error> {
         let values = vec![account.as_str().into(), flow.as_str().into()];
@@ -64,14 +44,28 @@ impl Templates {
         let template = Template::restored(account.clone(), flow.clone(), event, kept, bytes);
         Ok(Some(template))
     }
+}
 
-    /// Takes the template of a flow away, if there is one.
-    pub async fn remove(&self, account: &AccountId, flow: &FlowId) -> Result<(), Error> {
-        let values = vec![account.as_str().into(), flow.as_str().into()];
-        let plan = vec![Planned::one(&REMOVE, values)];
-        self.shared.writer.plain(plan, false).await?;
-        Ok(())
-    }
+/// What seals and keeps the template of a flow that is there, in the place of the one before.
+pub(super) fn put(shared: &Shared, template: &Template) -> Result<Planned, Error> {
+    let (account, flow) = (template.account.as_str(), template.flow.as_str());
+    let sealed = shared.vault.seal(&place(account, flow), template.bytes())?;
+    let values = vec![
+        account.into(),
+        flow.into(),
+        template.event.to_string().as_str().into(),
+        template.kept.as_str().into(),
+        now_ms().into(),
+        sealed.into(),
+        account.into(),
+        flow.into(),
+    ];
+    Ok(Planned::one(&PUT, values))
+}
+
+/// What takes the template of a flow away, if there is one.
+pub(super) fn remove(account: &str, flow: &str) -> Planned {
+    Planned::one(&REMOVE, vec![account.into(), flow.into()])
 }
 
 fn place<'a>(account: &'a str, flow: &'a str) -> Place<'a> {
@@ -83,7 +77,9 @@ fn place<'a>(account: &'a str, flow: &'a str) -> Place<'a> {
 }
 
 static PUT: Sql = Sql {
-    text: "insert into template (account_id, flow_id, event, kept, updated_at, message) values (?, ?, ?, ?, ?, ?)
+    text: "insert into template (account_id, flow_id, event, kept, updated_at, message)
+select ?, ?, ?, ?, ?, ?
+where exists (select 1 from flow where account_id = ? and id = ?)
 on conflict (account_id, flow_id) do update
 set event = excluded.event, kept = excluded.kept, updated_at = excluded.updated_at, message = excluded.message",
     kinds: &[],

@@ -16,6 +16,9 @@ pub mod flows;
 pub mod list;
 pub mod metadata;
 pub mod records;
+pub mod retention;
+pub mod templates;
+pub mod tokens;
 pub mod traffic;
 
 use std::sync::Arc;
@@ -72,9 +75,11 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(metadata::users))
         .routes(routes!(channels::list, channels::create))
         .routes(routes!(channels::show, channels::save, channels::delete))
+        .routes(routes!(retention::show))
         .routes(routes!(flows::list, flows::create))
         .routes(routes!(flows::show, flows::save, flows::delete))
         .routes(routes!(flows::versions))
+        .routes(routes!(templates::show, templates::save, templates::delete))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::pause))
         .routes(routes!(components::list, components::upload))
@@ -94,6 +99,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(traffic::release))
         .routes(routes!(calls::outlook))
         .routes(routes!(calls::replies))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(records::list))
 }
 

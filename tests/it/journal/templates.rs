@@ -3,6 +3,8 @@
 use ligature::flow::Flow;
 use ligature::flow::template::{Kept, Template};
 use ligature::hl7::Message;
+use ligature::store::Error;
+use ligature::store::catalog::{Author, Change, Expected};
 
 use super::{ACCOUNT, Bed, account, both};
 
@@ -17,12 +19,19 @@ async fn a_template_comes_back_and_is_sealed(bed: Bed) {
     ))
     .unwrap();
     let templates = bed.store.templates();
+    let catalog = bed.store.catalog();
     assert_eq!(templates.get(&account(), &flow.id).await.unwrap(), None);
     let message = Message::parse(TEXT.as_bytes()).unwrap();
     let sample = Template::deidentified(&flow, &message);
-    templates.put(&sample).await.unwrap();
+    let put = |template: &Template| [Change::Template(Box::new(template.clone()))];
+    let author = Author::host();
+    // Of a flow only.
+    let refused = catalog.apply(&put(&sample), &author).await;
+    assert!(matches!(refused, Err(Error::NotFound(_))), "{refused:?}");
+    catalog.put_flow(&flow).await.unwrap();
+    catalog.apply(&put(&sample), &author).await.unwrap();
     let original = Template::original(&flow, &message);
-    templates.put(&original).await.unwrap();
+    catalog.apply(&put(&original), &author).await.unwrap();
 
     let bed = bed.reopen().await;
     let templates = bed.store.templates();
@@ -36,9 +45,38 @@ async fn a_template_comes_back_and_is_sealed(bed: Bed) {
             assert!(!bytes.windows(7).any(|part| part == b"Fenwick"));
         }
     }
-    templates.put(&sample).await.unwrap();
-    let kept = templates.get(&account(), &flow.id).await.unwrap();
-    assert_eq!(kept, Some(sample));
-    templates.remove(&account(), &flow.id).await.unwrap();
-    assert_eq!(templates.get(&account(), &flow.id).await.unwrap(), None);
+    let catalog = bed.store.catalog();
+    let get = || templates.get(&flow.account, &flow.id);
+    catalog.apply(&put(&sample), &author).await.unwrap();
+    assert_eq!(get().await.unwrap(), Some(sample.clone()));
+    let gone = [Change::DeleteTemplate(
+        flow.account.clone(),
+        flow.id.clone(),
+    )];
+    catalog.apply(&gone, &author).await.unwrap();
+    assert_eq!(get().await.unwrap(), None);
+    // It goes with its flow.
+    catalog.apply(&put(&sample), &author).await.unwrap();
+    let gone = [Change::DeleteFlow(
+        flow.account.clone(),
+        flow.id.clone(),
+        Expected::Any,
+    )];
+    catalog.apply(&gone, &author).await.unwrap();
+    assert_eq!(get().await.unwrap(), None);
+    let records = catalog.audit(None, 10).await.unwrap();
+    let records = records
+        .iter()
+        .map(|row| (row.record.kind.as_str(), row.record.action.as_str()));
+    let of_templates: Vec<_> = records.filter(|(kind, _)| *kind == "template").collect();
+    assert_eq!(
+        of_templates,
+        [
+            ("template", "put"),
+            ("template", "delete"),
+            ("template", "put"),
+            ("template", "put"),
+            ("template", "put")
+        ]
+    );
 }

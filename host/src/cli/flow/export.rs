@@ -64,6 +64,13 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
             entry.insert(key.into(), name.clone().into());
             files.insert(name, bytes);
         }
+        // An original is patient data and stays where it is.
+        let template = store.templates().get(&account.id, &flow.id).await?;
+        if let Some(bytes) = template.as_ref().and_then(|template| template.exported()) {
+            let name = format!("templates/{}.hl7", file_name(flow.id.as_str()));
+            entry.insert("template".into(), name.clone().into());
+            files.insert(name, bytes.to_vec());
+        }
         flows.push(Ok(entry));
     }
     insert(&mut setup, "flows", flows)?;

@@ -2,7 +2,7 @@
 //!
 //! Everything is made ready and checked first, components included; carrying it out is one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,8 +12,10 @@ use serde_json::Value;
 
 use super::setup::Setup;
 use crate::flow::account::Keys;
-use crate::flow::check::{self, Facts};
+use crate::flow::check::{self, ActivityFacts, Facts};
+use crate::flow::template::{Template, findings};
 use crate::flow::{Account, Channel, Flow};
+use crate::hl7::Message;
 use crate::mapping::Runtime;
 use crate::pipeline::account;
 use crate::pipeline::activate::{self, Ready};
@@ -80,12 +82,17 @@ impl Plan {
         keys: anyhow::Result<Keys>,
     ) -> anyhow::Result<Self> {
         let Setup {
-            account,
+            mut account,
             channels,
             flows,
             code_tables,
+            templates,
+            finds_api,
         } = setup;
         let listing = store.catalog().list().await?;
+        if finds_api {
+            find(&mut account, &listing, keys.as_ref().ok()).await?;
+        }
         let mut ready = Vec::new();
         for (flow, source) in flows {
             let name = flow.name.clone();
@@ -106,7 +113,15 @@ impl Plan {
             confirmed_without_condition: true,
             ..Facts::default()
         };
-        check_all(&account, &channels, &ready, &listing, &facts)?;
+        let mut types = BTreeMap::new();
+        for code in ready
+            .iter()
+            .filter_map(|(flow, _)| Some(flow.activity.as_ref()?.code))
+        {
+            let kept = account::kept_activity(store, &account.id, code).await?;
+            types.insert(code, kept);
+        }
+        check_all(&account, &channels, &ready, &listing, &facts, &types)?;
 
         let mut plan = Self {
             lines: Vec::new(),
@@ -162,8 +177,15 @@ impl Plan {
             }
         }
         let ids: BTreeSet<_> = ready.iter().map(|(flow, _)| flow.id.clone()).collect();
+        let flows: Vec<Flow> = ready.iter().map(|(flow, _)| flow.clone()).collect();
         for (flow, ready) in ready {
             plan.flow(flow, ready, &listing, &facts);
+        }
+        for flow in &flows {
+            let given = templates.iter().find(|(id, _)| *id == flow.id);
+            let given = given.map(|(_, bytes)| bytes.as_slice());
+            let known = store.templates().get(&flow.account, &flow.id).await?;
+            plan.template(flow, given, known)?;
         }
         let others = listing.flows.iter().map(|kept| &kept.document);
         for flow in others.filter(|flow| flow.account == account.id && !ids.contains(&flow.id)) {
@@ -219,6 +241,39 @@ impl Plan {
         }
     }
 
+    /// A sample of the files tells about nobody; one that is kept and not in them stays.
+    fn template(
+        &mut self,
+        flow: &Flow,
+        given: Option<&[u8]>,
+        known: Option<Template>,
+    ) -> anyhow::Result<()> {
+        let what = format!("template of flow {}", flow.id);
+        match (given, known) {
+            (None, None) => {}
+            (None, Some(_)) => self.say(what, Becomes::Left),
+            (Some(bytes), Some(known)) if known.exported() == Some(bytes) => {
+                self.say(what, Becomes::Unchanged);
+            }
+            (Some(bytes), known) => {
+                let message = Message::parse(bytes).with_context(|| what.clone())?;
+                let differs = findings(&message, &flow.event).len();
+                let becomes = match known {
+                    Some(_) => Becomes::Changed(Vec::new()),
+                    None => Becomes::New,
+                };
+                self.say(what.clone(), becomes);
+                if differs > 0 {
+                    let text = format!("it differs from {} in {differs} places", flow.event);
+                    self.say(what, Becomes::Warning(text));
+                }
+                let template = Template::made_up(flow, &message);
+                self.changes.push(Change::Template(Box::new(template)));
+            }
+        }
+        Ok(())
+    }
+
     fn say(&mut self, what: String, becomes: Becomes) {
         self.lines.push(Line { what, becomes });
     }
@@ -246,6 +301,41 @@ impl Plan {
     }
 }
 
+/// Completes an account whose files leave its address out: as it stands, or as LeadSquared tells by the keys.
+async fn find(account: &mut Account, listing: &Listing, keys: Option<&Keys>) -> anyhow::Result<()> {
+    let mut known = listing.accounts.iter().map(|kept| &kept.document);
+    let (api, zone, country, identifiers) = match known.find(|known| known.id == account.id) {
+        Some(known) => {
+            let known = known.clone();
+            (
+                known.api,
+                known.time_zone,
+                known.default_country_code,
+                known.identifier_fields,
+            )
+        }
+        None => {
+            let keys = keys.context(
+                "the account's api is left out, so it is found by its keys: set LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY",
+            )?;
+            let found = Box::pin(account::discover(None, keys)).await?;
+            (
+                found.api,
+                found.time_zone,
+                found.default_country_code,
+                found.identifier_fields,
+            )
+        }
+    };
+    account.api = api;
+    account.time_zone = account.time_zone.take().or(zone);
+    account.default_country_code = account.default_country_code.take().or(country);
+    if account.identifier_fields.is_empty() {
+        account.identifier_fields = identifiers;
+    }
+    Ok(())
+}
+
 /// Everything that is wrong, each with its place.
 fn check_all(
     account: &Account,
@@ -253,6 +343,7 @@ fn check_all(
     flows: &[(Flow, Option<Ready>)],
     listing: &Listing,
     facts: &Facts,
+    types: &BTreeMap<u32, ActivityFacts>,
 ) -> anyhow::Result<()> {
     let mut faults = Vec::new();
     let mut add = |what: String, found: Vec<check::Fault>| {
@@ -295,6 +386,15 @@ fn check_all(
             writes: ready.as_ref().map(|ready| activate::writes(&ready.release)),
             channel: channel.map(|channel| channel.kind()),
             lead_flows_to_ehr: Some(lead_flows_to_ehr.clone()),
+            activity: flow
+                .activity
+                .as_ref()
+                .and_then(|activity| types.get(&activity.code).cloned())
+                .unwrap_or_default(),
+            activity_writes: ready
+                .as_ref()
+                .map(|ready| activate::activity_writes(&ready.release))
+                .unwrap_or_default(),
             ..facts.clone()
         };
         add(what.clone(), check::flow(flow, account, &facts));

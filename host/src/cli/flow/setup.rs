@@ -1,7 +1,8 @@
 //! The files as they are read: `setup.toml` and what it names.
 //!
 //! Channels and flows take the account's id. A flow names one file, `mapping` or `component`, and is active unless it
-//! says another `status`; a draft may have no file yet.
+//! says another `status`; a draft may have no file yet. Its `template` is a sample message that tells about nobody. An
+//! account without `api` is looked for by its keys.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -9,7 +10,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::flow::{Account, Channel, Flow, Status};
+use crate::flow::{Account, Channel, Flow, FlowId, Status};
+use crate::pipeline::account::ANY_REGION;
 use crate::pipeline::activate::Source;
 use crate::store::catalog::CodeTable;
 
@@ -20,13 +22,17 @@ pub struct Setup {
     pub channels: Vec<Channel>,
     pub flows: Vec<(Flow, Option<Source>)>,
     pub code_tables: Vec<CodeTable>,
+    /// Sample messages of flows.
+    pub templates: Vec<(FlowId, Vec<u8>)>,
+    /// The files leave the address of the API out.
+    pub finds_api: bool,
 }
 
 /// `setup.toml` as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    account: Account,
+    account: toml::Table,
     #[serde(default)]
     channels: Vec<toml::Table>,
     #[serde(default)]
@@ -73,6 +79,12 @@ impl Setup {
             flows,
             code_tables,
         } = toml::from_str(text)?;
+        let mut account = account;
+        let finds_api = !account.contains_key("api");
+        if finds_api {
+            account.insert("api".into(), ANY_REGION.into());
+        }
+        let account: Account = account.try_into().context("in [account]")?;
         let read_text = |name: &str| {
             String::from_utf8(read(name)?).with_context(|| format!("{name} is not UTF-8"))
         };
@@ -89,6 +101,7 @@ impl Setup {
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut with_source = Vec::new();
+        let mut templates = Vec::new();
         for mut table in flows {
             let name = table
                 .get("name")
@@ -107,6 +120,11 @@ impl Setup {
                     place()
                 ),
             };
+            let template = match table.remove("template") {
+                Some(toml::Value::String(file)) => Some(read(&file)?),
+                None => None,
+                Some(_) => bail!("{}: template names one file", place()),
+            };
             let says_status = table.contains_key("status");
             let mut flow = of_account(table).try_into::<Flow>().with_context(place)?;
             if !says_status {
@@ -121,6 +139,7 @@ impl Setup {
             if flow.release.is_some() {
                 bail!("{}: leave `release` out, it is made of the files", place());
             }
+            templates.extend(template.map(|bytes| (flow.id.clone(), bytes)));
             with_source.push((flow, source));
         }
         let mut tables = Vec::new();
@@ -138,6 +157,8 @@ impl Setup {
             channels,
             flows: with_source,
             code_tables: tables,
+            templates,
+            finds_api,
         })
     }
 }

@@ -301,3 +301,63 @@ fn a_flow_to_the_ehr_names_webhook_condition_and_patient_flows() {
         ],
     );
 }
+
+#[test]
+fn an_activity_flow_writes_fields_that_its_type_has() {
+    use super::ActivityFacts;
+    let active = |flow: &mut Flow, key_field: &str| {
+        flow.entity = crate::flow::Entity::Activity;
+        flow.status = crate::flow::Status::Active;
+        let moved = crate::flow::Constant {
+            field: "Status".into(),
+            value: "Moved".into(),
+        };
+        flow.activity = Some(crate::flow::ActivityType {
+            code: 205,
+            key_field: key_field.into(),
+            moved,
+        });
+    };
+    let known = || ActivityFacts::Type {
+        name: "EHR Appointment".into(),
+        slots: ["mx_Custom_1", "mx_Custom_2"].map(str::to_owned).into(),
+    };
+    let writes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    check(
+        |_, flow, facts| {
+            active(flow, "mx_Custom_1");
+            facts.activity = known();
+            facts.activity_writes = writes(&["mx_Custom_2", "Status", "Owner"]);
+        },
+        &[],
+        "",
+    );
+    check(
+        |_, flow, facts| {
+            active(flow, "mx_Custom_9");
+            facts.activity = known();
+            facts.activity_writes = writes(&["mx_Custom_7"]);
+        },
+        &["activity.key_field", "mapping"],
+        "activity type 205 (EHR Appointment) has no field mx_Custom_9",
+    );
+    check(
+        |_, flow, facts| {
+            active(flow, "mx_Custom_9");
+            facts.activity = ActivityFacts::NoSuchType;
+        },
+        &["activity.code"],
+        "no activity type 205",
+    );
+    // Not asked, or a draft: nothing is known to be wrong.
+    check(|_, flow, _| active(flow, "mx_Custom_9"), &[], "");
+    check(
+        |_, flow, facts| {
+            active(flow, "mx_Custom_9");
+            flow.status = crate::flow::Status::Draft;
+            facts.activity = known();
+        },
+        &[],
+        "",
+    );
+}

@@ -40,6 +40,8 @@ pub(super) struct Account {
     pub(super) call_log: Vec<CallView>,
     /// API calls that the rate limit refused.
     pub(super) limited: u64,
+    /// The host that `UserByAccessKey.Get` names; none names the one that was asked.
+    pub(super) home: Option<String>,
     /// What the write log says of the fault that hits the present call.
     pub(super) striking: Option<&'static str>,
 }
@@ -163,6 +165,7 @@ impl Account {
             calls: 0,
             call_log: Vec::new(),
             limited: 0,
+            home: None,
             striking: None,
         }
     }
@@ -238,6 +241,44 @@ impl Account {
         self.unique.retain(|_, holder| *holder != place);
         self.leads[place].is_deleted = true;
         self.deleted += 1;
+        true
+    }
+
+    /// Merges `retired` into `survivor`, as the user interface does: the survivor takes the values that it lacks and, if
+    /// `with_activities`, the other's activities; the other is gone.
+    pub(super) fn merge_leads(
+        &mut self,
+        survivor: &str,
+        retired: &str,
+        with_activities: bool,
+    ) -> bool {
+        let (Some(into), Some(from)) = (self.lead(survivor), self.lead(retired)) else {
+            return false;
+        };
+        if into == from {
+            return false;
+        }
+        self.delete_lead(retired);
+        let held: Vec<usize> = self.leads[into]
+            .values
+            .iter()
+            .map(|(field, _)| *field)
+            .collect();
+        let values = self.leads[from].values.clone().into_iter();
+        let lacking = values.filter(|(field, _)| !held.contains(field));
+        self.set(
+            into,
+            lacking.map(|(field, value)| (field, Some(value))).collect(),
+        );
+        self.leads[into].modified_at = Timestamp::now();
+        if with_activities {
+            let moved = std::mem::take(&mut self.leads[from].activities);
+            for place in &moved {
+                self.activities[*place].lead = into;
+            }
+            self.leads[into].activities.extend(moved);
+            self.leads[into].activities.sort_unstable();
+        }
         true
     }
 

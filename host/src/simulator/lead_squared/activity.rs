@@ -45,6 +45,9 @@ pub(super) struct Slot {
     pub(super) data_type: String,
     #[serde(default)]
     pub(super) is_mandatory: bool,
+    /// Kept as it was sent: its layout is not known.
+    #[serde(default)]
+    pub(super) option_set: serde_json::Value,
 }
 
 /// The activity types of the account by code.
@@ -70,6 +73,7 @@ impl Types {
             display_name: display.to_owned(),
             data_type: data_type.to_owned(),
             is_mandatory: false,
+            option_set: serde_json::Value::Null,
         });
         let mut types = BTreeMap::new();
         for (code, name, slots) in [

@@ -10,6 +10,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) body: Vec<u8>,
+    /// Where a redirect leads.
+    pub(super) location: Option<String>,
 }
 
 pub(super) const JSON: &str = "application/json; charset=utf-8";
@@ -21,6 +23,7 @@ impl Answer {
             status: 200,
             content_type: JSON,
             body: serde_json::to_vec(body).expect("texts and numbers serialize"),
+            location: None,
         }
     }
 
@@ -29,6 +32,15 @@ impl Answer {
             status,
             content_type: HTML,
             body: body.into().into_bytes(),
+            location: None,
+        }
+    }
+
+    /// The same path at another host, for good.
+    pub(super) fn redirect(to: String) -> Self {
+        Self {
+            location: Some(to),
+            ..Self::html(308, "<h1>Permanent Redirect</h1>")
         }
     }
 
@@ -56,6 +68,10 @@ impl Answer {
             header::CONTENT_TYPE,
             HeaderValue::from_static(self.content_type),
         );
+        let location = self.location.map(HeaderValue::try_from);
+        if let Some(Ok(location)) = location {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
         response
     }
 }

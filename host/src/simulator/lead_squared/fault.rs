@@ -47,6 +47,8 @@ pub enum Kind {
     Html,
     /// The rate limit's answer, whatever the rate.
     RateLimit,
+    /// The keys are refused, as those of a user who was deactivated.
+    Unauthorized,
     /// The lead that the call addresses has just been deleted.
     DeleteLead,
 }

@@ -39,7 +39,7 @@ pub(super) fn who_am_i(account: &mut Account, call: &Call) -> Result<Answer, Ref
         org_short_code: "SIM",
         default_country_code: account.fields.default_country_code().to_owned(),
         urls: Urls {
-            api: call.host.clone(),
+            api: account.home.clone().unwrap_or_else(|| call.host.clone()),
             app: call.host.clone(),
         },
     }))

@@ -90,6 +90,7 @@ impl Kind {
             Kind::BadGateway => "bad-gateway",
             Kind::Html => "html",
             Kind::RateLimit => "rate-limit",
+            Kind::Unauthorized => "unauthorized",
             Kind::DeleteLead => "delete-lead",
         }
     }

@@ -21,7 +21,9 @@ use super::answer::{Answer, Refusal};
 use super::fault::{Fault, Faults, Kind, When};
 use super::line::{Cut, Exchange};
 use super::rate::{RateLimit, Window};
-use super::{Dice, Settings, activity, history, lead, metadata, page, people, search};
+use super::{
+    By, Dice, Elsewhere, Settings, activity, history, lead, metadata, page, people, search,
+};
 
 /// Largest body that is read; LeadSquared's own limit is not known.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -131,6 +133,7 @@ pub(super) struct Server {
     faults: Mutex<Faults>,
     rate: Mutex<(Option<RateLimit>, Window)>,
     latency_us: AtomicU64,
+    elsewhere: Mutex<Option<Elsewhere>>,
     changed: Notify,
     tracker: TaskTracker,
 }
@@ -142,11 +145,17 @@ impl Server {
             faults: Mutex::new(Faults::new(Dice::new(settings.seed))),
             rate: Mutex::new((settings.rate_limit, Window::default())),
             latency_us: AtomicU64::new(0),
+            elsewhere: Mutex::default(),
             changed: Notify::new(),
             tracker,
             settings,
         };
         server.set_latency(server.settings.latency);
+        let region = server.settings.other_region.clone();
+        server.move_to(region.map(|host| Elsewhere {
+            host,
+            by: By::Refusal { of_all: true },
+        }));
         server
     }
 
@@ -186,6 +195,30 @@ impl Server {
         locked(&self.rate).0 = limit;
     }
 
+    pub(super) fn move_to(&self, elsewhere: Option<Elsewhere>) {
+        self.account().home = elsewhere.as_ref().map(|elsewhere| elsewhere.host.clone());
+        *locked(&self.elsewhere) = elsewhere;
+    }
+
+    /// What is answered where the account is no longer.
+    fn check_host(&self, call: &Call) -> Result<(), Answer> {
+        let elsewhere = locked(&self.elsewhere);
+        let Some(Elsewhere { host, by }) = elsewhere.as_ref().filter(|now| now.host != call.host)
+        else {
+            return Ok(());
+        };
+        let asks_where = call.route() == "Authentication.svc/UserByAccessKey.Get";
+        match by {
+            By::Announcement => Ok(()),
+            By::Refusal { of_all: false } if asks_where => Ok(()),
+            By::Refusal { .. } => {
+                let text = format!("Invalid Access Details provided. Use the host {host}");
+                Err(Refusal::Keys(text).answer(false))
+            }
+            By::Redirect => Err(Answer::redirect(format!("http://{host}{}", call.path))),
+        }
+    }
+
     fn latency(&self) -> Duration {
         Duration::from_micros(self.latency_us.load(Ordering::Relaxed))
     }
@@ -194,6 +227,7 @@ impl Server {
     fn admit(&self, headers: &HeaderMap, call: &Call) -> Result<(), Answer> {
         self.check_keys(headers, call)
             .map_err(|refusal| refusal.answer(false))?;
+        self.check_host(call)?;
         let (limit, window) = &mut *locked(&self.rate);
         let mut account = self.account();
         if let Some(quota) = self.settings.daily_quota
@@ -226,11 +260,6 @@ impl Server {
 
     /// Keys come in headers or in the query, with names in either case.
     fn check_keys(&self, headers: &HeaderMap, call: &Call) -> Result<(), Refusal> {
-        if let Some(region) = &self.settings.other_region {
-            return Err(Refusal::Keys(format!(
-                "Invalid Access Details provided. Use the host {region}"
-            )));
-        }
         let sent = |header: &str, param: &str, key: &str| {
             let in_header = headers.get(header).map(|value| value.as_bytes());
             let in_query = || call.param(param).map(str::as_bytes);
@@ -277,6 +306,12 @@ impl Server {
                 let limit = locked(&self.rate).0.unwrap_or_default();
                 self.account().limited += 1;
                 limit.answer()
+            }
+            Kind::Unauthorized => {
+                if after {
+                    self.run(&call, Some(name));
+                }
+                Refusal::Keys("Invalid Access Details provided.".into()).answer(false)
             }
             Kind::DeleteLead => {
                 let mut account = self.account();

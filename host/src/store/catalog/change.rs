@@ -8,10 +8,11 @@ mod sql;
 use super::audit::{self, Author, Record};
 use super::{Catalog, CodeTable, Kept, Listing, NewComponent, document, keys_place};
 use crate::flow::account::Keys;
+use crate::flow::template::Template;
 use crate::flow::{Account, AccountId, Channel, ChannelId, Digest, Flow, FlowId, Release};
 use crate::store::database::{Sql, Value};
 use crate::store::writer::Planned;
-use crate::store::{Error, now_ms};
+use crate::store::{Error, now_ms, templates};
 use sql::{
     ACCOUNT, CHANNEL, CODE_TABLE, DELETE_ACCOUNT, DELETE_CHANNEL, DELETE_CODE_TABLE,
     DELETE_COMPONENT, DELETE_FLOW, FLOW_AUDIT, HOLD_ACCOUNT, HOLD_CHANNEL, HOLD_CODE_TABLE,
@@ -47,7 +48,10 @@ pub enum Change {
     DeleteAccount(AccountId, Expected),
     /// Refused while a flow names it.
     DeleteChannel(AccountId, ChannelId, Expected),
-    /// Its deliveries and versions stay.
+    /// The sample message of a flow that is there, or comes with the same changes.
+    Template(Box<Template>),
+    DeleteTemplate(AccountId, FlowId),
+    /// With its template; its deliveries and versions stay.
     DeleteFlow(AccountId, FlowId, Expected),
     DeleteComponent(AccountId, Digest),
     /// Nothing but a record.
@@ -112,6 +116,13 @@ impl Change {
                 *expected,
                 false,
             ),
+            Change::Template(template) => {
+                let flow = template.flow.as_str();
+                (&template.account, "template", flow, Expected::Any, false)
+            }
+            Change::DeleteTemplate(account, flow) => {
+                (account, "template", flow.as_str(), Expected::Any, true)
+            }
             Change::DeleteAccount(account, expected) => {
                 (account, "account", account.as_str(), *expected, true)
             }
@@ -240,7 +251,7 @@ impl Catalog {
                 }
                 (Expected::Version(_), None) => return Err(Error::NotFound(what)),
                 (Expected::New, Some(_)) => return Err(Error::Exists(what)),
-                (_, None) if about.deletes && about.kind != "component" => {
+                (_, None) if about.deletes && !["component", "template"].contains(&about.kind) => {
                     return Err(Error::NotFound(what));
                 }
                 _ => {}
@@ -255,6 +266,16 @@ impl Catalog {
                     .any(|other| matches!(other, Change::Account(new, _) if new.id == *account))
             {
                 return Err(Error::NotFound(format!("account {account}")));
+            }
+            if let Change::Template(template) = change {
+                let is_of =
+                    |flow: &Flow| flow.account == template.account && flow.id == template.flow;
+                let comes = |other: &Change| matches!(other, Change::Flow(flow, _) if is_of(flow));
+                if !listing.flows.iter().any(|kept| is_of(&kept.document))
+                    && !changes.iter().any(comes)
+                {
+                    return Err(Error::NotFound(format!("flow {}", template.flow)));
+                }
             }
             let users = listing.users(change);
             if !users.is_empty() {
@@ -352,6 +373,16 @@ impl Catalog {
                 statements.push(audit::plain(author, &record));
                 return Ok(None);
             }
+            Change::Template(template) => {
+                statements.push(templates::put(&self.shared, template)?);
+                statements.push(audit::plain(author, &record("put")));
+                return Ok(None);
+            }
+            Change::DeleteTemplate(..) => {
+                statements.push(templates::remove(account, id));
+                statements.push(audit::plain(author, &record("delete")));
+                return Ok(None);
+            }
             Change::DeleteAccount(_, expected) => {
                 statements.push(versioned(&ACCOUNT.audit));
                 statements.push(Planned::one(
@@ -373,6 +404,7 @@ impl Catalog {
                 statements.push(versioned(&FLOW_AUDIT));
                 statements.push(Planned::one(&HOLD_FLOW, hold(*expected, &key())));
                 statements.push(Planned::one(&DELETE_FLOW, key()));
+                statements.push(templates::remove(account, id));
                 return Ok(None);
             }
             Change::Note(record) => {

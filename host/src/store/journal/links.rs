@@ -157,12 +157,26 @@ delete from link where (account_id, key) in (select account_id, key from v where
     kinds: &[Text, Bytes],
 };
 
+static FORGET_BELOW: Sql = Sql {
+    text: "with v(account_id, key) as (values {rows})
+delete from link where parent is not null and (account_id, parent) in (
+  select gone.account_id, gone.target from v cross join link gone where gone.account_id = v.account_id and gone.key = v.key)",
+    kinds: &[Text, Bytes],
+};
+
 /// The link changes of one batch; of several to one key the last holds.
 #[derive(Default)]
 pub(in crate::store) struct Changes(BTreeMap<(Arc<str>, Arc<[u8]>), To>);
 
-/// Target and parent; none when the link is forgotten.
-type To = Option<(Value, Value)>;
+/// What becomes of a link.
+#[derive(Clone)]
+pub(in crate::store) enum To {
+    /// It leads to a target, which may have a parent.
+    Keep(Value, Value),
+    Forget,
+    /// With every link whose parent is its target.
+    ForgetWithAllBelow,
+}
 
 /// One link change, by the hash of its key.
 pub(in crate::store) type Change = (Arc<[u8]>, To);
@@ -177,16 +191,22 @@ impl Changes {
     pub(in crate::store) fn write(self, script: &mut Script, now: i64) {
         let mut keep = Vec::new();
         let mut forget = Vec::new();
+        let mut below = Vec::new();
         for ((account, key), to) in self.0 {
             let row = [Value::Text(account), Value::Bytes(key)];
             match to {
-                Some((target, parent)) => {
+                To::Keep(target, parent) => {
                     keep.extend(row);
                     keep.extend([target, parent, now.into()]);
                 }
-                None => forget.extend(row),
+                To::Forget => forget.extend(row),
+                To::ForgetWithAllBelow => {
+                    below.extend(row.clone());
+                    forget.extend(row);
+                }
             }
         }
+        script.rows(&FORGET_BELOW, below);
         script.rows(&FORGET, forget);
         script.rows(&KEEP, keep);
     }

@@ -68,6 +68,27 @@ impl Journal {
         }
     }
 
+    /// Queues the deliveries of an account that wait for `reason` now instead of at their time; gives how many.
+    pub async fn hurry(&self, account: &AccountId, reason: &str) -> Result<u64, Error> {
+        let mut hurried = 0;
+        let mut after = String::new();
+        loop {
+            let values = vec![
+                account.as_str().into(),
+                after.as_str().into(),
+                reason.into(),
+                AT_ONCE.into(),
+            ];
+            let rows = self.shared.one(&WAITING, values).await?;
+            let Some(last) = rows.last() else {
+                return Ok(hurried);
+            };
+            after = last.string(0)?;
+            let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
+            hurried += self.queue(&QUEUE, account, deliveries).await?;
+        }
+    }
+
     /// Queues deliveries that stepped aside and whose time has come; gives how many.
     pub async fn bring_back(&self) -> Result<u64, Error> {
         let values = vec![now_ms().into(), AT_ONCE.into()];
@@ -152,6 +173,14 @@ static ONE: Sql = Sql {
 static PARKED: Sql = Sql {
     text: "select id, seq, lanes, rank from delivery
 where account_id = ? and state = 'parked' and flow_id = ? and id > ? and reason = ?
+order by id
+limit ?",
+    kinds: &[],
+};
+
+static WAITING: Sql = Sql {
+    text: "select id, seq, lanes, rank from delivery
+where account_id = ? and state = 'waiting' and id > ? and reason = ?
 order by id
 limit ?",
     kinds: &[],

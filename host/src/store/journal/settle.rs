@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ledger::{self, Finished};
-use super::links::{Change, Changes, Link, LinkKey};
+use super::links::{Change, Changes, Link, LinkKey, To};
 use super::record::{Record, Records};
 use super::{Journal, Lease, State, column};
 use crate::store::database::{Answers, Kind, Part, Script, Sql, Value};
@@ -77,6 +77,8 @@ pub struct Settlement {
     pub links: Vec<Link>,
     /// Links that turned out to lead nowhere.
     pub forget: Vec<LinkKey>,
+    /// What those links led to is gone, and with it what lay under it.
+    pub forget_below: bool,
     pub records: Vec<Record>,
 }
 
@@ -113,7 +115,11 @@ impl Journal {
             Settled::Waiting { due_at_ms } | Settled::Aside { due_at_ms } => Some(due_at_ms),
             _ => None,
         };
-        let forget = settlement.forget.iter().map(|key| (key, None));
+        let gone = match settlement.forget_below {
+            true => To::ForgetWithAllBelow,
+            false => To::Forget,
+        };
+        let forget = settlement.forget.iter().map(|key| (key, gone.clone()));
         let keep = settlement
             .links
             .iter()
@@ -122,7 +128,7 @@ impl Journal {
                     self.kept_target(&lease.account, link)?.as_str().into(),
                     Value::optional_text(link.to.parent.as_deref()),
                 );
-                Ok((&link.key, Some(to)))
+                Ok((&link.key, To::Keep(to.0, to.1)))
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let settle = Settle {

@@ -404,6 +404,8 @@ fn activity_fields_are_finished_by_their_type() {
         display_name: "One".into(),
         data_type: data_type.into(),
         is_mandatory: false,
+        max_length: None,
+        options: Vec::new(),
     };
     let cases = [
         ("String", "(617) 555-0142", "(617) 555-0142"),

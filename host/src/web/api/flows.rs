@@ -1,5 +1,7 @@
 //! Flows: drafts and changes; putting one in force is in `activation`.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -11,7 +13,7 @@ use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
 use super::rfc3339;
 use crate::access::Right;
-use crate::flow::check::{self, Facts, Fault};
+use crate::flow::check::{self, ActivityFacts, Facts, Fault};
 use crate::flow::{Flow, Release, Status};
 use crate::pipeline::{account, activate};
 use crate::store::catalog::history::FlowVersion;
@@ -138,6 +140,7 @@ pub(super) async fn check(
         Some(kept) => {
             let flows = listing.flows.iter().map(|kept| &kept.document);
             let flows = flows.filter(|other| other.account == flow.account);
+            let activity_writes = release.map(activate::activity_writes).unwrap_or_default();
             let facts = Facts {
                 lead_fields: account::kept_uniqueness(store, &flow.account).await?,
                 writes: release.map(activate::writes),
@@ -145,6 +148,8 @@ pub(super) async fn check(
                 confirmed_without_condition: confirmed.no_condition,
                 channel: channel.map(|kept| kept.document.kind()),
                 lead_flows_to_ehr: Some(check::lead_flows_to_ehr(flows)),
+                activity: Box::pin(activity(web, flow, &activity_writes)).await?,
+                activity_writes,
             };
             faults.extend(check::flow(flow, &kept.document, &facts));
         }
@@ -164,6 +169,30 @@ pub(super) async fn check(
         faults.push(Fault::new("id", "another account has a flow of this id"));
     }
     Error::check(NOUN, faults)
+}
+
+/// What LeadSquared says of the activity type of a flow that is put in force.
+async fn activity(
+    web: &Web,
+    flow: &Flow,
+    writes: &BTreeSet<String>,
+) -> Result<ActivityFacts, Error> {
+    let Some(activity) = flow
+        .activity
+        .as_ref()
+        .filter(|_| flow.status != Status::Draft)
+    else {
+        return Ok(ActivityFacts::Unread);
+    };
+    let own = [activity.key_field.as_str(), activity.moved.field.as_str()];
+    let wanted: Vec<_> = own
+        .into_iter()
+        .chain(writes.iter().map(String::as_str))
+        .collect();
+    let facts = web
+        .pipeline
+        .activity_facts(&flow.account, activity.code, &wanted);
+    Ok(facts.await?)
 }
 
 /// The release that a flow names.

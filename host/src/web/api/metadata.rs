@@ -40,6 +40,8 @@ pub struct Synchronised {
     lead_fields: usize,
     activity_types: usize,
     users: usize,
+    /// The account's new address, if LeadSquared serves it at another host now.
+    moved_to: Option<String>,
 }
 
 /// A field to be made in LeadSquared. What is left out is proposed from the HL7 path.
@@ -102,7 +104,8 @@ fn code(params: &RawPathParams) -> Result<u32, Error> {
         .map_err(|_| Error::not_found(format!("activity type {code}")))
 }
 
-/// Reads lead fields, activity types and users of LeadSquared again, now.
+/// Reads lead fields, activity types and users of LeadSquared again, now; an account that it serves at another host is
+/// taken there first.
 #[utoipa::path(post, path = "/api/v1/accounts/{id}/synchronise", tag = "metadata", params(("id" = String, Path)),
     responses((status = 200, body = Synchronised), (status = "default", body = Problem)))]
 pub async fn synchronise(
@@ -111,6 +114,7 @@ pub async fn synchronise(
     params: RawPathParams,
 ) -> Result<Response, Error> {
     let (account, _) = account(&web, &headers, &params, Right::Map).await?;
+    let moved_to = Box::pin(web.pipeline.follow(&account.id)).await?;
     let lead_fields = web.pipeline.read_lead_fields(&account.id).await?;
     let activity_types = web.pipeline.read_activity_types(&account.id).await?;
     let users = web.pipeline.read_users(&account.id).await?;
@@ -118,6 +122,7 @@ pub async fn synchronise(
         lead_fields: lead_fields.document.len(),
         activity_types: activity_types.document.len(),
         users: users.document.len(),
+        moved_to,
     };
     Ok(json(StatusCode::OK, &read))
 }
