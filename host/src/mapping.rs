@@ -184,8 +184,10 @@ impl Runtime {
         component: &Arc<Component>,
         input: Input,
     ) -> Run {
-        self.on_a_worker(component, |runtime, component| runtime.run(component, input))
-            .await
+        self.on_a_worker(component, |runtime, component| {
+            runtime.run(component, input)
+        })
+        .await
     }
 
     /// Maps one change in a fresh instance; waits as [`Runtime::to_lead_squared`] does.
@@ -194,8 +196,10 @@ impl Runtime {
         component: &Arc<Component>,
         input: ChangeInput,
     ) -> Run<Composed> {
-        self.on_a_worker(component, |runtime, component| runtime.compose(component, input))
-            .await
+        self.on_a_worker(component, |runtime, component| {
+            runtime.compose(component, input)
+        })
+        .await
     }
 
     async fn on_a_worker<T: Send + 'static>(

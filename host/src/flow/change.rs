@@ -11,8 +11,8 @@ use std::str::FromStr;
 use jiff::civil;
 use serde::{Deserialize, Serialize};
 
-use super::mapped::DateTime;
 use super::Entity;
+use super::mapped::DateTime;
 use crate::hl7::{self, Content, Path};
 
 /// Which webhook told of a change.
@@ -344,7 +344,11 @@ mod tests {
         let change = change();
         let check = |field: &str, moment, expected: &str| {
             let field = Field::parse(field).unwrap();
-            let content = match change.snapshot(field.entity).unwrap().get(field.name, moment) {
+            let content = match change
+                .snapshot(field.entity)
+                .unwrap()
+                .get(field.name, moment)
+            {
                 Content::Absent => "absent".into(),
                 Content::Null => "null".into(),
                 Content::Text(text) => format!("'{text}'"),
@@ -383,7 +387,11 @@ mod tests {
             change.concerns(&reads)
         };
         assert!(concerns(&["lead.mx_City", "lead.Phone"]));
-        assert!(!concerns(&["lead.mx_City", "lead.Mobile", "activity.Status"]));
+        assert!(!concerns(&[
+            "lead.mx_City",
+            "lead.Mobile",
+            "activity.Status"
+        ]));
     }
 
     #[test]
@@ -392,7 +400,10 @@ mod tests {
         let kept = serde_json::to_string(&change).unwrap();
         assert_eq!(serde_json::from_str::<Change>(&kept).unwrap(), change);
         let shown = format!("{change:?}");
-        assert!(!shown.contains("Ann") && !shown.contains("Phone"), "{shown}");
+        assert!(
+            !shown.contains("Ann") && !shown.contains("Phone"),
+            "{shown}"
+        );
         let filling = Filling {
             path: "PID-5.1".parse().unwrap(),
             fill: Fill::Text("Hartmann".into()),
@@ -406,7 +417,10 @@ mod tests {
     fn words_are_read_back_and_others_refused() {
         for event in Event::ALL {
             assert_eq!(event.to_string().parse(), Ok(event));
-            assert_eq!(serde_json::to_string(&event).unwrap(), format!("\"{event}\""));
+            assert_eq!(
+                serde_json::to_string(&event).unwrap(),
+                format!("\"{event}\"")
+            );
         }
         assert!("lead-delete".parse::<Event>().is_err());
         for wrong in ["FirstName", "lead.", "lead.a b", "task.x", "lead.a.b"] {

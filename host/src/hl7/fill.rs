@@ -80,19 +80,25 @@ pub enum Fault {
         other: Path,
     },
     /// The value holds a delimiter, and MSH-2 of the template has no escape character.
-    #[error("the value at {path} needs an escape sequence: the template's MSH-2 declares no escape character")]
+    #[error(
+        "the value at {path} needs an escape sequence: the template's MSH-2 declares no escape character"
+    )]
     NeedsEscape {
         /// Where the value was to stand.
         path: Path,
     },
     /// The template's MSH-2 is short.
-    #[error("there is no {path} in this message: the template's MSH-2 declares no delimiter for it")]
+    #[error(
+        "there is no {path} in this message: the template's MSH-2 declares no delimiter for it"
+    )]
     NoDelimiter {
         /// Where the value was to stand.
         path: Path,
     },
     /// A receiver would read other letters than were written.
-    #[error("the value at {path} has characters that the template's character set (MSH-18) lacks: agree on UNICODE UTF-8 with the receiver, or replace them in the mapping")]
+    #[error(
+        "the value at {path} has characters that the template's character set (MSH-18) lacks: agree on UNICODE UTF-8 with the receiver, or replace them in the mapping"
+    )]
     NotInCharset {
         /// Where the value was to stand.
         path: Path,
@@ -116,13 +122,16 @@ pub fn check_place(path: &Path) -> Result<(), &'static str> {
         Some(field) if path.segment() == "MSH" && OF_THE_HOST.contains(&field) => {
             return Err("MSH-1, 2, 7, 9, 10, 12 and 18 are set by the host and by the template");
         }
+        Some(1) if path.segment() == "EVN" => return Err("it is the event, which the host sets"),
         Some(_) => {}
     }
     if matches!(path.segment(), "FHS" | "BHS" | "BTS" | "FTS" | "MSA") {
         return Err("a message has no such segment");
     }
     if path.is_conditional() {
-        return Err("a condition has nothing to look at in an empty message; write a repetition's number");
+        return Err(
+            "a condition has nothing to look at in an empty message; write a repetition's number",
+        );
     }
     if path.occurrence() == Index::Every || path.repetition() == Index::Every {
         return Err("[*] names several places; name one");
@@ -367,9 +376,8 @@ impl<'a> Outgoing<'a> {
                     let path = path.clone();
                     return Err(Fault::NotInCharset { path });
                 }
-                escape::encode(text, &delimiters).ok_or_else(|| Fault::NeedsEscape {
-                    path: path.clone(),
-                })?
+                escape::encode(text, &delimiters)
+                    .ok_or_else(|| Fault::NeedsEscape { path: path.clone() })?
             }
         };
         let leaf = position.leaf();
@@ -406,7 +414,8 @@ impl<'a> Outgoing<'a> {
             ("MSH-9.3", &*structure),
             ("MSH-10", facts.control_id),
         ];
-        let event = |line: &Line| &line.name == b"EVN" && line.leaves.contains_key(&[1, 1, 1, 1]);
+        let event =
+            |line: &Line| &line.name == b"EVN" && line.leaves.keys().any(|leaf| leaf[0] == 1);
         if self.lines.iter().any(event) {
             values.push(("EVN-1", facts.trigger_event));
         }
@@ -483,7 +492,11 @@ impl<'a> Outgoing<'a> {
         if &line.name == b"MSH" {
             out.push(char::from(delimiters.field));
             let header = self.template.segments().next();
-            out.push_str(header.and_then(|header| header.field(2)).unwrap_or_default());
+            out.push_str(
+                header
+                    .and_then(|header| header.field(2))
+                    .unwrap_or_default(),
+            );
             at[0] = 2;
         }
         for (leaf, raw) in &line.leaves {

@@ -37,12 +37,7 @@ impl Component {
         }
     }
 
-    pub(crate) fn new(
-        digest: Digest,
-        manifest: Manifest,
-        linked: Linked,
-        at_once: usize,
-    ) -> Self {
+    pub(crate) fn new(digest: Digest, manifest: Manifest, linked: Linked, at_once: usize) -> Self {
         Self {
             digest,
             manifest,

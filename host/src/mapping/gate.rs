@@ -222,7 +222,11 @@ fn check_outbound(manifest: &Manifest) -> Result<(), Rejected> {
     if manifest.places.is_empty() {
         return bad("it lists no place that it fills".into());
     }
-    if let Some(read) = manifest.reads.iter().find(|read| Field::parse(read).is_none()) {
+    if let Some(read) = manifest
+        .reads
+        .iter()
+        .find(|read| Field::parse(read).is_none())
+    {
         return bad(format!(
             "it asks to read {read:?}, which is no field: write lead.<Schema> or activity.<Schema>"
         ));
@@ -233,7 +237,9 @@ fn check_outbound(manifest: &Manifest) -> Result<(), Rejected> {
             Err(error) => Err(error.to_string()),
         };
         if let Err(reason) = checked {
-            return bad(format!("it asks to fill {place:?}, which cannot be: {reason}"));
+            return bad(format!(
+                "it asks to fill {place:?}, which cannot be: {reason}"
+            ));
         }
     }
     for event in &manifest.events {

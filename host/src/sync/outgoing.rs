@@ -115,7 +115,9 @@ impl<'a> Outgoing<'a> {
             None => self.zone.clone(),
         };
         let instant = zone.to_ambiguous_zoned(at.at).compatible();
-        let local = instant.map_err(|_| NOT_A_TIME)?.with_time_zone(self.zone.clone());
+        let local = instant
+            .map_err(|_| NOT_A_TIME)?
+            .with_time_zone(self.zone.clone());
         if !(1..=9_999).contains(&local.year()) {
             return Err(NOT_A_TIME);
         }
@@ -134,12 +136,14 @@ impl<'a> Outgoing<'a> {
         else {
             return match form {
                 PhoneForm::National | PhoneForm::Digits | PhoneForm::Local => Ok(number),
-                PhoneForm::International | PhoneForm::CountryCode | PhoneForm::AreaCode => {
-                    Err("the country of the phone number is not known: set the default country code")
-                }
+                PhoneForm::International | PhoneForm::CountryCode | PhoneForm::AreaCode => Err(
+                    "the country of the phone number is not known: set the default country code",
+                ),
             };
         };
-        let own = self.country_code.map(|code| code.trim().trim_start_matches('+'));
+        let own = self
+            .country_code
+            .map(|code| code.trim().trim_start_matches('+'));
         let is_own = own.is_none_or(|own| own == code);
         let (area, local) = match code {
             "1" => national.split_at_checked(3).unwrap_or(("", national)),
@@ -229,7 +233,12 @@ mod tests {
         check(us, "none", National, NOT_A_PHONE);
         check(us, " ", National, "empty");
         check(None, "2075550134", Digits, "2075550134");
-        check(None, "2075550134", CountryCode, "the country of the phone number is not known: set the default country code");
+        check(
+            None,
+            "2075550134",
+            CountryCode,
+            "the country of the phone number is not known: set the default country code",
+        );
     }
 
     #[test]
@@ -247,7 +256,9 @@ mod tests {
             value: Value::Text("Roe".into()),
             required: true,
         };
-        let finished = outgoing(None).finish(vec![phone(false), name.clone()]).unwrap();
+        let finished = outgoing(None)
+            .finish(vec![phone(false), name.clone()])
+            .unwrap();
         assert_eq!(finished.fillings.len(), 1);
         assert_eq!(finished.left_out[0].place, "PID-13.1");
         let fault = outgoing(None).finish(vec![phone(true), name]).unwrap_err();

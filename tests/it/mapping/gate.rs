@@ -20,7 +20,7 @@ fn what_is_no_component_is_told_apart() {
     check(b"#!/bin/sh", "not WebAssembly");
     check(b"\0asm", "cut off or damaged");
     check(
-        ligature_mapper::CORE_MODULE,
+        ligature_mapper::INBOUND_MODULE,
         "a core module, not a component",
     );
     check(&good[..good.len() / 2], "cut off or damaged at byte");

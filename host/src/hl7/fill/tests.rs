@@ -27,7 +27,9 @@ fn fixed(more: &[&str]) -> Vec<Path> {
 }
 
 fn attempt(text: &str, fixed: &[Path], values: &[(&str, Fill<'_>)]) -> Result<Vec<u8>, Fault> {
-    let time: jiff::Zoned = "2026-11-01T08:15:14-05:00[America/New_York]".parse().unwrap();
+    let time: jiff::Zoned = "2026-11-01T08:15:14-05:00[America/New_York]"
+        .parse()
+        .unwrap();
     let facts = Facts {
         control_id: "C|1",
         time: &time,
@@ -35,14 +37,20 @@ fn attempt(text: &str, fixed: &[Path], values: &[(&str, Fill<'_>)]) -> Result<Ve
         trigger_event: "A08",
     };
     let paths: Vec<Path> = values.iter().map(|(text, _)| path(text)).collect();
-    let placements: Vec<_> = paths.iter().zip(values.iter().map(|(_, value)| *value)).collect();
+    let placements: Vec<_> = paths
+        .iter()
+        .zip(values.iter().map(|(_, value)| *value))
+        .collect();
     fill(&template(text), fixed, &placements, &facts)
 }
 
 /// The filled message, a segment a line.
 fn filled(fixed: &[Path], values: &[(&str, Fill<'_>)]) -> String {
     match attempt(TEMPLATE, fixed, values) {
-        Ok(bytes) => encoding_rs::WINDOWS_1252.decode(&bytes).0.replace('\r', "\n"),
+        Ok(bytes) => encoding_rs::WINDOWS_1252
+            .decode(&bytes)
+            .0
+            .replace('\r', "\n"),
         Err(fault) => fault.to_string(),
     }
 }
@@ -109,24 +117,63 @@ fn what_cannot_be_filled_or_fixed_is_named() {
     let one = |place| [(place, Fill::Text("x"))];
     check(&[], &one("PID"), "PID cannot be filled: name a field");
     check(&[], &one("MSH-10"), "MSH-10 cannot be filled");
-    check(&[], &one("PID-3[.5='MR'].1"), "cannot be filled: a condition");
+    check(
+        &[],
+        &one("EVN-1"),
+        "EVN-1 cannot be filled: it is the event",
+    );
+    check(
+        &[],
+        &one("PID-3[.5='MR'].1"),
+        "cannot be filled: a condition",
+    );
     check(&[], &one("PID-3[*].1"), "[*] names several places");
     check(&[], &one("PID-3[256].1"), "larger than any message has");
-    check(&[], &[("PID-5", Fill::Null), ("PID-5.2", Fill::Null)], "PID-5 and PID-5.2 are one place");
-    check(&[], &[("PID-5.1", Fill::Null), ("PID[1]-5[1].1.1", Fill::Null)], "are one place");
-    check(&[], &[("PID-3", Fill::Null), ("PID-3[2].1", Fill::Null)], "are one place");
-    check(&[], &[("PID-5.1", Fill::Text("語"))], "the value at PID-5.1 has characters");
-    check(&fixed(&["PID"]), &[], "PID cannot be fixed: the segment tells about a person");
+    check(
+        &[],
+        &[("PID-5", Fill::Null), ("PID-5.2", Fill::Null)],
+        "PID-5 and PID-5.2 are one place",
+    );
+    check(
+        &[],
+        &[("PID-5.1", Fill::Null), ("PID[1]-5[1].1.1", Fill::Null)],
+        "are one place",
+    );
+    check(
+        &[],
+        &[("PID-3", Fill::Null), ("PID-3[2].1", Fill::Null)],
+        "are one place",
+    );
+    check(
+        &[],
+        &[("PID-5.1", Fill::Text("語"))],
+        "the value at PID-5.1 has characters",
+    );
+    check(
+        &fixed(&["PID"]),
+        &[],
+        "PID cannot be fixed: the segment tells about a person",
+    );
     check(&fixed(&["OBX[2]"]), &[], "OBX[2] cannot be fixed");
     check(&fixed(&["MSH-10"]), &[], "MSH-10 cannot be fixed");
-    check(&fixed(&["PID-3[.5='MR'].1"]), &[], "cannot be fixed: name the repetition");
+    check(
+        &fixed(&["PID-3[.5='MR'].1"]),
+        &[],
+        "cannot be fixed: name the repetition",
+    );
 
     let bare = "MSH|^~|A|B|C|D|20260101||ADT^A08|1|P|2.5\r";
     let missing = attempt(bare, &[], &[("PID-3.1.2", Fill::Text("x"))]);
-    assert!(matches!(missing, Err(Fault::NoDelimiter { .. })), "{missing:?}");
+    assert!(
+        matches!(missing, Err(Fault::NoDelimiter { .. })),
+        "{missing:?}"
+    );
     let ascii = "MSH|^~\\&|A|B|C|D|20260101||ADT^A08|1|P|2.5||||||ASCII\r";
     let foreign = attempt(ascii, &[], &[("PID-5.1", Fill::Text("Zoë"))]);
-    assert!(matches!(foreign, Err(Fault::NotInCharset { .. })), "{foreign:?}");
+    assert!(
+        matches!(foreign, Err(Fault::NotInCharset { .. })),
+        "{foreign:?}"
+    );
 }
 
 #[test]
@@ -176,8 +223,10 @@ fn any_template() -> impl Strategy<Value = (String, Vec<String>)> {
 }
 
 fn any_place() -> impl Strategy<Value = String> {
-    let segment = prop::sample::select(vec!["PID", "NK1", "PV1", "IN1", "OBX", "ZZZ", "EVN", "AL1"]);
-    (segment, 1..12_u16, 1..4_u16, 1..4_u16, 1..3_u16).prop_map(
+    let segment =
+        prop::sample::select(vec!["PID", "NK1", "PV1", "IN1", "OBX", "ZZZ", "EVN", "AL1"]);
+    // EVN-1 is the host's.
+    (segment, 2..12_u16, 1..4_u16, 1..4_u16, 1..3_u16).prop_map(
         |(segment, field, repetition, component, subcomponent)| {
             format!("{segment}-{field}[{repetition}].{component}.{subcomponent}")
         },
