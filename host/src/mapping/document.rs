@@ -19,7 +19,7 @@ mod tests;
 
 use std::fmt;
 
-use crate::flow::{Direction, Event, change};
+use crate::flow::{Direction, Event, WebhookEvent};
 use crate::hl7::Path;
 use crate::hl7::fill::Position;
 
@@ -39,7 +39,7 @@ pub struct Document {
     /// Inbound: events it is made for; empty means any.
     pub events: Vec<Event>,
     /// Outbound: likewise.
-    pub changes: Vec<change::Event>,
+    pub changes: Vec<WebhookEvent>,
     /// Sorted by target.
     pub lead: Vec<Row>,
     /// In the order written, because an activity without a key is known by its position.

@@ -8,8 +8,8 @@ use wasmtime::component::Component;
 use super::engine;
 use super::failure::Failure;
 use super::manifest::Manifest;
-use crate::flow::change::{self, Field};
-use crate::flow::{Direction, Event};
+use crate::flow::change::Field;
+use crate::flow::{Direction, Event, WebhookEvent};
 use crate::hl7::Path;
 use crate::hl7::fill::check_place;
 
@@ -209,6 +209,11 @@ fn check_inbound(manifest: &Manifest) -> Result<(), Rejected> {
     Ok(())
 }
 
+/// The events of LeadSquared, for sentences.
+pub(super) fn webhook_events() -> String {
+    WebhookEvent::ALL.map(WebhookEvent::as_str).join(", ")
+}
+
 fn check_outbound(manifest: &Manifest) -> Result<(), Rejected> {
     let bad = |text: String| Err(Rejected::Manifest(text));
     let of_the_other_world = [
@@ -243,8 +248,8 @@ fn check_outbound(manifest: &Manifest) -> Result<(), Rejected> {
         }
     }
     for event in &manifest.events {
-        if let Err(error) = event.parse::<change::Event>() {
-            return bad(error.to_string());
+        if WebhookEvent::parse(event).is_none() {
+            return bad(format!("event {event:?} is none of {}", webhook_events()));
         }
     }
     Ok(())

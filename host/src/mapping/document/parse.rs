@@ -14,9 +14,10 @@ use super::{
     Source, Step, Subject, Test,
 };
 use crate::flow::change::Field;
-use crate::flow::{Direction, change};
+use crate::flow::{Direction, Event, WebhookEvent};
 use crate::hl7::Path;
 use crate::hl7::fill::{Position, check_place};
+use crate::mapping::gate::webhook_events;
 
 use keys::{Faults, Keys, not_a_field};
 
@@ -115,12 +116,26 @@ fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
         activities: Vec::new(),
         places: Vec::new(),
     };
-    let events = keys.texts("events");
+    for event in keys.texts("events") {
+        let event = event.as_str();
+        if faults.is_outbound() {
+            match WebhookEvent::parse(event) {
+                Some(event) => document.changes.push(event),
+                None => {
+                    let known = webhook_events();
+                    keys.fault("events", format!("{event:?} is none of {known}"));
+                }
+            }
+        } else {
+            match event.parse::<Event>() {
+                Ok(event) => document.events.push(event),
+                Err(error) => keys.fault("events", error.to_string()),
+            }
+        }
+    }
     if faults.is_outbound() {
-        document.changes = parsed::<change::Event, _>(&keys, &events);
         document.places = rows(&mut keys, "place", "place");
     } else {
-        document.events = parsed(&keys, &events);
         document.lead = rows(&mut keys, "lead", "lead row");
         for (at, table) in keys.tables("activity") {
             let position = document.activities.len() + 1;
@@ -134,21 +149,6 @@ fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
     }
     keys.end();
     Some(document)
-}
-
-fn parsed<T, E>(keys: &Keys<'_, '_>, events: &[String]) -> Vec<T>
-where
-    T: std::str::FromStr<Err = E>,
-    E: fmt::Display,
-{
-    let parse = |event: &String| match event.parse() {
-        Ok(event) => Some(event),
-        Err(error) => {
-            keys.fault("events", E::to_string(&error));
-            None
-        }
-    };
-    events.iter().filter_map(parse).collect()
 }
 
 /// All rows of a list; two for one target would be two assignments.
