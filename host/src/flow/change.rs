@@ -154,7 +154,7 @@ impl fmt::Display for Field<'_> {
 }
 
 /// What one change means to the EHR.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Composed {
     /// Places to fill in the flow's template, each once and granted.
     Write(Vec<Placement>),
@@ -208,6 +208,15 @@ pub enum PhoneForm {
     AreaCode,
     /// XTN.7: what follows country and area code, in digits.
     Local,
+}
+
+impl fmt::Debug for Composed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Composed::Write(placements) => f.debug_tuple("Write").field(placements).finish(),
+            Composed::Skip(_) => f.write_str("Skip"),
+        }
+    }
 }
 
 impl fmt::Debug for Placement {

@@ -61,6 +61,37 @@ fn an_empty_component_exports_nothing() {
     );
 }
 
+/// A component of one empty instance, exported under each of these names of the contract.
+fn exporting(names: &[&str]) -> Vec<u8> {
+    let mut exports = vec![names.len() as u8];
+    for name in names {
+        let name = format!("ligature:mapping/{name}@0.1.0");
+        exports.extend([0, name.len() as u8]);
+        exports.extend(name.bytes());
+        exports.extend([5, 0, 0]);
+    }
+    let mut component = b"\0asm\x0d\0\x01\0\x05\x03\x01\x01\x00\x0b".to_vec();
+    component.push(exports.len() as u8);
+    component.extend(exports);
+    component
+}
+
+#[test]
+fn a_component_is_for_one_world() {
+    check(
+        &exporting(&["about", "inbound", "outbound"]),
+        "exports both `inbound` and `outbound`: build one for each world",
+    );
+    check(
+        &exporting(&["about"]),
+        "does not export ligature:mapping/inbound@0.1",
+    );
+    check(
+        &exporting(&["outbound"]),
+        "does not export ligature:mapping/about@0.1",
+    );
+}
+
 #[test]
 fn a_component_that_cannot_describe_itself_is_refused() {
     let folder = tempfile::tempdir().unwrap();
