@@ -47,6 +47,9 @@ pub mod outbound {
             package ligature:guest;
             world maps-to-hl7 {
                 import ligature:mapping/lead-squared@0.1.0;
+                import ligature:mapping/flow@0.1.0;
+                import ligature:mapping/codes@0.1.0;
+                import ligature:mapping/log@0.1.0;
                 export ligature:mapping/outbound@0.1.0;
             }
         ",
@@ -56,6 +59,9 @@ pub mod outbound {
         export_macro_name: "export_outbound",
         with: {
             "ligature:mapping/types@0.1.0": crate::bindings::inbound::ligature::mapping::types,
+            "ligature:mapping/flow@0.1.0": crate::bindings::inbound::ligature::mapping::flow,
+            "ligature:mapping/codes@0.1.0": crate::bindings::inbound::ligature::mapping::codes,
+            "ligature:mapping/log@0.1.0": crate::bindings::inbound::ligature::mapping::log,
             "ligature:mapping/lead-squared@0.1.0": generate,
             "ligature:mapping/outbound@0.1.0": generate,
         },

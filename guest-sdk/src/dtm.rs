@@ -62,12 +62,8 @@ fn parse(text: &str) -> Option<(DateTime, Precision)> {
         time.nanosecond = rest.fraction()?;
     }
     let offset_minutes = rest.offset()?;
-    let real = date.year >= 1
-        && (1..=12).contains(&date.month)
-        && (1..=days_in(date.year, date.month)).contains(&date.day)
-        && time.hour < 24
-        && time.minute < 60
-        && time.second < 60;
+    let date = day(date.year, date.month.into(), date.day.into())?;
+    let real = time.hour < 24 && time.minute < 60 && time.second < 60;
     real.then_some((
         DateTime {
             date,
@@ -76,6 +72,13 @@ fn parse(text: &str) -> Option<(DateTime, Precision)> {
         },
         precision,
     ))
+}
+
+/// The day of these numbers; none if the calendar has no such day.
+pub(crate) fn day(year: u16, month: u16, day: u16) -> Option<Date> {
+    let (month, day) = (month as u8, day as u8);
+    let real = year >= 1 && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+    real.then_some(Date { year, month, day })
 }
 
 struct Digits<'a>(&'a [u8]);

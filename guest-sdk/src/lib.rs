@@ -38,8 +38,10 @@
 
 mod bindings;
 mod change;
+mod compose;
 mod dtm;
 mod export;
+mod lsq;
 mod manifest;
 mod message;
 mod write;
@@ -50,9 +52,10 @@ pub mod testing;
 
 pub use bindings::inbound::ligature::mapping::types::{
     AccessError, Activity, Assignment, Composed, Content, Date, DateTime, Fill, Malformed, Mapped,
-    Placement, Refusal, Time, UnmappedCode, Value, Write,
+    Phone, PhoneForm, Placement, Refusal, Time, UnmappedCode, Value, Write,
 };
 pub use change::{Change, Entity, Moment};
+pub use compose::{IntoFill, Places, phone};
 pub use host::{codes, flow, log};
 pub use manifest::{Manifest, Setting, SettingKind, Target};
 pub use message::Message;
@@ -75,6 +78,40 @@ pub trait InboundMapping {
 }
 
 /// A mapping from changes in LeadSquared to HL7 messages.
+///
+/// ```
+/// use ligature_guest::{Change, Composed, Manifest, OutboundMapping, PhoneForm, Places, Refusal, phone};
+///
+/// struct Update;
+///
+/// impl OutboundMapping for Update {
+///     fn describe() -> Manifest {
+///         Manifest::new("update", "1.0.0")
+///             .reads(["lead.mx_MRN", "lead.LastName", "lead.mx_Date_of_Birth", "lead.Phone"])
+///             .places(["PID-3.1", "PID-5.1", "PID-7", "PID-13.1"])
+///     }
+///
+///     fn to_hl7(change: &Change<'_>) -> Result<Composed, Refusal> {
+///         let number = change.text("lead.Phone")?;
+///         Places::new()
+///             .required("PID-3.1", change.required("lead.mx_MRN")?)
+///             .place("PID-5.1", change.content("lead.LastName")?)
+///             .place("PID-7", change.date("lead.mx_Date_of_Birth")?)
+///             .place("PID-13.1", number.map(|number| phone(number, PhoneForm::National)))
+///             .into_composed()
+///     }
+/// }
+///
+/// ligature_guest::export_outbound!(Update);
+///
+/// // Natively, for unit tests, a stand-in answers for the host.
+/// let change = ligature_guest::testing::change([("lead.mx_MRN", "0042"), ("lead.LastName", "Hartmann")])
+///     .before([("lead.LastName", "Hartman")]);
+/// assert!(Change::from(&change).has_changed("lead.LastName").unwrap());
+/// let composed = Update::to_hl7(&Change::from(&change)).unwrap();
+/// # let Composed::Write(placements) = composed else { panic!() };
+/// # assert_eq!(placements.len(), 2);
+/// ```
 pub trait OutboundMapping {
     /// What the component says of itself, read once at upload.
     fn describe() -> Manifest;

@@ -1,13 +1,15 @@
 //! Native stand-ins for the host, so that a mapping is tested with `cargo test` and nothing else.
 //!
 //! A [`StandIn`] message answers exactly the paths it was given, absent for every other; it does not parse HL7.
+//! A [`ChangeStandIn`] answers the fields it was given, before and after, as the host would.
 //! `ligature plugin run` runs the component against a real message with the host's own code.
 //! Settings and tables belong to the thread, which in `cargo test` is the test.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::{AccessError, Content};
+use crate::change::parse;
+use crate::{AccessError, Content, Entity, Moment};
 
 /// A message of path and value pairs; `""` written as value is HL7's null.
 pub fn message<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> StandIn {
@@ -20,6 +22,21 @@ pub fn message<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Stan
         message.values.entry(path.into()).or_default().push(content);
     }
     message
+}
+
+/// A change after which fields (`lead.FirstName`, `activity.mx_Custom_1`) hold these values; an empty one is an empty field.
+pub fn change<'a>(after: impl IntoIterator<Item = (&'a str, &'a str)>) -> ChangeStandIn {
+    ChangeStandIn {
+        before: Fields::new(),
+        after: fields(after),
+    }
+}
+
+fn fields<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Fields {
+    let values = values.into_iter();
+    values
+        .map(|(field, value)| (field.into(), value.into()))
+        .collect()
 }
 
 /// Sets a setting of the flow for this thread.
@@ -109,6 +126,69 @@ impl StandIn {
             .collect();
         names.dedup();
         names
+    }
+}
+
+/// `lead.<Schema>` or `activity.<Schema>`, and what it holds.
+type Fields = BTreeMap<String, String>;
+
+/// A change that answers the fields it was given.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeStandIn {
+    before: Fields,
+    after: Fields,
+}
+
+impl ChangeStandIn {
+    /// What fields held before the change; without it nobody says.
+    pub fn before<'a>(mut self, before: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        self.before = fields(before);
+        self
+    }
+
+    pub(crate) fn get(
+        &self,
+        entity: Entity,
+        field: &str,
+        moment: Moment,
+    ) -> Result<Content, AccessError> {
+        let prefix = match entity {
+            Entity::Lead => "lead",
+            Entity::Activity => "activity",
+        };
+        let field = format!("{prefix}.{field}");
+        let text = |fields: &Fields| fields.get(&field).filter(|text| !text.is_empty()).cloned();
+        let (before, after) = (text(&self.before), text(&self.after));
+        Ok(match (moment, before, after) {
+            (Moment::Before, Some(text), _) | (Moment::After, _, Some(text)) => Content::Text(text),
+            // The change emptied it.
+            (Moment::After, Some(_), None) if self.after.contains_key(&field) => Content::Null,
+            _ => Content::Absent,
+        })
+    }
+
+    pub(crate) fn get_all(
+        &self,
+        entity: Entity,
+        fields: &[&str],
+        moment: Moment,
+    ) -> Result<Vec<Content>, AccessError> {
+        let fields = fields.iter();
+        fields
+            .map(|field| self.get(entity, field, moment))
+            .collect()
+    }
+
+    pub(crate) fn changed(&self, entity: Entity) -> Vec<String> {
+        let differs = |(field, after): &(&String, &String)| {
+            self.before.get(*field).map_or("", String::as_str) != after.as_str()
+        };
+        let changed = self.after.iter().filter(differs);
+        changed
+            .filter_map(|(field, _)| parse(field).ok())
+            .filter(|(of, _)| *of == entity)
+            .map(|(_, name)| name.to_owned())
+            .collect()
     }
 }
 

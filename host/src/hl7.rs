@@ -19,6 +19,7 @@ pub mod deidentify;
 pub mod delimiters;
 pub mod dictionary;
 pub mod escape;
+pub mod fill;
 pub mod validate;
 pub mod value;
 

@@ -5,7 +5,8 @@
 //! This room is the only one that knows wasmtime; it knows no store, no MLLP and no HTTP.
 //!
 //! Two ways lead here. [`Runtime::load`] makes bytes ready to run and says why not where it cannot ([`gate`]).
-//! [`Runtime::to_lead_squared`] maps one message and tells five kinds of end apart ([`Failure`]).
+//! [`Runtime::to_lead_squared`] maps one message and [`Runtime::to_ehr`] one change; both tell the same kinds of end
+//! apart ([`Failure`]).
 //! What an administrator clicks together is a [`document::Document`], and [`generate::component`] makes a component
 //! of it.
 
@@ -38,18 +39,23 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime::{Engine, Store};
 
 use self::artefact::Artefacts;
-use self::bindings::{InboundMapping, InboundMappingPre};
-use self::host::{Asked, State};
+use self::bindings::about::DescribesItselfPre;
+use self::bindings::inbound::{MapsToLeadSquared, MapsToLeadSquaredPre};
+use self::bindings::outbound::{MapsToHl7, MapsToHl7Pre};
+use self::bindings::types;
+use self::component::Linked;
+use self::grants::Granted;
+use self::host::{About, Asked, State, Subject};
 
 pub use self::component::Component;
 pub use self::failure::Failure;
 pub use self::gate::Rejected;
-pub use self::grants::Entity;
-pub use self::host::{Input, Level, LogLine, Miss};
+pub use self::host::{ChangeInput, Input, Level, LogLine, Miss};
 pub use self::manifest::Manifest;
 
-use crate::flow::Digest;
+use crate::flow::change::Composed;
 use crate::flow::mapped::Mapped;
+use crate::flow::{Digest, Direction};
 
 /// Limits of every run, and where compiled components are kept.
 #[derive(Debug, Clone)]
@@ -98,8 +104,8 @@ pub struct Runtime {
 }
 
 /// How one run went.
-pub struct Run {
-    pub outcome: Result<Mapped, Failure>,
+pub struct Run<T = Mapped> {
+    pub outcome: Result<T, Failure>,
     /// At most 100 lines; texts may hold patient data.
     pub log: Vec<LogLine>,
     /// Lines that were not kept.
@@ -124,7 +130,8 @@ impl Runtime {
         let workers = config.workers.clamp(2, 1_000);
         let engine = engine::new(workers as u32, config.max_memory_bytes).map_err(started)?;
         let mut linker = Linker::new(&engine);
-        InboundMapping::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
+        MapsToLeadSquared::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
+            .and_then(|()| MapsToHl7::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state))
             .map_err(started)?;
         let artefacts = Artefacts::open(config.artefacts.clone(), Box::new(mac), &engine);
         Ok(Self {
@@ -148,7 +155,7 @@ impl Runtime {
     ///
     /// Each says what is wrong with the component and what its author can do.
     pub fn load(&self, bytes: &[u8]) -> Result<Arc<Component>, Rejected> {
-        gate::check(bytes)?;
+        let direction = gate::check(bytes)?;
         let digest = Digest::of(bytes);
         let compiled = match self.artefacts.get(&self.engine, &digest) {
             Some(compiled) => compiled,
@@ -163,13 +170,8 @@ impl Runtime {
             }
         };
         gate::check_resources(&compiled, self.config.max_memory_bytes)?;
-        let linked = self
-            .linker
-            .instantiate_pre(&compiled)
-            .and_then(InboundMappingPre::new)
-            .map_err(|error| gate::link_error(&error))?;
-        let manifest = self.describe(&linked).map_err(Rejected::Describe)?;
-        gate::check_manifest(&manifest)?;
+        let (linked, manifest) = self.link(&compiled, direction)?;
+        gate::check_manifest(&manifest, direction)?;
         let at_once = self.config.workers - 1;
         Ok(Arc::new(Component::new(digest, manifest, linked, at_once)))
     }
@@ -182,6 +184,29 @@ impl Runtime {
         component: &Arc<Component>,
         input: Input,
     ) -> Run {
+        self.on_a_worker(component, |runtime, component| {
+            runtime.run(component, input)
+        })
+        .await
+    }
+
+    /// Maps one change in a fresh instance; waits as [`Runtime::to_lead_squared`] does.
+    pub async fn to_ehr(
+        self: &Arc<Self>,
+        component: &Arc<Component>,
+        input: ChangeInput,
+    ) -> Run<Composed> {
+        self.on_a_worker(component, |runtime, component| {
+            runtime.compose(component, input)
+        })
+        .await
+    }
+
+    async fn on_a_worker<T: Send + 'static>(
+        self: &Arc<Self>,
+        component: &Arc<Component>,
+        run: impl FnOnce(&Self, Arc<Component>) -> Run<T> + Send + 'static,
+    ) -> Run<T> {
         let (Ok(_turn), Ok(worker)) = (
             component.running.acquire().await,
             self.workers.clone().acquire_owned().await,
@@ -190,7 +215,7 @@ impl Runtime {
         };
         let (runtime, component) = (self.clone(), component.clone());
         let run = tokio::task::spawn_blocking(move || {
-            let run = runtime.run(component, input);
+            let run = run(&runtime, component);
             drop(worker);
             run
         });
@@ -203,7 +228,25 @@ impl Runtime {
         }
     }
 
-    fn describe(&self, linked: &InboundMappingPre<State>) -> Result<Manifest, Failure> {
+    /// Links a component of a known world, and asks it to describe itself.
+    fn link(
+        &self,
+        compiled: &wasmtime::component::Component,
+        direction: Direction,
+    ) -> Result<(Linked, Manifest), Rejected> {
+        let refused = |error: wasmtime::Error| gate::link_error(&error);
+        let instance = self.linker.instantiate_pre(compiled).map_err(refused)?;
+        let describes = DescribesItselfPre::new(instance.clone()).map_err(refused)?;
+        let linked = match direction {
+            Direction::EhrToLeadSquared => MapsToLeadSquaredPre::new(instance).map(Linked::Inbound),
+            Direction::LeadSquaredToEhr => MapsToHl7Pre::new(instance).map(Linked::Outbound),
+        };
+        let linked = linked.map_err(refused)?;
+        let manifest = self.describe(&describes).map_err(Rejected::Describe)?;
+        Ok((linked, manifest))
+    }
+
+    fn describe(&self, linked: &DescribesItselfPre<State>) -> Result<Manifest, Failure> {
         let mut store = self.store(State::new(self.config.max_memory_bytes, None));
         let described = linked
             .instantiate(&mut store)
@@ -216,25 +259,51 @@ impl Runtime {
 
     /// Maps one message on this thread.
     pub fn run(&self, component: Arc<Component>, input: Input) -> Run {
+        let Linked::Inbound(linked) = &component.linked else {
+            return Run::failed(wrong_way(&component));
+        };
+        let call = |store: &mut Store<State>| {
+            let instance = linked.instantiate(&mut *store)?;
+            let inbound = instance.ligature_mapping_inbound();
+            inbound.call_to_lead_squared(store, Resource::new_borrow(0))
+        };
+        self.once(&component, input.into(), call, answer::mapped)
+    }
+
+    /// Maps one change on this thread.
+    pub fn compose(&self, component: Arc<Component>, input: ChangeInput) -> Run<Composed> {
+        let Linked::Outbound(linked) = &component.linked else {
+            return Run::failed(wrong_way(&component));
+        };
+        let call = |store: &mut Store<State>| {
+            let instance = linked.instantiate(&mut *store)?;
+            let outbound = instance.ligature_mapping_outbound();
+            outbound.call_to_hl7(store, Resource::new_borrow(0))
+        };
+        self.once(&component, input.into(), call, answer::composed)
+    }
+
+    /// One call of one export: a fresh store, the clock, the answer checked, what the run leaves behind.
+    fn once<A, T>(
+        &self,
+        component: &Arc<Component>,
+        (subject, about): (Subject, About),
+        call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<A, types::Refusal>>,
+        check: impl FnOnce(A, &Granted) -> Result<T, Failure>,
+    ) -> Run<T> {
         let started = Instant::now();
-        let granted = component.granted(&input.release);
+        let granted = component.granted(&about.release);
         let asked = Asked {
-            input,
+            subject,
+            about,
             granted: granted.clone(),
             component: component.clone(),
         };
         let mut store = self.store(State::new(self.config.max_memory_bytes, Some(asked)));
-        let answer = component
-            .linked
-            .instantiate(&mut store)
-            .and_then(|instance| {
-                instance
-                    .ligature_mapping_inbound()
-                    .call_to_lead_squared(&mut store, Resource::new_borrow(0))
-            });
+        let answer = call(&mut store);
         let duration = started.elapsed();
         let outcome = match answer {
-            Ok(Ok(mapped)) => answer::mapped(mapped, &granted),
+            Ok(Ok(answer)) => check(answer, &granted),
             Ok(Err(refusal)) => Err(Failure::Refused(answer::refusal(refusal))),
             Err(error) => Err(Failure::of(&error, store.data(), &self.config)),
         };
@@ -257,7 +326,13 @@ impl Runtime {
     }
 }
 
-impl Run {
+/// Activation refuses such a release, so this is the host's own fault.
+fn wrong_way(component: &Component) -> Failure {
+    let way = gate::words(component.direction());
+    Failure::Host(format!("the component maps {way}"))
+}
+
+impl<T> Run<T> {
     fn failed(failure: Failure) -> Self {
         Self {
             outcome: Err(failure),

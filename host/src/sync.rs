@@ -1,11 +1,13 @@
 //! Mapped values plus the flow's settings become the writes to make; pure.
 //!
 //! Knows `flow` and the plain data of `leadsquared`; does no I/O, so every rule here is a table test.
-//! [`plan`] is the way in; [`finish`] turns one value into the text that LeadSquared takes.
+//! [`plan`] is the way in; [`finish`] turns one value into the text that LeadSquared takes, [`outgoing`] into the text
+//! that the EHR takes.
 
 pub mod finish;
 pub mod identity;
 pub mod outcome;
+pub mod outgoing;
 pub mod owner;
 pub mod written;
 

@@ -5,19 +5,31 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ligature::flow::change::{Change, Composed};
 use ligature::flow::mapped::{Mapped, Refusal, Value};
 use ligature::flow::{Digest, FlowId, Release};
 use ligature::hl7::Message;
 use ligature::mapping::document::Document;
-use ligature::mapping::{Component, Config, Failure, Input, Run, Runtime, generate};
+use ligature::mapping::{ChangeInput, Component, Config, Failure, Input, Run, Runtime, generate};
 use ligature_tests::guests;
 
 mod gate;
 mod generated;
 mod limits;
+mod outbound;
 
 const MESSAGE: &[u8] = b"MSH|^~\\&|A|B|C|D|20260302||ADT^A04|1|P|2.5.1\r\
     PID|1||4711^^^B^MR||Hartmann^Lena||19880705|F|||||||||||987-65-4329\r";
+
+/// A lead that moved and lost its phone number, with an appointment.
+const CHANGE: &str = r#"{"event":"lead-activity-create",
+    "lead":{
+        "before":{"LastName":"Hartmann","Phone":"+1-2075550134","mx_City":"Portland","mx_MRN":"4711"},
+        "after":{"FirstName":"Lena","LastName":"Hartmann","Phone":"","Mobile":null,"mx_City":"Bath","mx_Zip":"04530",
+            "mx_MRN":"4711","ProspectAutoId":"3142","mx_Date_of_Birth":"1988-07-05","mx_Gender":"Female",
+            "EmailAddress":"lena@example.org","Salary":"1"}},
+    "activity":{"after":{"mx_Custom_1":"","ProspectActivityId":"e85e","mx_Custom_2":"2026-03-09 14:30:00",
+        "mx_Custom_6":"Office visit","Status":"Booked","Note":"Bring reports"}}}"#;
 
 /// A runtime with a folder of its own.
 struct Fixture {
@@ -77,6 +89,17 @@ fn input(release: &Arc<Release>, event: &str, message: &[u8]) -> Input {
     }
 }
 
+fn change_input(release: &Arc<Release>, change: &str) -> ChangeInput {
+    let change: Change = serde_json::from_str(change).unwrap();
+    ChangeInput {
+        change: Arc::new(change),
+        release: release.clone(),
+        received_at_ms: 1_772_438_114_000,
+        time_zone: "America/New_York".into(),
+        default_country_code: Some("1".into()),
+    }
+}
+
 /// What a lead target was given, as text.
 fn lead(run: &Run, target: &str) -> String {
     let Ok(Mapped::Write(write)) = &run.outcome else {
@@ -89,7 +112,7 @@ fn lead(run: &Run, target: &str) -> String {
     }
 }
 
-fn sentence(run: &Run) -> String {
+fn sentence<T>(run: &Run<T>) -> String {
     match &run.outcome {
         Ok(_) => panic!("it was mapped"),
         Err(failure) => failure.sentence(),

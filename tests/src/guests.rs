@@ -29,16 +29,18 @@ pub fn example(name: &str) -> Vec<u8> {
     component(name)
 }
 
-/// The core module that `plugins/mapper/build` makes now.
+/// The two core modules that `plugins/mapper/build` makes now: inbound, outbound.
 ///
 /// # Panics
 ///
-/// It does not build.
-pub fn mapper() -> Vec<u8> {
-    let file = target().join("mapper-rebuilt.wasm");
+/// They do not build.
+pub fn mappers() -> [Vec<u8>; 2] {
+    let folder = target().join("mapper-rebuilt");
+    std::fs::create_dir_all(&folder).expect("the target folder can be written");
     let mut build = Command::new(root().join("plugins/mapper/build"));
-    run(build.arg(&file).env("CARGO_TARGET_DIR", target()));
-    std::fs::read(file).expect("the build wrote it")
+    run(build.arg(&folder).env("CARGO_TARGET_DIR", target()));
+    ["mapper-inbound.wasm", "mapper-outbound.wasm"]
+        .map(|file| std::fs::read(folder.join(file)).expect("the build wrote it"))
 }
 
 /// The repository.

@@ -45,13 +45,17 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grants {
-    /// HL7 paths; `PID-5` covers everything below it, `PID` the whole segment.
+    /// HL7 paths (`PID-5` covers everything below it, `PID` the whole segment); of an outbound flow the LeadSquared
+    /// fields, `lead.<Schema>` and `activity.<Schema>`.
     pub reads: Vec<String>,
     /// Lead targets of the manifest.
     pub lead_targets: Vec<String>,
     /// Activity targets of the manifest.
     #[serde(default)]
     pub activity_targets: Vec<String>,
+    /// HL7 paths that an outbound flow fills; `PID-5` covers everything below it, in every PID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<String>,
 }
 
 /// Component, bindings, settings, tables and grants of one flow; activated and rolled back as one.

@@ -1,19 +1,30 @@
 //! A component's answer, checked and turned into the host's own types.
 //!
 //! What is checked here is what the types of the contract cannot say: dates of the calendar, decimals, one assignment
-//! for each target, and that each target is granted.
+//! for each target and one placement for each element, and that each target and each place is granted.
 
 use std::collections::HashSet;
 
 use jiff::civil;
 
-use super::bindings::ligature::mapping::types;
+use super::bindings::types;
 use super::failure::{Access, BadAnswer, Failure};
-use super::grants::{Entity, Granted};
+use super::grants::Granted;
+use super::host::shown;
+use crate::flow::Entity;
+use crate::flow::change::{Composed, PhoneForm, Placement, Value as Placed};
 use crate::flow::mapped::{Activity, Assignment, DateTime, Mapped, Refusal, Value, Write};
+use crate::hl7::Path;
+use crate::hl7::fill::{Position, check_place};
 
 /// Activities of one message: an order with a line for each day of a year is the largest that makes sense.
 const MAX_ACTIVITIES: usize = 1_000;
+
+/// Places filled in one message.
+const MAX_PLACEMENTS: usize = 2_000;
+
+/// Longest path text that is looked at.
+const MAX_PATH_BYTES: usize = 64;
 
 pub(crate) fn mapped(mapped: types::Mapped, granted: &Granted) -> Result<Mapped, Failure> {
     let write = match mapped {
@@ -40,6 +51,70 @@ pub(crate) fn mapped(mapped: types::Mapped, granted: &Granted) -> Result<Mapped,
             })
             .collect::<Result<_, Failure>>()?,
     }))
+}
+
+pub(crate) fn composed(composed: types::Composed, granted: &Granted) -> Result<Composed, Failure> {
+    let placements = match composed {
+        types::Composed::Skip(text) => return Ok(Composed::Skip(text)),
+        types::Composed::Write(placements) => placements,
+    };
+    if placements.len() > MAX_PLACEMENTS {
+        return Err(Failure::BadAnswer(BadAnswer::TooMany));
+    }
+    let mut checked = Vec::with_capacity(placements.len());
+    let mut positions = Vec::with_capacity(placements.len());
+    for placement in placements {
+        let path: Option<Path> = match placement.path.len() <= MAX_PATH_BYTES {
+            true => placement.path.parse().ok(),
+            false => None,
+        };
+        let path = path.ok_or(Failure::BadAnswer(BadAnswer::NotAPath))?;
+        if !granted.place(&path) {
+            return Err(Failure::NotGranted(Access::Place(shown(&path))));
+        }
+        let Some(position) = Position::of(&path) else {
+            return Err(Failure::BadAnswer(BadAnswer::Place {
+                place: shown(&path),
+                reason: check_place(&path).err().unwrap_or_default(),
+            }));
+        };
+        positions.push((position, checked.len()));
+        checked.push(Placement {
+            value: placed(placement.fill)?,
+            required: placement.required,
+            path,
+        });
+    }
+    // In message order a wider place stands right before what lies in it.
+    positions.sort_unstable();
+    for pair in positions.windows(2) {
+        if pair[0].0.overlaps(&pair[1].0) {
+            let target = shown(&checked[pair[1].1].path);
+            return Err(Failure::BadAnswer(BadAnswer::Twice { target }));
+        }
+    }
+    Ok(Composed::Write(checked))
+}
+
+fn placed(fill: types::Fill) -> Result<Placed, Failure> {
+    Ok(match fill {
+        types::Fill::Empty => Placed::Empty,
+        types::Fill::Null => Placed::Null,
+        types::Fill::Text(text) => Placed::Text(text),
+        types::Fill::Date(value) => Placed::Date(date(value)?),
+        types::Fill::DateTime(value) => Placed::DateTime(date_time(value)?),
+        types::Fill::Phone(phone) => Placed::Phone {
+            number: phone.number,
+            form: match phone.form {
+                types::PhoneForm::National => PhoneForm::National,
+                types::PhoneForm::Digits => PhoneForm::Digits,
+                types::PhoneForm::International => PhoneForm::International,
+                types::PhoneForm::CountryCode => PhoneForm::CountryCode,
+                types::PhoneForm::AreaCode => PhoneForm::AreaCode,
+                types::PhoneForm::Local => PhoneForm::Local,
+            },
+        },
+    })
 }
 
 pub(crate) fn refusal(refusal: types::Refusal) -> Refusal {

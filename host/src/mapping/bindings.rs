@@ -1,13 +1,62 @@
 //! What wasmtime's bindgen makes of `wit/`: version 0.1 of the contract.
 //!
+//! The two worlds of the contract share most of what they import and `about`, so each exported interface has a world of
+//! its own here: what is shared is there once, and a component is asked to describe itself before anybody knows which
+//! of the two it is.
+//!
 //! An incompatible release of the contract adds a module that converts to the newest; grants are checked below all of
 //! them, in [`host`](super::host).
 
-wasmtime::component::bindgen!({
-    path: "../wit",
-    world: "inbound-mapping",
-    imports: { default: trappable },
-    with: {
-        "ligature:mapping/hl7.message": super::host::Message,
-    },
-});
+pub(crate) mod about {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package ligature:host;
+            world describes-itself {
+                export ligature:mapping/about@0.1.0;
+            }
+        ",
+    });
+}
+
+pub(crate) mod inbound {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package ligature:host;
+            world maps-to-lead-squared {
+                import ligature:mapping/hl7@0.1.0;
+                import ligature:mapping/flow@0.1.0;
+                import ligature:mapping/codes@0.1.0;
+                import ligature:mapping/log@0.1.0;
+                export ligature:mapping/inbound@0.1.0;
+            }
+        ",
+        imports: { default: trappable },
+        with: {
+            "ligature:mapping/hl7.message": super::super::host::Message,
+        },
+    });
+}
+
+pub(crate) mod outbound {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package ligature:host;
+            world maps-to-hl7 {
+                import ligature:mapping/lead-squared@0.1.0;
+                export ligature:mapping/outbound@0.1.0;
+            }
+        ",
+        imports: { default: trappable },
+        with: {
+            "ligature:mapping/types": super::inbound::ligature::mapping::types,
+            "ligature:mapping/lead-squared.change": super::super::host::Change,
+        },
+    });
+}
+
+pub(crate) use about::exports::ligature::mapping::about as manifest;
+pub(crate) use inbound::ligature::mapping::{codes, flow, hl7, log, types};
+pub(crate) use outbound::ligature::mapping::lead_squared;

@@ -4,30 +4,40 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
 
-use super::bindings::InboundMappingPre;
+use super::bindings::inbound::MapsToLeadSquaredPre;
+use super::bindings::outbound::MapsToHl7Pre;
 use super::grants::Granted;
 use super::host::State;
 use super::manifest::Manifest;
-use crate::flow::{Digest, Release};
+use crate::flow::{Digest, Direction, Release};
 
 /// A component that can be run; [`Runtime::load`](super::Runtime::load) makes it.
 pub struct Component {
     pub digest: Digest,
     pub manifest: Manifest,
-    pub(crate) linked: InboundMappingPre<State>,
+    pub(crate) linked: Linked,
     /// Fewer than there are workers, so that one slow component leaves some for the others.
     pub(crate) running: Semaphore,
     /// Grants made ready, by release; a component has one active release or two, so a list is enough.
     granted: Mutex<Vec<(Weak<Release>, Arc<Granted>)>>,
 }
 
+/// The exports of one of the two worlds.
+pub(crate) enum Linked {
+    Inbound(MapsToLeadSquaredPre<State>),
+    Outbound(MapsToHl7Pre<State>),
+}
+
 impl Component {
-    pub(crate) fn new(
-        digest: Digest,
-        manifest: Manifest,
-        linked: InboundMappingPre<State>,
-        at_once: usize,
-    ) -> Self {
+    /// Which way it maps.
+    pub fn direction(&self) -> Direction {
+        match self.linked {
+            Linked::Inbound(_) => Direction::EhrToLeadSquared,
+            Linked::Outbound(_) => Direction::LeadSquaredToEhr,
+        }
+    }
+
+    pub(crate) fn new(digest: Digest, manifest: Manifest, linked: Linked, at_once: usize) -> Self {
         Self {
             digest,
             manifest,

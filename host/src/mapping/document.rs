@@ -4,6 +4,9 @@
 //! ([`Document::to_text`]), and becomes a component through its program ([`Document::to_program`]).
 //! It knows nothing of accounts: targets are names, which a release binds to fields.
 //!
+//! A document maps one way. An inbound one reads HL7 paths and writes lead and activity fields; an outbound one
+//! (`direction = "leadsquared-to-ehr"`) reads fields of the record that changed and fills places of a message.
+//!
 //! A new source, step or condition is a variant here and in `ligature_mapper::program`, one arm in each of `parse`,
 //! `text` and `program`, and one arm where the interpreter carries it out.
 
@@ -16,27 +19,33 @@ mod tests;
 
 use std::fmt;
 
-use crate::flow::Event;
+use crate::flow::{Direction, Event, WebhookEvent};
 use crate::hl7::Path;
+use crate::hl7::fill::Position;
 
-pub use ligature_mapper::{Null, OnError};
+pub use ligature_mapper::{Null, OnError, PhoneForm};
 pub use parse::Fault;
 
 /// The form of the text; a later one is read beside it.
 pub const FORMAT: i64 = 1;
 
-/// What one kind of message means in LeadSquared's fields.
+/// What one kind of message means in LeadSquared's fields, or one kind of change in an HL7 message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
+    pub direction: Direction,
     pub name: String,
     pub version: String,
     pub summary: String,
-    /// Events it is made for; empty means any.
+    /// Inbound: events it is made for; empty means any.
     pub events: Vec<Event>,
+    /// Outbound: likewise.
+    pub changes: Vec<WebhookEvent>,
     /// Sorted by target.
     pub lead: Vec<Row>,
     /// In the order written, because an activity without a key is known by its position.
     pub activities: Vec<Activity>,
+    /// Outbound: targets are HL7 paths, sorted as they stand in a message, none inside another.
+    pub places: Vec<Row>,
 }
 
 /// One target and how it gets its value.
@@ -82,6 +91,8 @@ pub enum Source {
         path: Path,
         hits: Hits,
     },
+    /// Outbound: what is asked of the change.
+    Fact(Fact),
     Constant(String),
     /// The first part that has text.
     First(Vec<Source>),
@@ -90,6 +101,21 @@ pub enum Source {
         separator: String,
         parts: Vec<Source>,
     },
+}
+
+/// What an outbound document asks of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    Field {
+        /// `lead.FirstName`, `activity.mx_Custom_1`.
+        field: String,
+        /// The state before the change instead of the one after it.
+        before: bool,
+    },
+    /// Which webhook told of it: `lead-update`.
+    Event,
+    /// When it came in, for the step `date-time`.
+    ReceivedAt,
 }
 
 /// What becomes of several hits of one path.
@@ -130,26 +156,38 @@ pub enum Step {
     Date {
         first_day: bool,
     },
-    /// Text to a date and time; a date alone is its midnight.
+    /// Text to a date and time; a date alone is its midnight. Of a field it is read in UTC, and the host writes it in
+    /// the flow's zone.
     DateTime,
+    /// Outbound: the host writes the phone number in this form.
+    Phone(PhoneForm),
 }
 
-/// Something that must hold of the message.
+/// Something that must hold of the message or the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    pub path: Path,
+    pub subject: Subject,
     pub test: Test,
 }
 
-/// What is asked of the value at a condition's path.
+/// What a condition looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    Path(Path),
+    Fact(Fact),
+}
+
+/// What is asked of a condition's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {
-    /// The path has text.
+    /// There is text.
     Present,
-    /// The path has none: absent or null.
+    /// There is none: absent or null.
     Absent,
     Equals(String),
     In(Vec<String>),
+    /// Of a field alone: it differs before and after.
+    Changed,
 }
 
 /// What kind of value a step takes or gives.
@@ -158,6 +196,7 @@ pub enum Kind {
     Text,
     Date,
     DateTime,
+    Phone,
 }
 
 impl fmt::Display for Kind {
@@ -166,6 +205,7 @@ impl fmt::Display for Kind {
             Kind::Text => "text",
             Kind::Date => "a date",
             Kind::DateTime => "a date and time",
+            Kind::Phone => "a phone number",
         })
     }
 }
@@ -190,7 +230,7 @@ impl Document {
         program::encode(self)
     }
 
-    /// The paths that a component of this document asks to read, sorted.
+    /// The paths or fields that a component of this document asks to read, sorted.
     pub fn reads(&self) -> Vec<String> {
         program::reads(self)
     }
@@ -199,9 +239,26 @@ impl Document {
     pub fn sort(&mut self) {
         self.events.sort_by_key(Event::to_string);
         self.events.dedup();
+        self.changes.sort_by_key(|event| event.as_str());
+        self.changes.dedup();
         self.lead.sort_by(|a, b| a.target.cmp(&b.target));
         for activity in &mut self.activities {
             activity.fields.sort_by(|a, b| a.target.cmp(&b.target));
+        }
+        self.places.sort_by_cached_key(|row| {
+            let position = row.target.parse().ok().as_ref().and_then(Position::of);
+            (position, row.target.clone())
+        });
+    }
+}
+
+impl Fact {
+    /// What asks for it, as texts and programs have it.
+    pub fn name(&self) -> &str {
+        match self {
+            Fact::Field { field, .. } => field,
+            Fact::Event => "event",
+            Fact::ReceivedAt => "received-at",
         }
     }
 }
@@ -231,6 +288,7 @@ impl Step {
         match self {
             Step::Date { .. } => Kind::Date,
             Step::DateTime => Kind::DateTime,
+            Step::Phone(_) => Kind::Phone,
             Step::Trim
             | Step::Upper
             | Step::Lower

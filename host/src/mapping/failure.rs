@@ -6,9 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::grants::Entity;
 use super::host::State;
 use super::{Config, engine};
+use crate::flow::Entity;
 use crate::flow::mapped::Refusal;
 
 /// Why a run ended without a mapping.
@@ -55,21 +55,28 @@ pub enum Limit {
 /// What was asked for without a grant. A path is shown without predicates, whose values the guest makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
+    /// A path, or a field such as `lead.Phone`.
     Read(String),
     Write(Entity),
+    /// A place of the outgoing message.
+    Place(String),
 }
 
-/// What was wrong with an answer; `target` is a name of the manifest.
+/// What was wrong with an answer; `target` is a name of the manifest or a place, shown as its segment and field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadAnswer {
     /// Not a date or time of the calendar.
     Date,
     /// Not `-?[0-9]+(\.[0-9]+)?`.
     Decimal { target: String },
-    /// Two assignments for one target.
+    /// Two assignments for one target, or two placements of which one is the other or lies in it.
     Twice { target: String },
-    /// More activities than any message means.
+    /// More activities or placements than any message has.
     TooMany,
+    /// A placement whose path is none.
+    NotAPath,
+    /// A placement that cannot be.
+    Place { place: String, reason: &'static str },
 }
 
 impl Failure {
@@ -150,6 +157,9 @@ impl Failure {
                  approve its targets or use another version"
                     .into()
             }
+            Failure::NotGranted(Access::Place(place)) => format!(
+                "the component fills {place}, which this release does not grant; approve the place or use another version"
+            ),
             Failure::BadAnswer(answer) => format!(
                 "the component's answer cannot be used: {}; ask its vendor",
                 match answer {
@@ -158,6 +168,9 @@ impl Failure {
                         format!("the value for {target:?} is not a decimal number"),
                     BadAnswer::Twice { target } => format!("it assigns {target:?} twice"),
                     BadAnswer::TooMany => "it holds too many activities or values".into(),
+                    BadAnswer::NotAPath => "a place in it is no path".into(),
+                    BadAnswer::Place { place, reason } =>
+                        format!("{place} cannot be filled: {reason}"),
                 }
             ),
             Failure::Host(reason) => {

@@ -8,6 +8,10 @@ use wasmtime::component::Component;
 use super::engine;
 use super::failure::Failure;
 use super::manifest::Manifest;
+use crate::flow::change::Field;
+use crate::flow::{Direction, Event, WebhookEvent};
+use crate::hl7::Path;
+use crate::hl7::fill::check_place;
 
 /// Largest file taken: componentize-py makes 18 MB, componentize-js 12 MB.
 pub const MAX_FILE_BYTES: usize = 48 * 1024 * 1024;
@@ -64,8 +68,11 @@ pub enum Rejected {
          `inbound-mapping` or `outbound-mapping`"
     )]
     NoExport { interface: &'static str },
-    #[error("the component maps LeadSquared to HL7, which this release does not run yet")]
-    Outbound,
+    #[error(
+        "the component exports both `inbound` and `outbound`: build one for each world, \
+         `inbound-mapping` and `outbound-mapping`"
+    )]
+    TwoWorlds,
     #[error(
         "the component does not fit the contract: {0}; build it against the wit/ folder of this release"
     )]
@@ -78,12 +85,12 @@ pub enum Rejected {
     Manifest(String),
 }
 
-/// Checks everything that can be seen without compiling.
+/// Checks everything that can be seen without compiling; answers which of the two worlds the component is built for.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong, in the order in which an author would have to mend it.
-pub fn check(bytes: &[u8]) -> Result<(), Rejected> {
+pub fn check(bytes: &[u8]) -> Result<Direction, Rejected> {
     if bytes.len() > MAX_FILE_BYTES {
         let size_bytes = bytes.len();
         return Err(Rejected::TooLarge { size_bytes });
@@ -95,12 +102,20 @@ pub fn check(bytes: &[u8]) -> Result<(), Rejected> {
         _ => return Err(Rejected::NotWebAssembly),
     }
     let outline = Outline::read(bytes)?;
-    outline.check()?;
+    let direction = outline.check()?;
     // Last, because a component with WASI imports often fails here as well, with a text that helps nobody.
     let features = WasmFeatures::default();
     match Validator::new_with_features(features).validate_all(bytes) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(direction),
         Err(error) => Err(Rejected::Unsupported(error.message().into())),
+    }
+}
+
+/// What a direction means, to be read after "maps".
+pub fn words(direction: Direction) -> &'static str {
+    match direction {
+        Direction::EhrToLeadSquared => "HL7 messages to LeadSquared",
+        Direction::LeadSquaredToEhr => "changes in LeadSquared to HL7 messages",
     }
 }
 
@@ -131,7 +146,7 @@ pub(crate) fn check_resources(
 }
 
 /// Checks what the types of a manifest cannot say.
-pub(crate) fn check_manifest(manifest: &Manifest) -> Result<(), Rejected> {
+pub(crate) fn check_manifest(manifest: &Manifest, direction: Direction) -> Result<(), Rejected> {
     let bad = |text: String| Err(Rejected::Manifest(text));
     if manifest.name.is_empty() {
         return bad("it has no name".into());
@@ -155,20 +170,15 @@ pub(crate) fn check_manifest(manifest: &Manifest) -> Result<(), Rejected> {
             return bad(format!("{what} {:?} is listed twice", twice[0]));
         }
     }
-    if manifest.reads.len() > MAX_ENTRIES || manifest.events.len() > MAX_ENTRIES {
-        return bad(format!("it lists more than {MAX_ENTRIES} paths or events"));
+    let lists = [&manifest.reads, &manifest.events, &manifest.places];
+    if lists.iter().any(|list| list.len() > MAX_ENTRIES) {
+        return bad(format!(
+            "it lists more than {MAX_ENTRIES} paths, events or places"
+        ));
     }
-    for path in &manifest.reads {
-        if let Err(error) = path.parse::<crate::hl7::Path>() {
-            return bad(format!(
-                "it asks to read {path:?}, which is no path: {error}"
-            ));
-        }
-    }
-    for event in &manifest.events {
-        if let Err(error) = event.parse::<crate::flow::Event>() {
-            return bad(error.to_string());
-        }
+    match direction {
+        Direction::EhrToLeadSquared => check_inbound(manifest)?,
+        Direction::LeadSquaredToEhr => check_outbound(manifest)?,
     }
     let texts = [
         &manifest.name,
@@ -180,6 +190,67 @@ pub(crate) fn check_manifest(manifest: &Manifest) -> Result<(), Rejected> {
         return bad(format!(
             "a text of it is longer than {MAX_TEXT_BYTES} bytes"
         ));
+    }
+    Ok(())
+}
+
+fn check_inbound(manifest: &Manifest) -> Result<(), Rejected> {
+    for path in &manifest.reads {
+        if let Err(error) = path.parse::<Path>() {
+            let text = format!("it asks to read {path:?}, which is no path: {error}");
+            return Err(Rejected::Manifest(text));
+        }
+    }
+    for event in &manifest.events {
+        if let Err(error) = event.parse::<Event>() {
+            return Err(Rejected::Manifest(error.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// The events of LeadSquared, for sentences.
+pub(super) fn webhook_events() -> String {
+    WebhookEvent::ALL.map(WebhookEvent::as_str).join(", ")
+}
+
+fn check_outbound(manifest: &Manifest) -> Result<(), Rejected> {
+    let bad = |text: String| Err(Rejected::Manifest(text));
+    let of_the_other_world = [
+        &manifest.lead_targets,
+        &manifest.activity_targets,
+        &manifest.activity_kinds,
+    ];
+    if !of_the_other_world.iter().all(|list| list.is_empty()) {
+        return bad("it lists targets in LeadSquared, but fills HL7 messages: list places".into());
+    }
+    if manifest.places.is_empty() {
+        return bad("it lists no place that it fills".into());
+    }
+    if let Some(read) = manifest
+        .reads
+        .iter()
+        .find(|read| Field::parse(read).is_none())
+    {
+        return bad(format!(
+            "it asks to read {read:?}, which is no field: write lead.<Schema> or activity.<Schema>"
+        ));
+    }
+    for place in &manifest.places {
+        let checked = match place.parse::<Path>() {
+            Ok(path) => check_place(&path).map_err(String::from),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(reason) = checked {
+            return bad(format!(
+                "it asks to fill {place:?}, which cannot be: {reason}"
+            ));
+        }
+    }
+    for event in &manifest.events {
+        if WebhookEvent::parse(event).is_none() {
+            return bad(format!("event {event:?} is none of {}", webhook_events()));
+        }
     }
     Ok(())
 }
@@ -244,7 +315,7 @@ impl Outline {
         }
     }
 
-    fn check(&self) -> Result<(), Rejected> {
+    fn check(&self) -> Result<Direction, Rejected> {
         for import in &self.imports {
             let Some(rest) = import.strip_prefix(PACKAGE) else {
                 return Err(Rejected::ForeignImport {
@@ -262,9 +333,10 @@ impl Outline {
             }
         }
         match (exported(ABOUT), exported(INBOUND), exported(OUTBOUND)) {
-            (true, true, _) => Ok(()),
             (false, ..) => Err(Rejected::NoExport { interface: ABOUT }),
-            (true, false, true) => Err(Rejected::Outbound),
+            (true, true, false) => Ok(Direction::EhrToLeadSquared),
+            (true, false, true) => Ok(Direction::LeadSquaredToEhr),
+            (true, true, true) => Err(Rejected::TwoWorlds),
             (true, false, false) => Err(Rejected::NoExport { interface: INBOUND }),
         }
     }

@@ -10,6 +10,7 @@ use wasmparser::{ExternalKind, Operator, Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use super::document::Document;
+use crate::flow::Direction;
 
 /// The custom section that holds the document's text.
 const DOCUMENT_SECTION: &str = "ligature:mapping-document";
@@ -35,10 +36,14 @@ pub struct Error(String);
 ///
 /// Only when the interpreter in the repository does not fit this code.
 pub fn component(document: &Document) -> Result<Vec<u8>, Error> {
-    component_with(ligature_mapper::CORE_MODULE, document)
+    let interpreter = match document.direction {
+        Direction::EhrToLeadSquared => ligature_mapper::INBOUND_MODULE,
+        Direction::LeadSquaredToEhr => ligature_mapper::OUTBOUND_MODULE,
+    };
+    component_with(interpreter, document)
 }
 
-/// Makes the component of a document with another build of the interpreter.
+/// Makes the component of a document with another build of the interpreter for its direction.
 ///
 /// # Errors
 ///

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::flow::Release;
+use crate::flow::change::Field;
+use crate::flow::{Entity, Release};
 use crate::hl7::Path;
 
 /// Distinct path texts remembered for one release. A component has some dozens; one that makes up paths without end
@@ -16,6 +17,9 @@ const MAX_PATH_BYTES: usize = 512;
 /// The grants of one release, ready to be asked.
 pub(crate) struct Granted {
     reads: Vec<Path>,
+    lead_fields: HashSet<String>,
+    activity_fields: HashSet<String>,
+    places: Vec<Path>,
     lead_targets: HashSet<String>,
     activity_targets: HashSet<String>,
     remembered: RwLock<HashMap<String, Arc<Checked>>>,
@@ -28,23 +32,23 @@ pub(crate) enum Checked {
     NotAPath,
 }
 
-/// Which of the manifest's two lists a target is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entity {
-    Lead,
-    Activity,
-}
-
 impl Granted {
-    /// Reads the grants of a release; a read that is no path grants nothing.
+    /// Reads the grants of a release; a read that is no path and no field grants nothing.
     pub(crate) fn of(release: &Release) -> Self {
         let grants = &release.grants;
+        let paths = |texts: &[String]| texts.iter().filter_map(|path| path.parse().ok()).collect();
+        let fields = |entity| {
+            let fields = grants.reads.iter().filter_map(|read| Field::parse(read));
+            fields
+                .filter(|field| field.entity == entity)
+                .map(|field| field.name.to_owned())
+                .collect()
+        };
         Self {
-            reads: grants
-                .reads
-                .iter()
-                .filter_map(|path| path.parse().ok())
-                .collect(),
+            reads: paths(&grants.reads),
+            lead_fields: fields(Entity::Lead),
+            activity_fields: fields(Entity::Activity),
+            places: paths(&grants.places),
             lead_targets: grants.lead_targets.iter().cloned().collect(),
             activity_targets: grants.activity_targets.iter().cloned().collect(),
             remembered: RwLock::default(),
@@ -87,6 +91,19 @@ impl Granted {
     /// Whether anything of a segment may be read.
     pub(crate) fn segment(&self, name: &str) -> bool {
         self.reads.iter().any(|grant| grant.segment() == name)
+    }
+
+    /// Whether a field of LeadSquared may be read.
+    pub(crate) fn field(&self, field: Field<'_>) -> bool {
+        match field.entity {
+            Entity::Lead => self.lead_fields.contains(field.name),
+            Entity::Activity => self.activity_fields.contains(field.name),
+        }
+    }
+
+    /// Whether a place of an outgoing message may be filled.
+    pub(crate) fn place(&self, path: &Path) -> bool {
+        self.places.iter().any(|grant| grant.covers(path))
     }
 
     /// Whether a target may be written.

@@ -1,4 +1,4 @@
-//! What a running component can ask: the message, the flow, code tables, a line of log.
+//! What a running component can ask: the message or the change, the flow, code tables, a line of log.
 //!
 //! Each call bounds its own work and none does I/O: everything is in [`State`] before the run.
 //! Grants are asked here and in [`answer`](super::answer), below every version of the contract.
@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
-use super::bindings::ligature::mapping::{codes, flow, hl7, log, types};
+use super::bindings::{codes, flow, hl7, lead_squared, log, types};
 use super::component::Component;
 use super::engine::Limits;
 use super::failure::Access;
 use super::grants::{Checked, Granted};
-use crate::flow::Release;
+use crate::flow::change::{self, Field, Moment, Snapshot};
+use crate::flow::{Entity, Release};
 use crate::hl7::{self as wire, Path};
 
 /// Bytes kept of one line of log.
@@ -27,12 +28,25 @@ const MAX_MISSES: usize = 100;
 /// The resource `message`; a run has one, and it is in its [`State`].
 pub struct Message;
 
-/// What a run is about, handed in whole.
+/// The resource `change`; likewise.
+pub struct Change;
+
+/// What a run of an inbound component is about, handed in whole.
 pub struct Input {
     pub message: Arc<wire::Message>,
     pub release: Arc<Release>,
     /// For example `ADT^A04`.
     pub event: String,
+    pub received_at_ms: i64,
+    /// IANA name.
+    pub time_zone: String,
+    pub default_country_code: Option<String>,
+}
+
+/// What a run of an outbound component is about, handed in whole; the event is the change's.
+pub struct ChangeInput {
+    pub change: Arc<change::Change>,
+    pub release: Arc<Release>,
     pub received_at_ms: i64,
     /// IANA name.
     pub time_zone: String,
@@ -75,9 +89,68 @@ pub(crate) struct State {
 
 /// What a mapping run can ask; a component that only describes itself has nothing.
 pub(crate) struct Asked {
-    pub(crate) input: Input,
+    pub(crate) subject: Subject,
+    pub(crate) about: About,
     pub(crate) granted: Arc<Granted>,
     pub(crate) component: Arc<Component>,
+}
+
+/// What is mapped.
+pub(crate) enum Subject {
+    Message(Arc<wire::Message>),
+    Change(Arc<change::Change>),
+}
+
+/// What is the same whichever way a component maps.
+pub(crate) struct About {
+    pub(crate) release: Arc<Release>,
+    event: String,
+    received_at_ms: i64,
+    time_zone: String,
+    default_country_code: Option<String>,
+}
+
+impl From<Input> for (Subject, About) {
+    fn from(input: Input) -> Self {
+        let about = About {
+            release: input.release,
+            event: input.event,
+            received_at_ms: input.received_at_ms,
+            time_zone: input.time_zone,
+            default_country_code: input.default_country_code,
+        };
+        (Subject::Message(input.message), about)
+    }
+}
+
+impl From<ChangeInput> for (Subject, About) {
+    fn from(input: ChangeInput) -> Self {
+        let about = About {
+            event: input.change.event.to_string(),
+            release: input.release,
+            received_at_ms: input.received_at_ms,
+            time_zone: input.time_zone,
+            default_country_code: input.default_country_code,
+        };
+        (Subject::Change(input.change), about)
+    }
+}
+
+impl Asked {
+    /// The linker gives every component both resources, but a handle of one only to the world that has it.
+    fn message(&self) -> wasmtime::Result<&wire::Message> {
+        match &self.subject {
+            Subject::Message(message) => Ok(message),
+            Subject::Change(_) => Err(wasmtime::Error::msg("there is no message in this run")),
+        }
+    }
+
+    fn change(&self) -> wasmtime::Result<&change::Change> {
+        match &self.subject {
+            Subject::Change(change) => Ok(change),
+            Subject::Message(_) => Err(wasmtime::Error::msg("there is no change in this run")),
+        }
+    }
 }
 
 impl State {
@@ -105,10 +178,11 @@ impl State {
         read: impl Fn(&wire::Message, &Path) -> T,
     ) -> wasmtime::Result<Result<Vec<T>, types::AccessError>> {
         let asked = self.asked()?;
+        let message = asked.message()?;
         let mut values = Vec::with_capacity(paths.len());
         for text in paths {
             match &*asked.granted.check(text) {
-                Checked::Path(path) => values.push(read(&asked.input.message, path)),
+                Checked::Path(path) => values.push(read(message, path)),
                 Checked::NotGranted(path) => {
                     let access = Access::Read(shown(path));
                     self.denied.get_or_insert(access);
@@ -135,7 +209,7 @@ impl State {
         table: &str,
         code: &str,
     ) -> wasmtime::Result<Result<Option<String>, types::AccessError>> {
-        let Some(entries) = self.asked()?.input.release.tables.get(table) else {
+        let Some(entries) = self.asked()?.about.release.tables.get(table) else {
             return Ok(Err(types::AccessError::UnknownName(table.into())));
         };
         Ok(Ok(entries.get(code).cloned()))
@@ -152,7 +226,7 @@ impl State {
 }
 
 /// Segment and field of a path: what an administrator grants, without a predicate's value, which the guest makes.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     match path.field() {
         Some(field) => format!("{}-{field}", path.segment()),
         None => path.segment().into(),
@@ -219,8 +293,7 @@ impl hl7::HostMessage for State {
     fn segments(&mut self, _: Resource<Message>) -> wasmtime::Result<Vec<String>> {
         let asked = self.asked()?;
         Ok(asked
-            .input
-            .message
+            .message()?
             .segment_names()
             .filter(|name| asked.granted.segment(name))
             .map(String::from)
@@ -229,6 +302,89 @@ impl hl7::HostMessage for State {
 
     fn drop(&mut self, _: Resource<Message>) -> wasmtime::Result<()> {
         Ok(())
+    }
+}
+
+impl lead_squared::Host for State {}
+
+impl lead_squared::HostChange for State {
+    fn get(
+        &mut self,
+        change: Resource<Change>,
+        entity: lead_squared::Entity,
+        field: String,
+        moment: lead_squared::Moment,
+    ) -> wasmtime::Result<Result<types::Content, types::AccessError>> {
+        let contents = self.get_all(change, entity, vec![field], moment)?;
+        Ok(contents.map(|mut contents| contents.swap_remove(0)))
+    }
+
+    fn get_all(
+        &mut self,
+        _: Resource<Change>,
+        entity: lead_squared::Entity,
+        fields: Vec<String>,
+        moment: lead_squared::Moment,
+    ) -> wasmtime::Result<Result<Vec<types::Content>, types::AccessError>> {
+        let asked = self.asked()?;
+        let entity = entity_of(entity);
+        let moment = match moment {
+            lead_squared::Moment::Before => Moment::Before,
+            lead_squared::Moment::After => Moment::After,
+        };
+        let snapshot = asked.change()?.snapshot(entity);
+        let mut contents = Vec::with_capacity(fields.len());
+        for name in fields {
+            let field = Field {
+                entity,
+                name: &name,
+            };
+            if !asked.granted.field(field) {
+                let access = Access::Read(named(field, &asked.component));
+                self.denied.get_or_insert(access);
+                return Ok(Err(types::AccessError::NotGranted(name)));
+            }
+            let get = |snapshot: &Snapshot| content(snapshot.get(&name, moment));
+            contents.push(snapshot.map_or(types::Content::Absent, get));
+        }
+        Ok(Ok(contents))
+    }
+
+    fn changed(
+        &mut self,
+        _: Resource<Change>,
+        entity: lead_squared::Entity,
+    ) -> wasmtime::Result<Vec<String>> {
+        let asked = self.asked()?;
+        let entity = entity_of(entity);
+        let snapshot = asked.change()?.snapshot(entity);
+        Ok(snapshot
+            .into_iter()
+            .flat_map(Snapshot::changed)
+            .filter(|name| asked.granted.field(Field { entity, name }))
+            .map(String::from)
+            .collect())
+    }
+
+    fn drop(&mut self, _: Resource<Change>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+fn entity_of(entity: lead_squared::Entity) -> Entity {
+    match entity {
+        lead_squared::Entity::Lead => Entity::Lead,
+        lead_squared::Entity::Activity => Entity::Activity,
+    }
+}
+
+/// A field as an administrator may see it: a name that the guest makes up as it runs may be patient data.
+fn named(field: Field<'_>, component: &Component) -> String {
+    let text = field.to_string();
+    match (component.manifest.reads.contains(&text), field.entity) {
+        (true, _) => text,
+        (false, Entity::Lead) => "a lead field that it does not ask for".into(),
+        (false, Entity::Activity) => "an activity field that it does not ask for".into(),
     }
 }
 
@@ -242,16 +398,16 @@ impl flow::Host for State {
         let Some(setting) = settings.iter().find(|setting| setting.name == name) else {
             return Ok(Err(types::AccessError::UnknownName(name)));
         };
-        let value = asked.input.release.settings.get(&name);
+        let value = asked.about.release.settings.get(&name);
         Ok(Ok(value.or(setting.default.as_ref()).cloned()))
     }
 
     fn event(&mut self) -> wasmtime::Result<String> {
-        Ok(self.asked()?.input.event.clone())
+        Ok(self.asked()?.about.event.clone())
     }
 
     fn received_at(&mut self) -> wasmtime::Result<types::DateTime> {
-        let received_at = jiff::Timestamp::from_millisecond(self.asked()?.input.received_at_ms)?;
+        let received_at = jiff::Timestamp::from_millisecond(self.asked()?.about.received_at_ms)?;
         let at = received_at.to_zoned(jiff::tz::TimeZone::UTC).datetime();
         Ok(types::DateTime {
             date: types::Date {
@@ -270,11 +426,11 @@ impl flow::Host for State {
     }
 
     fn time_zone(&mut self) -> wasmtime::Result<String> {
-        Ok(self.asked()?.input.time_zone.clone())
+        Ok(self.asked()?.about.time_zone.clone())
     }
 
     fn default_country_code(&mut self) -> wasmtime::Result<Option<String>> {
-        Ok(self.asked()?.input.default_country_code.clone())
+        Ok(self.asked()?.about.default_country_code.clone())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::bindings::exports::ligature::mapping::about;
+use super::bindings::manifest as about;
 use crate::flow::Grants;
 
 /// What a component says of itself, read once when it is loaded.
@@ -12,13 +12,14 @@ pub struct Manifest {
     pub version: String,
     pub vendor: String,
     pub summary: String,
-    /// Events it is made for, for example `SIU^S12`; empty means any.
+    /// Events it is made for, for example `SIU^S12` or `lead-update`; empty means any.
     pub events: Vec<String>,
-    /// HL7 paths it asks to read.
+    /// HL7 paths or LeadSquared fields it asks to read.
     pub reads: Vec<String>,
     pub lead_targets: Vec<Target>,
     pub activity_targets: Vec<Target>,
     pub activity_kinds: Vec<Target>,
+    /// HL7 paths it asks to fill.
     pub places: Vec<String>,
     pub tables: Vec<Target>,
     pub settings: Vec<Setting>,
@@ -64,6 +65,7 @@ impl Manifest {
             reads: self.reads.clone(),
             lead_targets: names(&self.lead_targets),
             activity_targets: names(&self.activity_targets),
+            places: self.places.clone(),
         }
     }
 }

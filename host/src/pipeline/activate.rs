@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::flow::{Flow, Release};
 use crate::mapping::document::Document;
-use crate::mapping::{Component, Runtime, generate};
+use crate::mapping::{Component, Runtime, gate, generate};
 use crate::store::catalog::{Change, Expected, NewComponent};
 
 /// Where a flow's component comes from.
@@ -69,6 +69,13 @@ pub async fn prepare(
         },
     };
     let component = load(runtime, kept.bytes.clone()).await?;
+    if component.direction() != flow.direction {
+        return Err(Refused::Component(format!(
+            "it maps {}, but the flow carries {}: choose a component for the other world, or another flow",
+            gate::words(component.direction()),
+            gate::words(flow.direction),
+        )));
+    }
     let manifest = &component.manifest;
     let release = Release {
         flow: flow.id.clone(),

@@ -1,14 +1,15 @@
-//! Program and message to assignments.
+//! Program and message to assignments, or program and change to placements.
 
 use std::borrow::Cow;
 
 use crate::program::{Activity, Condition, Hits, Null, OnError, Program, Row, Rule, Source, Test};
 use crate::step;
 use crate::value::{
-    ActivityWrite, Assignment, Content, DateTime, Evaluated, LeftOut, Reason, Refusal, Value,
+    ActivityWrite, Assignment, Content, DateTime, Evaluated, LeftOut, Placement, Reason, Refusal,
+    Value,
 };
 
-/// Answers paths of one message: across the sandbox's wall in a component, straight from the parsed message natively.
+/// Answers paths of one message, or what an outbound program asks of a change: across the sandbox's wall in a component, straight from the parsed message natively.
 pub trait Reader {
     /// The first hit of each path, in the order asked.
     ///
@@ -74,9 +75,20 @@ pub fn evaluate<'a>(
             activities.push(run.activity(activity)?);
         }
     }
+    let mut places = Vec::with_capacity(program.places.len());
+    for row in &program.places {
+        if let Some(value) = run.rule(row.target, &row.rule)? {
+            places.push(Placement {
+                path: row.target,
+                value,
+                required: row.rule.required || row.rule.on_error == OnError::Refuse,
+            });
+        }
+    }
     Ok(Evaluated {
         lead,
         activities,
+        places,
         left_out: run.left_out,
     })
 }
@@ -267,18 +279,22 @@ impl<'a> Run<'a> {
 
     fn all_hold(&self, conditions: &[Condition<'_>]) -> bool {
         conditions.iter().all(|condition| {
-            let found = self.first(condition.path);
-            let text = match &found {
-                Found::Text(text) => Some(text.as_ref()),
-                Found::Null | Found::Absent => None,
-            };
+            let text = self.first_text(condition.path);
             match &condition.test {
                 Test::Present => text.is_some(),
                 Test::Absent => text.is_none(),
                 Test::Equals(wanted) => text == Some(wanted),
                 Test::In(wanted) => text.is_some_and(|text| wanted.contains(&text)),
+                Test::Changed(before) => text != self.first_text(*before),
             }
         })
+    }
+
+    fn first_text(&self, at: u16) -> Option<&'a str> {
+        match self.contents.first.get(usize::from(at)) {
+            Some(Content::Text(text)) => Some(text),
+            Some(Content::Null | Content::Absent) | None => None,
+        }
     }
 
     fn unusable(
@@ -302,7 +318,11 @@ impl<'a> Run<'a> {
                 table: target.into(),
                 code: code.into(),
             },
-            Reason::NotADate | Reason::NotADateTime | Reason::HitsDiffer => Refusal::Malformed {
+            Reason::NotADate
+            | Reason::NotADateTime
+            | Reason::NotAFieldDate
+            | Reason::NotAFieldDateTime
+            | Reason::HitsDiffer => Refusal::Malformed {
                 path: path.into(),
                 expected: reason.expected().into(),
             },

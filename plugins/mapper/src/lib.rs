@@ -1,4 +1,5 @@
-//! The interpreter inside every generated component: a program in, a message read, assignments out.
+//! The interpreter inside every generated component: a program in, a message or a change read, assignments or
+//! placements out.
 //!
 //! The same code runs natively in the host (previews, the bench's comparison) and as `wasm32-unknown-unknown` inside
 //! the sandbox, where `export` ties it to the contract in `wit/`.
@@ -8,6 +9,9 @@
 // One source for both crates: a dependency would put the bindings generator into the host's build.
 #[path = "../../../guest-sdk/src/dtm.rs"]
 mod dtm;
+#[path = "../../../guest-sdk/src/lsq.rs"]
+mod lsq;
+
 mod evaluate;
 mod program;
 mod step;
@@ -20,16 +24,21 @@ mod export;
 
 pub use evaluate::{Contents, Reader, evaluate};
 pub use program::{
-    Activity, Condition, Hits, Manifest, Null, OnError, Program, Row, Rule, Source, Step, Target,
-    Test, Unreadable, decode, decode_manifest, encode,
+    Activity, Condition, Hits, Manifest, Null, OnError, PhoneForm, Program, Row, Rule, Source,
+    Step, Target, Test, Unreadable, decode, decode_manifest, encode, outbound,
 };
 pub use value::{
-    ActivityWrite, Assignment, Content, Date, DateTime, Evaluated, LeftOut, Reason, Refusal, Time,
-    Value,
+    ActivityWrite, Assignment, Content, Date, DateTime, Evaluated, LeftOut, Placement, Reason,
+    Refusal, Time, Value,
 };
 
-/// The compiled interpreter, kept beside its source so that the host builds without a Wasm target.
+/// The compiled interpreter of inbound components, kept beside its source so that the host builds without a Wasm target.
 ///
 /// `plugins/mapper/build` makes it; a test compares.
 #[cfg(not(target_family = "wasm"))]
-pub const CORE_MODULE: &[u8] = include_bytes!("../mapper.wasm");
+pub const INBOUND_MODULE: &[u8] = include_bytes!("../mapper-inbound.wasm");
+
+/// The same for outbound components: a component may export one of the two worlds only, and what it exports is decided
+/// when it is compiled.
+#[cfg(not(target_family = "wasm"))]
+pub const OUTBOUND_MODULE: &[u8] = include_bytes!("../mapper-outbound.wasm");

@@ -4,6 +4,9 @@
 //! and is written and read by one `match` in the host's document.
 //! Variants are numbered by their order: add at the end, never reorder, so that components generated earlier keep
 //! their meaning.
+//!
+//! A program of the other direction has `places` instead of `lead` and `activities`, and its paths are what
+//! [`outbound`] writes: `lead.Phone`, `before lead.Phone`, `event`, `received-at`.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,23 @@ pub struct Program<'a> {
     pub lead: Vec<Row<'a>>,
     #[serde(borrow)]
     pub activities: Vec<Activity<'a>>,
+    /// Outbound: the target of each is an HL7 path.
+    #[serde(borrow)]
+    pub places: Vec<Row<'a>>,
+}
+
+/// How an outbound program names what it asks.
+pub mod outbound {
+    /// Before a field whose state before the change is meant.
+    pub const BEFORE: &str = "before ";
+    /// Before a field of the lead.
+    pub const LEAD: &str = "lead.";
+    /// Before a field of the activity.
+    pub const ACTIVITY: &str = "activity.";
+    /// Which webhook told of the change.
+    pub const EVENT: &str = "event";
+    /// When it came in, as `YYYYMMDDHHMMSS+0000`.
+    pub const RECEIVED_AT: &str = "received-at";
 }
 
 /// One target and how it gets its value.
@@ -121,6 +141,23 @@ pub enum Step<'a> {
     },
     /// Text to a date and time; a date alone is its midnight.
     DateTime,
+    /// LeadSquared's text to a calendar date.
+    FieldDate,
+    /// LeadSquared's text, which is UTC, to a date and time; a date alone is its midnight.
+    FieldDateTime,
+    /// A phone number for the host to write in this form.
+    Phone(PhoneForm),
+}
+
+/// How the receiver is to get a phone number; the contract's `phone-form`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PhoneForm {
+    National,
+    Digits,
+    International,
+    CountryCode,
+    AreaCode,
+    Local,
 }
 
 /// Something that must hold of the message.
@@ -139,6 +176,8 @@ pub enum Test<'a> {
     Absent,
     Equals(&'a str),
     In(#[serde(borrow)] Vec<&'a str>),
+    /// Differs from the value at this position in `paths`.
+    Changed(u16),
 }
 
 /// What `""` in the message does to the target.
@@ -174,6 +213,8 @@ pub struct Manifest<'a> {
     pub activity_targets: Vec<Target<'a>>,
     #[serde(borrow)]
     pub activity_kinds: Vec<&'a str>,
+    #[serde(borrow)]
+    pub places: Vec<&'a str>,
 }
 
 /// A field that the document writes.

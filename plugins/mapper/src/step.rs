@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::dtm;
 use crate::program::Step;
 use crate::value::{Reason, Value};
+use crate::{dtm, lsq};
 
 /// Carries out one step.
 ///
@@ -41,6 +41,17 @@ pub(crate) fn apply<'a>(
             let at = dtm::date_time(&text);
             return at.map(Value::DateTime).ok_or((Reason::NotADateTime, text));
         }
+        Step::FieldDate => {
+            let date = lsq::date(&text);
+            return date.map(Value::Date).ok_or((Reason::NotAFieldDate, text));
+        }
+        Step::FieldDateTime => {
+            let at = lsq::date_time(&text);
+            let at = at.map(Value::DateTime);
+            return at.ok_or((Reason::NotAFieldDateTime, text));
+        }
+        Step::Phone(_) if text.is_empty() => text,
+        Step::Phone(form) => return Ok(Value::Phone(text, *form)),
     }))
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::program::PhoneForm;
+
 /// Presence of a source value, as HL7 means it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Content {
@@ -45,6 +47,17 @@ pub enum Value<'a> {
     Text(Cow<'a, str>),
     Date(Date),
     DateTime(DateTime),
+    /// Outbound only.
+    Phone(Cow<'a, str>, PhoneForm),
+}
+
+/// One value for one place of an outgoing message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Placement<'a> {
+    pub path: &'a str,
+    pub value: Value<'a>,
+    /// Whether nothing is sent where the host cannot finish the value.
+    pub required: bool,
 }
 
 /// One value for one target.
@@ -69,6 +82,7 @@ pub struct ActivityWrite<'a> {
 pub struct Evaluated<'a> {
     pub lead: Vec<Assignment<'a>>,
     pub activities: Vec<ActivityWrite<'a>>,
+    pub places: Vec<Placement<'a>>,
     /// Rows whose value could not be used and that are not required.
     pub left_out: Vec<LeftOut<'a>>,
 }
@@ -88,6 +102,8 @@ pub enum Reason {
     NotADateTime,
     NoSuchCode,
     HitsDiffer,
+    NotAFieldDate,
+    NotAFieldDateTime,
 }
 
 impl Reason {
@@ -98,6 +114,8 @@ impl Reason {
             Reason::NotADateTime => "a date and time, YYYYMMDDHHMMSS[+ZZZZ]",
             Reason::NoSuchCode => "a code of the row's map",
             Reason::HitsDiffer => "one value, several hits differ",
+            Reason::NotAFieldDate => "a date, yyyy-MM-dd",
+            Reason::NotAFieldDateTime => "a date and time, yyyy-MM-dd HH:mm:ss",
         }
     }
 }

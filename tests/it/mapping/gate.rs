@@ -20,7 +20,7 @@ fn what_is_no_component_is_told_apart() {
     check(b"#!/bin/sh", "not WebAssembly");
     check(b"\0asm", "cut off or damaged");
     check(
-        ligature_mapper::CORE_MODULE,
+        ligature_mapper::INBOUND_MODULE,
         "a core module, not a component",
     );
     check(&good[..good.len() / 2], "cut off or damaged at byte");
@@ -57,6 +57,37 @@ fn another_version_of_the_contract_is_named() {
 fn an_empty_component_exports_nothing() {
     check(
         b"\0asm\x0d\0\x01\0",
+        "does not export ligature:mapping/about@0.1",
+    );
+}
+
+/// A component of one empty instance, exported under each of these names of the contract.
+fn exporting(names: &[&str]) -> Vec<u8> {
+    let mut exports = vec![names.len() as u8];
+    for name in names {
+        let name = format!("ligature:mapping/{name}@0.1.0");
+        exports.extend([0, name.len() as u8]);
+        exports.extend(name.bytes());
+        exports.extend([5, 0, 0]);
+    }
+    let mut component = b"\0asm\x0d\0\x01\0\x05\x03\x01\x01\x00\x0b".to_vec();
+    component.push(exports.len() as u8);
+    component.extend(exports);
+    component
+}
+
+#[test]
+fn a_component_is_for_one_world() {
+    check(
+        &exporting(&["about", "inbound", "outbound"]),
+        "exports both `inbound` and `outbound`: build one for each world",
+    );
+    check(
+        &exporting(&["about"]),
+        "does not export ligature:mapping/inbound@0.1",
+    );
+    check(
+        &exporting(&["outbound"]),
         "does not export ligature:mapping/about@0.1",
     );
 }

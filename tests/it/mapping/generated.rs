@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use ligature::mapping::native::Native;
+use ligature::flow::change::Value as Placed;
+use ligature::mapping::native::{Native, NativeChange};
 
 use super::*;
 
@@ -15,9 +16,12 @@ fn document(text: &str) -> Document {
     Document::parse(text).unwrap_or_else(|faults| panic!("{}", faults[0]))
 }
 
+const LEAD_UPDATE: &str = include_str!("../../../examples/quickstart/lead-update-adt-a08.toml");
+const ACTIVITY_BOOKED: &str = include_str!("../../../examples/quickstart/activity-siu-s12.toml");
+
 #[test]
 fn the_same_document_gives_the_same_small_component_and_gives_it_back() {
-    for text in [LEAD, ACTIVITY] {
+    for text in [LEAD, ACTIVITY, LEAD_UPDATE, ACTIVITY_BOOKED] {
         let parsed = document(text);
         let component = generate::component(&parsed).unwrap();
         assert!(component.len() < 200 * 1024, "{} bytes", component.len());
@@ -30,7 +34,7 @@ fn the_same_document_gives_the_same_small_component_and_gives_it_back() {
 
 #[test]
 fn the_quickstart_documents_are_in_their_written_form() {
-    for text in [LEAD, ACTIVITY] {
+    for text in [LEAD, ACTIVITY, LEAD_UPDATE, ACTIVITY_BOOKED] {
         assert_eq!(document(text).to_text(), text);
     }
 }
@@ -79,26 +83,40 @@ fn a_component_and_the_plain_function_map_alike() {
     }
 }
 
-/// The kept interpreter is what its source gives: to the byte with the compiler that it records, in what it does
+#[test]
+fn an_outbound_component_and_the_plain_function_compose_alike() {
+    let fixture = Fixture::new();
+    for text in [LEAD_UPDATE, ACTIVITY_BOOKED] {
+        let document = document(text);
+        compare_outbound(
+            &fixture,
+            &document,
+            &generate::component(&document).unwrap(),
+        );
+    }
+}
+
+/// The kept interpreters are what their source gives: to the byte with the compiler that is recorded, in what they do
 /// with another.
 #[test]
-fn the_kept_interpreter_is_what_its_source_gives() {
-    let rebuilt = guests::mapper();
-    let recorded = std::fs::read_to_string(guests::root().join("plugins/mapper/mapper.wasm.txt"));
+fn the_kept_interpreters_are_what_their_source_gives() {
+    let [inbound, outbound] = guests::mappers();
+    let recorded = std::fs::read_to_string(guests::root().join("plugins/mapper/compiler.txt"));
     let recorded = recorded.unwrap();
     let here = Command::new("rustc").arg("--version").output().unwrap();
     let here = String::from_utf8(here.stdout).unwrap();
     if here == recorded {
         assert!(
-            rebuilt == ligature_mapper::CORE_MODULE,
-            "plugins/mapper/mapper.wasm is not what its source gives: run plugins/mapper/build"
+            inbound == ligature_mapper::INBOUND_MODULE
+                && outbound == ligature_mapper::OUTBOUND_MODULE,
+            "the modules in plugins/mapper are not what its source gives: run plugins/mapper/build"
         );
         return;
     }
     #[expect(clippy::print_stderr, reason = "the reader of the test must know")]
     {
         eprintln!(
-            "mapper.wasm was built with {}, this is {}: comparing what both do instead of bytes",
+            "the interpreters were built with {}, this is {}: comparing what both do instead of bytes",
             recorded.trim(),
             here.trim()
         );
@@ -107,9 +125,50 @@ fn the_kept_interpreter_is_what_its_source_gives() {
     for (text, messages) in [(LEAD, A04), (ACTIVITY, S12)] {
         let document = document(text);
         let kept = generate::component(&document).unwrap();
-        let other = generate::component_with(&rebuilt, &document).unwrap();
+        let other = generate::component_with(&inbound, &document).unwrap();
         compare(&fixture, &document, &kept, messages);
         compare(&fixture, &document, &other, messages);
+    }
+    for text in [LEAD_UPDATE, ACTIVITY_BOOKED] {
+        let document = document(text);
+        let other = generate::component_with(&outbound, &document).unwrap();
+        compare_outbound(&fixture, &document, &other);
+    }
+}
+
+/// Composes a change as a component and natively, and compares the placements.
+fn compare_outbound(fixture: &Fixture, document: &Document, component: &[u8]) {
+    let component = fixture.load(component);
+    assert_eq!(component.manifest.reads, document.reads());
+    let release = Arc::new(release(&component));
+    let input = change_input(&release, CHANGE);
+    let program = document.to_program();
+    let program = ligature_mapper::decode(&program).unwrap();
+    let received_at = jiff::Timestamp::from_millisecond(input.received_at_ms).unwrap();
+    let change = input.change.clone();
+    let reader = NativeChange::new(&change, received_at);
+    let contents = ligature_mapper::Contents::read(&program, &reader);
+    let contents = contents.ok().unwrap();
+    let evaluated = ligature_mapper::evaluate(&program, &contents).ok().unwrap();
+
+    let run = fixture.runtime.compose(component, input);
+    let Ok(Composed::Write(placements)) = run.outcome else {
+        panic!("{:?}", run.outcome);
+    };
+    assert!(placements.len() > 10);
+    assert_eq!(placements.len(), evaluated.places.len());
+    for (here, there) in placements.iter().zip(&evaluated.places) {
+        assert_eq!(here.path.to_string(), there.path);
+        assert_eq!(here.required, there.required, "{}", there.path);
+        let here = match &here.value {
+            Placed::Null => "clear".into(),
+            Placed::Text(text) => text.clone(),
+            Placed::Date(date) => date.to_string(),
+            Placed::DateTime(at) => format!("{} {:?}", at.at, at.offset_minutes),
+            Placed::Phone { number, form } => format!("{number} {form:?}"),
+            Placed::Empty => "empty".into(),
+        };
+        assert_eq!(here, shown_native(&there.value), "{}", there.path);
     }
 }
 
@@ -167,6 +226,7 @@ fn shown_native(value: &ligature_mapper::Value<'_>) -> String {
     match value {
         Value::Clear => "clear".into(),
         Value::Text(text) => text.to_string(),
+        Value::Phone(number, form) => format!("{number} {form:?}"),
         Value::Date(value) => date(value),
         Value::DateTime(at) => format!(
             "{}T{:02}:{:02}:{:02} {:?}",

@@ -2,19 +2,24 @@
 
 mod keys;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::text::form_word;
 use super::{
-    Activity, Condition, Document, FORMAT, Hits, Kind, Null, OnError, Row, Rule, Source, Step, Test,
+    Activity, Condition, Document, FORMAT, Fact, Hits, Kind, Null, OnError, PhoneForm, Row, Rule,
+    Source, Step, Subject, Test,
 };
-use crate::flow::Event;
+use crate::flow::change::Field;
+use crate::flow::{Direction, Event, WebhookEvent};
 use crate::hl7::Path;
+use crate::hl7::fill::{Position, check_place};
+use crate::mapping::gate::webhook_events;
 
-use keys::{Faults, Keys};
+use keys::{Faults, Keys, not_a_field};
 
 /// Largest text taken.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
@@ -50,6 +55,7 @@ impl fmt::Display for Fault {
 pub(super) fn document(text: &str) -> Result<Document, Vec<Fault>> {
     let faults = Faults {
         text,
+        direction: Cell::new(Direction::EhrToLeadSquared),
         found: RefCell::default(),
     };
     if text.len() > MAX_TEXT_BYTES {
@@ -87,32 +93,58 @@ fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
         Some(_) => keys.fault("format", format!("this release reads format {FORMAT}")),
         None => keys.missing("format"),
     }
+    const DIRECTIONS: [Direction; 2] = [Direction::EhrToLeadSquared, Direction::LeadSquaredToEhr];
+    let words = DIRECTIONS.map(Direction::as_str);
+    if keys.has("direction")
+        && let Some(word) = keys.choice("direction", &words)
+    {
+        let named = DIRECTIONS.into_iter().find(|one| one.as_str() == word);
+        faults.direction.set(named.unwrap_or(DIRECTIONS[0]));
+    }
     let name = keys.text("name");
     if name.is_none() {
         keys.missing("name");
     }
     let mut document = Document {
+        direction: faults.direction.get(),
         name: name.unwrap_or_default(),
         version: keys.text("version").unwrap_or_else(|| "1".into()),
         summary: keys.text("summary").unwrap_or_default(),
         events: Vec::new(),
+        changes: Vec::new(),
         lead: Vec::new(),
         activities: Vec::new(),
+        places: Vec::new(),
     };
     for event in keys.texts("events") {
-        match event.parse::<Event>() {
-            Ok(event) => document.events.push(event),
-            Err(error) => keys.fault("events", error.to_string()),
+        let event = event.as_str();
+        if faults.is_outbound() {
+            match WebhookEvent::parse(event) {
+                Some(event) => document.changes.push(event),
+                None => {
+                    let known = webhook_events();
+                    keys.fault("events", format!("{event:?} is none of {known}"));
+                }
+            }
+        } else {
+            match event.parse::<Event>() {
+                Ok(event) => document.events.push(event),
+                Err(error) => keys.fault("events", error.to_string()),
+            }
         }
     }
-    document.lead = rows(&mut keys, "lead", "lead row");
-    for (at, table) in keys.tables("activity") {
-        let position = document.activities.len() + 1;
-        document
-            .activities
-            .push(activity(faults, position, at, table));
+    if faults.is_outbound() {
+        document.places = rows(&mut keys, "place", "place");
+    } else {
+        document.lead = rows(&mut keys, "lead", "lead row");
+        for (at, table) in keys.tables("activity") {
+            let position = document.activities.len() + 1;
+            let activity = activity(faults, position, at, table);
+            document.activities.push(activity);
+        }
     }
-    if document.lead.is_empty() && document.activities.is_empty() && faults.none() {
+    let rows = document.lead.len() + document.activities.len() + document.places.len();
+    if rows == 0 && faults.none() {
         faults.add(0, "", "", "the document has no row".into());
     }
     keys.end();
@@ -122,6 +154,7 @@ fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
 /// All rows of a list; two for one target would be two assignments.
 fn rows(keys: &mut Keys<'_, '_>, name: &str, what: &str) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
+    let mut positions: Vec<(String, Position)> = Vec::new();
     let faults = keys.faults;
     for (position, (at, table)) in keys.tables(name).into_iter().enumerate() {
         let target = table.get("target");
@@ -129,16 +162,42 @@ fn rows(keys: &mut Keys<'_, '_>, name: &str, what: &str) -> Vec<Row> {
             Some(target) => format!("{what} {target:?}"),
             None => format!("{what} {}", position + 1),
         };
-        let Some(row) = row(faults, &place, at, table) else {
+        let Some(mut row) = row(faults, &place, at, table) else {
             continue;
         };
         if rows.iter().any(|before| before.target == row.target) {
             let text = "the target has a row already";
             faults.add(at, &place, "target", text.into());
+        } else if name == "place" {
+            match element(&row.target) {
+                Ok((path, position)) => {
+                    let overlaps = |(_, other): &&(String, Position)| other.overlaps(&position);
+                    if let Some((other, _)) = positions.iter().find(overlaps) {
+                        let text =
+                            format!("is {other}, or one of them lies in the other: fill one");
+                        faults.add(at, &place, "target", text);
+                    }
+                    row.target = path.to_string();
+                    positions.push((row.target.clone(), position));
+                }
+                Err(text) => faults.add(at, &place, "target", text),
+            }
         }
         rows.push(row);
     }
     rows
+}
+
+/// The element that a target of an outbound document names.
+fn element(target: &str) -> Result<(Path, Position), String> {
+    let path: Path = target
+        .parse()
+        .map_err(|error| format!("{target:?}: {error}"))?;
+    match (Position::of(&path), check_place(&path)) {
+        (Some(position), Ok(())) => Ok((path, position)),
+        (_, Err(reason)) => Err(format!("{target} cannot be filled: {reason}")),
+        (None, Ok(())) => Err(format!("{target} cannot be filled")),
+    }
 }
 
 fn row(faults: &Faults<'_>, place: &str, at: usize, table: &DeTable<'_>) -> Option<Row> {
@@ -212,20 +271,31 @@ fn rule(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<Rule> {
     Some(rule)
 }
 
-/// Exactly one of the four sources.
+/// Exactly one of the sources of the document's direction.
 fn source(keys: &mut Keys<'_, '_>, depth: usize) -> Option<Source> {
-    const SOURCES: [&str; 4] = ["path", "constant", "first", "concat"];
-    let given: Vec<_> = SOURCES.into_iter().filter(|name| keys.has(name)).collect();
+    const INBOUND: &[&str] = &["path", "constant", "first", "concat"];
+    const OUTBOUND: &[&str] = &["field", "fact", "constant", "first", "concat"];
+    let known = match keys.faults.is_outbound() {
+        true => OUTBOUND,
+        false => INBOUND,
+    };
+    let given: Vec<_> = known
+        .iter()
+        .copied()
+        .filter(|name| keys.has(name))
+        .collect();
     let [name] = given[..] else {
-        let text = if given.is_empty() {
-            "one of path, constant, first and concat is needed".into()
-        } else {
-            format!("{} exclude each other", given.join(" and "))
+        let text = match (given.is_empty(), known.split_last()) {
+            (true, Some((last, others))) => {
+                format!("one of {} and {last} is needed", others.join(", "))
+            }
+            _ => format!("{} exclude each other", given.join(" and ")),
         };
         keys.fault("", text);
-        SOURCES.iter().for_each(|name| keys.skip(name));
-        keys.skip("hits");
-        keys.skip("separator");
+        known.iter().for_each(|name| keys.skip(name));
+        ["hits", "separator", "before"]
+            .iter()
+            .for_each(|name| keys.skip(name));
         return None;
     };
     match name {
@@ -241,6 +311,7 @@ fn source(keys: &mut Keys<'_, '_>, depth: usize) -> Option<Source> {
             };
             Some(Source::Path { path: path?, hits })
         }
+        "field" | "fact" => fact(keys).map(Source::Fact),
         "constant" => keys.text("constant").map(Source::Constant),
         "first" => parts(keys, "first", depth).map(Source::First),
         _ => {
@@ -253,7 +324,20 @@ fn source(keys: &mut Keys<'_, '_>, depth: usize) -> Option<Source> {
     }
 }
 
-/// Sources in a list: a text is a path, a table is any source.
+/// What is asked of a change: a field, before or after, or a fact of the run.
+fn fact(keys: &mut Keys<'_, '_>) -> Option<Fact> {
+    if keys.has("fact") {
+        return match keys.choice("fact", &["event", "received-at"])? {
+            "event" => Some(Fact::Event),
+            _ => Some(Fact::ReceivedAt),
+        };
+    }
+    let before = keys.boolean("before").unwrap_or_default();
+    let field = keys.field("field")?;
+    Some(Fact::Field { field, before })
+}
+
+/// Sources in a list: a text is a path or a field, a table is any source.
 fn parts(keys: &mut Keys<'_, '_>, name: &'static str, depth: usize) -> Option<Vec<Source>> {
     let (faults, row) = (keys.faults, keys.row.clone());
     let items = keys.list(name)?;
@@ -264,6 +348,13 @@ fn parts(keys: &mut Keys<'_, '_>, name: &'static str, depth: usize) -> Option<Ve
     let mut sources = Vec::new();
     for (at, item) in items {
         match item {
+            DeValue::String(text) if faults.is_outbound() => match Field::parse(text) {
+                Some(field) => sources.push(Source::Fact(Fact::Field {
+                    field: field.to_string(),
+                    before: false,
+                })),
+                None => faults.add(at, &row, name, not_a_field(text)),
+            },
             DeValue::String(text) => match text.parse::<Path>() {
                 Ok(path) => sources.push(Source::Path {
                     path,
@@ -314,6 +405,14 @@ fn steps(keys: &mut Keys<'_, '_>) -> Vec<Step> {
             _ => None,
         };
         match step {
+            Some(Step::Phone(_)) if !faults.is_outbound() => {
+                let text = "a phone number is written as its field has it, without a step";
+                faults.add(at, &row, &key, text.into());
+            }
+            Some(Step::Date { first_day: true }) if faults.is_outbound() => {
+                let text = "LeadSquared's dates are whole: write \"date\"";
+                faults.add(at, &row, &key, text.into());
+            }
             Some(step) => steps.push(step),
             None => faults.add(at, &row, &key, KNOWN_STEPS.into()),
         }
@@ -322,8 +421,8 @@ fn steps(keys: &mut Keys<'_, '_>) -> Vec<Step> {
 }
 
 const KNOWN_STEPS: &str = "not a step; there are \"trim\", \"upper\", \"lower\", \"title\", \"date\", \"date-time\", \
-     { date = \"first-day\" }, { substring = 1, length = 10 }, { replace = \"a\", with = \"b\" } \
-     and { map = { A = \"B\" }, default = \"C\" }";
+     { date = \"first-day\" }, { phone = \"national\" }, { substring = 1, length = 10 }, \
+     { replace = \"a\", with = \"b\" } and { map = { A = \"B\" }, default = \"C\" }";
 
 fn word_step(name: &str) -> Option<Step> {
     Some(match name {
@@ -361,6 +460,18 @@ fn table_step(keys: &mut Keys<'_, '_>) -> Option<Step> {
     } else if keys.has("date") {
         keys.choice("date", &["first-day"])?;
         Some(Step::Date { first_day: true })
+    } else if keys.has("phone") {
+        const FORMS: [PhoneForm; 6] = [
+            PhoneForm::National,
+            PhoneForm::Digits,
+            PhoneForm::International,
+            PhoneForm::CountryCode,
+            PhoneForm::AreaCode,
+            PhoneForm::Local,
+        ];
+        let word = keys.choice("phone", &FORMS.map(form_word))?;
+        let mut forms = FORMS.into_iter();
+        forms.find(|form| form_word(*form) == word).map(Step::Phone)
     } else {
         keys.fault("", KNOWN_STEPS.into());
         keys.skip_all();
@@ -374,10 +485,17 @@ fn conditions(keys: &mut Keys<'_, '_>) -> Vec<Condition> {
     for (position, (at, table)) in keys.tables("when").into_iter().enumerate() {
         let place = format!("{row} condition {}", position + 1);
         let mut keys = Keys::new(faults, table, at, &place);
-        if !keys.has("path") {
-            keys.missing("path");
-        }
-        let path = keys.path("path");
+        let subject = if !keys.faults.is_outbound() {
+            if !keys.has("path") {
+                keys.missing("path");
+            }
+            keys.path("path").map(Subject::Path)
+        } else {
+            if !keys.has("field") && !keys.has("fact") {
+                keys.missing("field");
+            }
+            fact(&mut keys).map(Subject::Fact)
+        };
         let test = if keys.has("equals") {
             keys.text("equals").map(Test::Equals)
         } else if keys.has("in") {
@@ -386,13 +504,20 @@ fn conditions(keys: &mut Keys<'_, '_>) -> Vec<Condition> {
             Some(Test::Present)
         } else if keys.boolean("absent") == Some(true) {
             Some(Test::Absent)
+        } else if keys.faults.is_outbound() && keys.has("changed") {
+            let is_field = matches!(subject, Some(Subject::Fact(Fact::Field { .. })));
+            if keys.boolean("changed") != Some(true) || !is_field || keys.has("before") {
+                keys.fault("changed", "is true, of a field without before".into());
+            }
+            Some(Test::Changed)
         } else {
             let text = "one of equals, in, present = true and absent = true is needed";
             keys.fault("", text.into());
             None
         };
         keys.end();
-        conditions.extend(path.zip(test).map(|(path, test)| Condition { path, test }));
+        let condition = subject.zip(test);
+        conditions.extend(condition.map(|(subject, test)| Condition { subject, test }));
     }
     conditions
 }

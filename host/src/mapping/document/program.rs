@@ -4,13 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ligature_mapper as mapper;
 
-use super::{Activity, Condition, Document, Hits, Row, Rule, Source, Step, Test};
+use super::{Activity, Condition, Document, Fact, Hits, Row, Rule, Source, Step, Subject, Test};
+use crate::flow::Direction;
 use crate::hl7::Path;
 
 pub(super) fn encode(document: &Document) -> Vec<u8> {
     let mut document = document.clone();
     document.sort();
     let texts = Texts::of(&document);
+    let places: BTreeSet<_> = document
+        .places
+        .iter()
+        .map(|row| row.target.as_str())
+        .collect();
     let program = mapper::Program {
         paths: Texts::in_order(&texts.paths),
         hit_paths: Texts::in_order(&texts.hit_paths),
@@ -20,8 +26,11 @@ pub(super) fn encode(document: &Document) -> Vec<u8> {
             .iter()
             .map(|activity| texts.activity(activity))
             .collect(),
+        places: texts.rows(&document.places),
     };
-    let events: Vec<_> = document.events.iter().map(ToString::to_string).collect();
+    let events = document.events.iter().map(ToString::to_string);
+    let changes = document.changes.iter().map(ToString::to_string);
+    let events: Vec<_> = events.chain(changes).collect();
     let reads = reads(&document);
     let activity_rows = document
         .activities
@@ -41,17 +50,20 @@ pub(super) fn encode(document: &Document) -> Vec<u8> {
         lead_targets: targets(document.lead.iter()),
         activity_targets: targets(activity_rows),
         activity_kinds: kinds.into_iter().collect(),
+        places: places.into_iter().collect(),
     };
     mapper::encode(&program, &manifest)
 }
 
-/// Every place that is looked at, without indices and conditions: what a grant names.
+/// Every path that is looked at, without indices and conditions, and every field: what a grant names.
 pub(super) fn reads(document: &Document) -> Vec<String> {
     let mut reads = BTreeSet::new();
-    each_path(document, &mut |path, _| {
-        for read in path.reads() {
-            reads.insert(grant(&read));
+    each_read(document, &mut |read| match read {
+        Read::Path(path, _) => reads.extend(path.reads().iter().map(grant)),
+        Read::Fact(Fact::Field { field, .. }) => {
+            reads.insert(field.clone());
         }
+        Read::Fact(Fact::Event | Fact::ReceivedAt) => {}
     });
     reads.into_iter().collect()
 }
@@ -90,9 +102,33 @@ fn targets<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<mapper::Target<'a>> {
     targets.into_values().collect()
 }
 
+/// What the interpreter calls it when it asks.
+fn asked(fact: &Fact) -> String {
+    match fact {
+        Fact::Field {
+            field,
+            before: true,
+        } => mapper::outbound::BEFORE.to_owned() + field,
+        Fact::Field { field, .. } => field.clone(),
+        Fact::Event => mapper::outbound::EVENT.into(),
+        Fact::ReceivedAt => mapper::outbound::RECEIVED_AT.into(),
+    }
+}
+
+/// The same field before the change; what is no field was never different.
+fn before(fact: &Fact) -> Fact {
+    match fact {
+        Fact::Field { field, .. } => Fact::Field {
+            field: field.clone(),
+            before: true,
+        },
+        other => other.clone(),
+    }
+}
+
 /// Path texts and their positions; each path once, in order of first use.
-#[derive(Default)]
 struct Texts {
+    direction: Direction,
     paths: Positions,
     hit_paths: Positions,
 }
@@ -101,15 +137,20 @@ type Positions = BTreeMap<String, u16>;
 
 impl Texts {
     fn of(document: &Document) -> Self {
-        let mut texts = Self::default();
-        each_path(document, &mut |path, hits| {
-            let positions = match hits {
-                Hits::First => &mut texts.paths,
-                Hits::Last | Hits::All { .. } | Hits::Refuse => &mut texts.hit_paths,
+        let mut texts = Self {
+            direction: document.direction,
+            paths: Positions::new(),
+            hit_paths: Positions::new(),
+        };
+        each_read(document, &mut |read| {
+            let (positions, text) = match read {
+                Read::Path(path, Hits::First) => (&mut texts.paths, path.to_string()),
+                Read::Path(path, _) => (&mut texts.hit_paths, path.to_string()),
+                Read::Fact(fact) => (&mut texts.paths, asked(fact)),
             };
             // A text of one megabyte, which is the most that is parsed, holds fewer paths than this counts.
             let next = u16::try_from(positions.len()).unwrap_or(u16::MAX);
-            positions.entry(path.to_string()).or_insert(next);
+            positions.entry(text).or_insert(next);
         });
         texts
     }
@@ -143,7 +184,7 @@ impl Texts {
     fn rule<'a>(&self, rule: &'a Rule) -> mapper::Rule<'a> {
         mapper::Rule {
             source: self.source(&rule.source),
-            steps: rule.steps.iter().map(step).collect(),
+            steps: rule.steps.iter().map(|one| self.step(one)).collect(),
             when: self.conditions(&rule.when),
             null: rule.null,
             on_error: rule.on_error,
@@ -166,6 +207,7 @@ impl Texts {
                     }
                 }
             }
+            Source::Fact(fact) => mapper::Source::Path(self.paths[&asked(fact)]),
             Source::Constant(text) => mapper::Source::Constant(text),
             Source::First(list) => mapper::Source::First(parts(list)),
             Source::Concat {
@@ -182,8 +224,15 @@ impl Texts {
         conditions
             .iter()
             .map(|condition| mapper::Condition {
-                path: self.paths[&condition.path.to_string()],
+                path: match &condition.subject {
+                    Subject::Path(path) => self.paths[&path.to_string()],
+                    Subject::Fact(fact) => self.paths[&asked(fact)],
+                },
                 test: match &condition.test {
+                    Test::Changed => mapper::Test::Changed(match &condition.subject {
+                        Subject::Path(path) => self.paths[&path.to_string()],
+                        Subject::Fact(fact) => self.paths[&asked(&before(fact))],
+                    }),
                     Test::Present => mapper::Test::Present,
                     Test::Absent => mapper::Test::Absent,
                     Test::Equals(text) => mapper::Test::Equals(text),
@@ -192,52 +241,71 @@ impl Texts {
             })
             .collect()
     }
-}
 
-fn step(step: &Step) -> mapper::Step<'_> {
-    match step {
-        Step::Trim => mapper::Step::Trim,
-        Step::Upper => mapper::Step::Upper,
-        Step::Lower => mapper::Step::Lower,
-        Step::Title => mapper::Step::Title,
-        Step::Substring { start, length } => mapper::Step::Substring {
-            start: *start,
-            length: *length,
-        },
-        Step::Replace { from, to } => mapper::Step::Replace { from, to },
-        Step::Map { entries, default } => {
-            let mut entries: Vec<_> = entries
-                .iter()
-                .map(|(code, text)| (code.as_str(), text.as_str()))
-                .collect();
-            // The interpreter searches by halves.
-            entries.sort_unstable();
-            mapper::Step::Map {
-                entries,
-                default: default.as_deref(),
+    fn step<'a>(&self, step: &'a Step) -> mapper::Step<'a> {
+        let outbound = self.direction == Direction::LeadSquaredToEhr;
+        match step {
+            Step::Trim => mapper::Step::Trim,
+            Step::Upper => mapper::Step::Upper,
+            Step::Lower => mapper::Step::Lower,
+            Step::Title => mapper::Step::Title,
+            Step::Substring { start, length } => mapper::Step::Substring {
+                start: *start,
+                length: *length,
+            },
+            Step::Replace { from, to } => mapper::Step::Replace { from, to },
+            Step::Map { entries, default } => {
+                let mut entries: Vec<_> = entries
+                    .iter()
+                    .map(|(code, text)| (code.as_str(), text.as_str()))
+                    .collect();
+                // The interpreter searches by halves.
+                entries.sort_unstable();
+                mapper::Step::Map {
+                    entries,
+                    default: default.as_deref(),
+                }
             }
+            Step::Date { .. } if outbound => mapper::Step::FieldDate,
+            Step::DateTime if outbound => mapper::Step::FieldDateTime,
+            Step::Date { first_day } => mapper::Step::Date {
+                first_day: *first_day,
+            },
+            Step::DateTime => mapper::Step::DateTime,
+            Step::Phone(form) => mapper::Step::Phone(*form),
         }
-        Step::Date { first_day } => mapper::Step::Date {
-            first_day: *first_day,
-        },
-        Step::DateTime => mapper::Step::DateTime,
     }
 }
 
-/// Calls `see` with every path of a document and what becomes of its hits.
-fn each_path(document: &Document, see: &mut impl FnMut(&Path, &Hits)) {
-    fn in_source(source: &Source, see: &mut impl FnMut(&Path, &Hits)) {
+/// One thing that a document reads.
+enum Read<'a> {
+    Path(&'a Path, &'a Hits),
+    Fact(&'a Fact),
+}
+
+/// Calls `see` with everything that a document reads.
+fn each_read(document: &Document, see: &mut impl FnMut(Read<'_>)) {
+    fn in_source(source: &Source, see: &mut impl FnMut(Read<'_>)) {
         match source {
-            Source::Path { path, hits } => see(path, hits),
+            Source::Path { path, hits } => see(Read::Path(path, hits)),
+            Source::Fact(fact) => see(Read::Fact(fact)),
             Source::Constant(_) => {}
             Source::First(parts) | Source::Concat { parts, .. } => {
                 parts.iter().for_each(|part| in_source(part, see));
             }
         }
     }
-    fn in_conditions(conditions: &[Condition], see: &mut impl FnMut(&Path, &Hits)) {
+    fn in_conditions(conditions: &[Condition], see: &mut impl FnMut(Read<'_>)) {
         for condition in conditions {
-            see(&condition.path, &Hits::First);
+            match &condition.subject {
+                Subject::Path(path) => see(Read::Path(path, &Hits::First)),
+                Subject::Fact(fact) => {
+                    see(Read::Fact(fact));
+                    if condition.test == Test::Changed {
+                        see(Read::Fact(&before(fact)));
+                    }
+                }
+            }
         }
     }
     let mut in_rule = |rule: &Rule| {
@@ -245,6 +313,7 @@ fn each_path(document: &Document, see: &mut impl FnMut(&Path, &Hits)) {
         in_conditions(&rule.when, see);
     };
     document.lead.iter().for_each(|row| in_rule(&row.rule));
+    document.places.iter().for_each(|row| in_rule(&row.rule));
     for activity in &document.activities {
         for rule in [&activity.key, &activity.note, &activity.at]
             .into_iter()

@@ -7,6 +7,8 @@ use super::*;
 use crate::hl7::Message;
 use crate::mapping::native::Native;
 
+mod outbound;
+
 /// All faults of a text, a line each.
 fn faults(text: &str) -> String {
     match Document::parse(text) {
@@ -31,22 +33,7 @@ fn check(row: &str, pid: &str, expected: &str) {
     let contents = contents.unwrap_or_else(|_| panic!("{row}"));
     let outcome = match mapper::evaluate(&program, &contents) {
         Ok(evaluated) => match (evaluated.lead.first(), evaluated.left_out.first()) {
-            (Some(assignment), _) => match &assignment.value {
-                mapper::Value::Clear => "clear".into(),
-                mapper::Value::Text(text) => text.to_string(),
-                mapper::Value::Date(date) => {
-                    format!("{}-{}-{}", date.year, date.month, date.day)
-                }
-                mapper::Value::DateTime(at) => format!(
-                    "{}-{}-{} {}:{} {:?}",
-                    at.date.year,
-                    at.date.month,
-                    at.date.day,
-                    at.time.hour,
-                    at.time.minute,
-                    at.offset_minutes
-                ),
-            },
+            (Some(assignment), _) => shown(&assignment.value),
             (None, Some(left_out)) => {
                 format!(
                     "left out, {}: {}",
@@ -56,14 +43,35 @@ fn check(row: &str, pid: &str, expected: &str) {
             }
             (None, None) => "nothing".into(),
         },
-        Err(mapper::Refusal::Missing(path)) => format!("missing {path}"),
-        Err(mapper::Refusal::Malformed { path, expected }) => {
-            format!("malformed {path}: {expected}")
-        }
-        Err(mapper::Refusal::UnmappedCode { table, code }) => format!("no {code} in {table}"),
-        Err(mapper::Refusal::Other(text)) => text,
+        Err(refusal) => refused(refusal),
     };
     assert_eq!(outcome, expected, "{row}");
+}
+
+fn shown(value: &mapper::Value<'_>) -> String {
+    let day = |date: &mapper::Date| format!("{}-{}-{}", date.year, date.month, date.day);
+    match value {
+        mapper::Value::Clear => "clear".into(),
+        mapper::Value::Text(text) => text.to_string(),
+        mapper::Value::Phone(number, form) => format!("{number} {form:?}"),
+        mapper::Value::Date(date) => day(date),
+        mapper::Value::DateTime(at) => format!(
+            "{} {}:{} {:?}",
+            day(&at.date),
+            at.time.hour,
+            at.time.minute,
+            at.offset_minutes
+        ),
+    }
+}
+
+fn refused(refusal: mapper::Refusal) -> String {
+    match refusal {
+        mapper::Refusal::Missing(path) => format!("missing {path}"),
+        mapper::Refusal::Malformed { path, expected } => format!("malformed {path}: {expected}"),
+        mapper::Refusal::UnmappedCode { table, code } => format!("no {code} in {table}"),
+        mapper::Refusal::Other(text) => text,
+    }
 }
 
 /// Two MR numbers of different clinics, a null first name, a birth date with a time, a language that is twice there.
@@ -317,7 +325,7 @@ note = "PID-3"
     line 3: events: expected text, found integer
     line 3: events: event "A04" is not of the form ADT^A04
     line 7: lead row "A": path: "PID-": path "PID-", character 5: expected a field number from 1
-    line 8: lead row "A": step 1: not a step; there are "trim", "upper", "lower", "title", "date", "date-time", { date = "first-day" }, { substring = 1, length = 10 }, { replace = "a", with = "b" } and { map = { A = "B" }, default = "C" }
+    line 8: lead row "A": step 1: not a step; there are "trim", "upper", "lower", "title", "date", "date-time", { date = "first-day" }, { phone = "national" }, { substring = 1, length = 10 }, { replace = "a", with = "b" } and { map = { A = "B" }, default = "C" }
     line 8: lead row "A" step 2: substring: is a number from 1
     line 8: lead row "A": step 4: the step before gives a date, no step takes that
     line 9: lead row "A": required: expected true or false, found string
@@ -425,12 +433,15 @@ mod laws {
             rows in prop::collection::vec(row(), 1..4),
         ) {
             let mut document = Document {
+                direction: Direction::EhrToLeadSquared,
                 name,
                 version: "1".into(),
                 summary: String::new(),
                 events: Vec::new(),
+                changes: Vec::new(),
                 lead: rows,
                 activities: Vec::new(),
+                places: Vec::new(),
             };
             document.sort();
             document.lead.dedup_by(|a, b| a.target == b.target);

@@ -1,14 +1,19 @@
 //! A document in its one written form: keys in a fixed order, rows sorted, what is usual left out.
 
 use super::{
-    Activity, Condition, Document, FORMAT, Hits, Null, OnError, Row, Rule, Source, Step, Test,
+    Activity, Condition, Document, FORMAT, Fact, Hits, Null, OnError, PhoneForm, Row, Rule, Source,
+    Step, Subject, Test,
 };
+use crate::flow::Direction;
 
 pub(super) fn write(document: &Document) -> String {
     let mut document = document.clone();
     document.sort();
     let mut out = Text::default();
     out.line("format", FORMAT.to_string());
+    if document.direction == Direction::LeadSquaredToEhr {
+        out.line("direction", quoted(document.direction.as_str()));
+    }
     out.line("name", quoted(&document.name));
     out.line("version", quoted(&document.version));
     if !document.summary.is_empty() {
@@ -21,11 +26,18 @@ pub(super) fn write(document: &Document) -> String {
             .map(|event| quoted(&event.to_string()));
         out.line("events", list(events));
     }
+    if !document.changes.is_empty() {
+        let changes = document.changes.iter().map(|event| quoted(event.as_str()));
+        out.line("events", list(changes));
+    }
     for row in &document.lead {
         out.row("lead", row);
     }
     for activity in &document.activities {
         out.activity(activity);
+    }
+    for row in &document.places {
+        out.row("place", row);
     }
     out.0
 }
@@ -118,6 +130,7 @@ fn source(source: &Source) -> Keys {
             }
             keys
         }
+        Source::Fact(asked) => fact(asked),
         Source::Constant(text) => vec![("constant", quoted(text))],
         Source::First(parts) => vec![("first", list(parts.iter().map(part)))],
         Source::Concat { separator, parts } => {
@@ -130,13 +143,26 @@ fn source(source: &Source) -> Keys {
     }
 }
 
-/// A source in a list: a path that needs no more is written as a text.
+fn fact(fact: &Fact) -> Keys {
+    let name = quoted(fact.name());
+    match fact {
+        Fact::Field { before: false, .. } => vec![("field", name)],
+        Fact::Field { before: true, .. } => vec![("field", name), ("before", "true".into())],
+        Fact::Event | Fact::ReceivedAt => vec![("fact", name)],
+    }
+}
+
+/// A source in a list: a path or a field that needs no more is written as a text.
 fn part(part: &Source) -> String {
     match part {
         Source::Path {
             path,
             hits: Hits::First,
         } => quoted(&path.to_string()),
+        Source::Fact(Fact::Field {
+            field,
+            before: false,
+        }) => quoted(field),
         other => table(source(other)),
     }
 }
@@ -150,6 +176,7 @@ fn step(step: &Step) -> String {
         Step::Date { first_day: false } => quoted("date"),
         Step::Date { first_day: true } => table(vec![("date", quoted("first-day"))]),
         Step::DateTime => quoted("date-time"),
+        Step::Phone(form) => table(vec![("phone", quoted(form_word(*form)))]),
         Step::Substring { start, length } => table(vec![
             ("substring", start.to_string()),
             ("length", length.to_string()),
@@ -168,17 +195,31 @@ fn step(step: &Step) -> String {
     }
 }
 
+pub(super) fn form_word(form: PhoneForm) -> &'static str {
+    match form {
+        PhoneForm::National => "national",
+        PhoneForm::Digits => "digits",
+        PhoneForm::International => "international",
+        PhoneForm::CountryCode => "country-code",
+        PhoneForm::AreaCode => "area-code",
+        PhoneForm::Local => "local",
+    }
+}
+
 fn conditions(conditions: &[Condition]) -> String {
     list(conditions.iter().map(|condition| {
-        table(vec![
-            ("path", quoted(&condition.path.to_string())),
-            match &condition.test {
-                Test::Present => ("present", "true".into()),
-                Test::Absent => ("absent", "true".into()),
-                Test::Equals(text) => ("equals", quoted(text)),
-                Test::In(texts) => ("in", list(texts.iter().map(|text| quoted(text)))),
-            },
-        ])
+        let mut keys = match &condition.subject {
+            Subject::Path(path) => vec![("path", quoted(&path.to_string()))],
+            Subject::Fact(asked) => fact(asked),
+        };
+        keys.push(match &condition.test {
+            Test::Present => ("present", "true".into()),
+            Test::Absent => ("absent", "true".into()),
+            Test::Equals(text) => ("equals", quoted(text)),
+            Test::In(texts) => ("in", list(texts.iter().map(|text| quoted(text)))),
+            Test::Changed => ("changed", "true".into()),
+        });
+        table(keys)
     }))
 }
 

@@ -1,16 +1,20 @@
 //! Reading one table key by key, so that every fault is found and every unknown key is one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Fault;
+use crate::flow::Direction;
+use crate::flow::change::Field;
 use crate::hl7::Path;
 
 /// The faults found so far; shared, because a fault stops nothing.
 pub(super) struct Faults<'t> {
     pub(super) text: &'t str,
+    /// Which way the document maps, from when its heading was read.
+    pub(super) direction: Cell<Direction>,
     pub(super) found: RefCell<Vec<Fault>>,
 }
 
@@ -23,6 +27,10 @@ impl Faults<'_> {
             key: key.into(),
             text,
         });
+    }
+
+    pub(super) fn is_outbound(&self) -> bool {
+        self.direction.get() == Direction::LeadSquaredToEhr
     }
 
     pub(super) fn none(&self) -> bool {
@@ -124,6 +132,16 @@ impl<'a, 't> Keys<'a, 't> {
                 None
             }
         }
+    }
+
+    /// A field as grants name it.
+    pub(super) fn field(&mut self, key: &str) -> Option<String> {
+        let text = self.text(key)?;
+        if Field::parse(&text).is_none() {
+            self.fault(key, not_a_field(&text));
+            return None;
+        }
+        Some(text)
     }
 
     pub(super) fn choice(&mut self, key: &str, known: &[&'static str]) -> Option<&'static str> {
@@ -243,4 +261,8 @@ impl<'a, 't> Keys<'a, 't> {
         entries.sort();
         entries
     }
+}
+
+pub(super) fn not_a_field(text: &str) -> String {
+    format!("{text:?} is no field: write lead.<Schema> or activity.<Schema>")
 }

@@ -1,0 +1,198 @@
+//! Documents of the other direction: fields in, places out.
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::flow::change::Change;
+use crate::mapping::native::NativeChange;
+
+const CHANGE: &str = r#"{"event":"lead-activity-update",
+    "lead":{"before":{"FirstName":"Ann","Phone":"+1-2075550134","City":"Rye"},
+            "after":{"FirstName":"Anne","Phone":"","City":"Rye","Mobile":null,"Born":"1988-07-05 00:00:00",
+                "Seen":"2026-10-07 14:03:21","Gender":"Female"}},
+    "activity":{"after":{"mx_Custom_1":"B-1"}}}"#;
+
+/// The outcome of one place, written as the row's keys.
+fn check(row: &str, expected: &str) {
+    let text = format!(
+        "format = 1\ndirection = \"leadsquared-to-ehr\"\nname = \"t\"\n[[place]]\ntarget = \"PID-5.1\"\n{row}\n"
+    );
+    let program = document(&text).to_program();
+    let program = mapper::decode(&program).unwrap_or_else(|_| panic!("{row}"));
+    let change: Change = serde_json::from_str(CHANGE).unwrap();
+    let reader = NativeChange::new(&change, "2026-03-02T13:15:14Z".parse().unwrap());
+    let contents = mapper::Contents::read(&program, &reader);
+    let contents = contents.unwrap_or_else(|_| panic!("{row}"));
+    let outcome = match mapper::evaluate(&program, &contents) {
+        Ok(evaluated) => match (evaluated.places.first(), evaluated.left_out.first()) {
+            (Some(place), _) => {
+                let required = if place.required { "!" } else { "" };
+                shown(&place.value) + required
+            }
+            (None, Some(left_out)) => {
+                let expected = left_out.reason.expected();
+                format!("left out, {}: {expected}", left_out.path)
+            }
+            (None, None) => "nothing".into(),
+        },
+        Err(refusal) => refused(refusal),
+    };
+    assert_eq!(outcome, expected, "{row}");
+}
+
+#[test]
+fn fields_before_and_after_and_facts() {
+    check("field = \"lead.FirstName\"", "Anne");
+    check("field = \"lead.FirstName\"\nbefore = true", "Ann");
+    check("field = \"activity.mx_Custom_1\"", "B-1");
+    check("field = \"lead.Nothing\"", "nothing");
+    check("fact = \"event\"", "lead-activity-update");
+    check(
+        "fact = \"received-at\"\nsteps = [\"date-time\"]",
+        "2026-3-2 13:15 Some(0)",
+    );
+    check("first = [\"lead.Mobile\", \"lead.FirstName\"]", "Anne");
+    check(
+        "concat = [\"lead.FirstName\", { field = \"lead.FirstName\", before = true }]\nseparator = \"/\"",
+        "Anne/Ann",
+    );
+}
+
+#[test]
+fn what_the_change_emptied_is_null_and_what_was_empty_says_nothing() {
+    check("field = \"lead.Phone\"", "nothing");
+    check("field = \"lead.Phone\"\nnull = \"clear\"", "clear");
+    check("field = \"lead.Mobile\"\nnull = \"clear\"", "nothing");
+    check(
+        "field = \"lead.Phone\"\nrequired = true",
+        "missing lead.Phone",
+    );
+}
+
+#[test]
+fn steps_read_what_leadsquared_writes() {
+    check("field = \"lead.Born\"\nsteps = [\"date\"]", "1988-7-5");
+    check(
+        "field = \"lead.Seen\"\nsteps = [\"date-time\"]",
+        "2026-10-7 14:3 Some(0)",
+    );
+    check(
+        "field = \"lead.City\"\nsteps = [\"date\"]",
+        "left out, lead.City: a date, yyyy-MM-dd",
+    );
+    check(
+        "field = \"lead.City\"\nsteps = [\"date-time\"]\non-error = \"refuse\"",
+        "malformed lead.City: a date and time, yyyy-MM-dd HH:mm:ss",
+    );
+    check(
+        "field = \"lead.Phone\"\nbefore = true\nsteps = [{ phone = \"area-code\" }]",
+        "+1-2075550134 AreaCode",
+    );
+    check(
+        "constant = \"1\"\nsteps = [{ phone = \"local\" }]\non-error = \"refuse\"",
+        "1 Local!",
+    );
+    check(
+        "field = \"lead.Gender\"\nsteps = [{ map = { Female = \"F\" } }]",
+        "F",
+    );
+}
+
+#[test]
+fn conditions_look_at_fields_and_facts() {
+    let with = |when: &str| format!("constant = \"x\"\nwhen = [{{ {when} }}]");
+    check(&with("field = \"lead.FirstName\", changed = true"), "x");
+    check(&with("field = \"lead.Phone\", changed = true"), "x");
+    check(&with("field = \"lead.City\", changed = true"), "nothing");
+    check(&with("field = \"lead.Phone\", absent = true"), "x");
+    check(
+        &with("field = \"lead.Phone\", before = true, present = true"),
+        "x",
+    );
+    check(
+        &with("fact = \"event\", equals = \"lead-create\""),
+        "nothing",
+    );
+}
+
+const FULL: &str = r#"format = 1
+direction = "leadsquared-to-ehr"
+name = "Full"
+version = "2"
+events = ["lead-create", "lead-update"]
+
+[[place]]
+target = "NK1[2]-2.1"
+fact = "event"
+
+[[place]]
+target = "PID-3.1"
+label = "Number"
+first = ["lead.mx_MRN", { field = "lead.mx_MRN", before = true }, { constant = "x" }]
+required = true
+
+[[place]]
+target = "PID-3[2].1"
+field = "lead.Seen"
+before = true
+steps = ["date-time"]
+when = [{ field = "lead.City", changed = true }, { field = "lead.City", before = true, equals = "Rye" }, { fact = "event", in = ["lead-update"] }]
+
+[[place]]
+target = "PID-13.1"
+field = "lead.Phone"
+steps = [{ phone = "national" }]
+null = "clear"
+on-error = "refuse"
+"#;
+
+#[test]
+fn the_written_form_is_read_back_and_grants_are_what_is_read() {
+    let parsed = document(FULL);
+    assert_eq!(parsed.to_text(), FULL);
+    assert_eq!(
+        parsed.reads(),
+        ["lead.City", "lead.Phone", "lead.Seen", "lead.mx_MRN"]
+    );
+}
+
+#[test]
+fn faults_are_those_of_the_direction() {
+    let text = r#"format = 1
+direction = "leadsquared-to-ehr"
+name = "x"
+events = ["ADT^A04"]
+
+[[lead]]
+target = "A"
+constant = "x"
+
+[[place]]
+target = "PID-5"
+path = "PID-5"
+
+[[place]]
+target = "PID[1]-5.2"
+field = "PID-5"
+
+[[place]]
+target = "MSH-10"
+constant = "x"
+
+[[place]]
+target = "PID-3[.5='MR'].1"
+first = ["PID-3", "lead.A"]
+steps = [{ date = "first-day" }]
+
+[[place]]
+target = "nowhere"
+fact = "time"
+when = [{ fact = "event", changed = true }, { path = "PID-3", present = true }]
+"#;
+    assert_snapshot!(faults(text), @"");
+    let inbound = "format = 1\nname = \"x\"\n[[lead]]\ntarget = \"A\"\npath = \"PID-13.1\"\nsteps = [{ phone = \"local\" }]\n";
+    assert_eq!(
+        faults(inbound),
+        "line 6: lead row \"A\": step 1: a phone number is written as its field has it, without a step\n"
+    );
+}
