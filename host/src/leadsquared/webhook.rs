@@ -30,10 +30,10 @@ const PAGES: usize = 20;
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum WebhookEvent {
-    LeadCreated,
-    LeadUpdated,
-    ActivityCreated,
-    ActivityUpdated,
+    LeadCreate,
+    LeadUpdate,
+    LeadActivityCreate,
+    LeadActivityUpdate,
 }
 
 /// A word that names no event.
@@ -43,39 +43,39 @@ pub struct UnknownEvent;
 
 impl WebhookEvent {
     pub const ALL: [WebhookEvent; 4] = [
-        WebhookEvent::LeadCreated,
-        WebhookEvent::LeadUpdated,
-        WebhookEvent::ActivityCreated,
-        WebhookEvent::ActivityUpdated,
+        WebhookEvent::LeadCreate,
+        WebhookEvent::LeadUpdate,
+        WebhookEvent::LeadActivityCreate,
+        WebhookEvent::LeadActivityUpdate,
     ];
 
     /// Our own word, as it stands in the address that is registered.
     pub fn as_str(self) -> &'static str {
         match self {
-            WebhookEvent::LeadCreated => "lead-created",
-            WebhookEvent::LeadUpdated => "lead-updated",
-            WebhookEvent::ActivityCreated => "activity-created",
-            WebhookEvent::ActivityUpdated => "activity-updated",
+            WebhookEvent::LeadCreate => "lead-create",
+            WebhookEvent::LeadUpdate => "lead-update",
+            WebhookEvent::LeadActivityCreate => "lead-activity-create",
+            WebhookEvent::LeadActivityUpdate => "lead-activity-update",
         }
     }
 
     /// The number that a webhook is created with (`leadsquared.md` 8.1).
     pub fn number(self) -> u32 {
         match self {
-            WebhookEvent::ActivityCreated => 2,
-            WebhookEvent::LeadCreated => 3,
-            WebhookEvent::LeadUpdated => 6,
-            WebhookEvent::ActivityUpdated => 15,
+            WebhookEvent::LeadActivityCreate => 2,
+            WebhookEvent::LeadCreate => 3,
+            WebhookEvent::LeadUpdate => 6,
+            WebhookEvent::LeadActivityUpdate => 15,
         }
     }
 
     /// The name that lists and deliveries carry.
     pub fn name(self) -> &'static str {
         match self {
-            WebhookEvent::ActivityCreated => "LeadActivity_Post_Create",
-            WebhookEvent::LeadCreated => "Lead_Post_Create",
-            WebhookEvent::LeadUpdated => "Lead_Post_Update",
-            WebhookEvent::ActivityUpdated => "LeadActivity_Post_Update",
+            WebhookEvent::LeadActivityCreate => "LeadActivity_Post_Create",
+            WebhookEvent::LeadCreate => "Lead_Post_Create",
+            WebhookEvent::LeadUpdate => "Lead_Post_Update",
+            WebhookEvent::LeadActivityUpdate => "LeadActivity_Post_Update",
         }
     }
 
@@ -83,7 +83,7 @@ impl WebhookEvent {
     pub fn is_of_activities(self) -> bool {
         matches!(
             self,
-            WebhookEvent::ActivityCreated | WebhookEvent::ActivityUpdated
+            WebhookEvent::LeadActivityCreate | WebhookEvent::LeadActivityUpdate
         )
     }
 }
@@ -114,7 +114,7 @@ impl FromStr for WebhookEvent {
             "lead_field_change",
         ];
         match update.contains(&text.to_ascii_lowercase().as_str()) {
-            true => Ok(WebhookEvent::LeadUpdated),
+            true => Ok(WebhookEvent::LeadUpdate),
             false => Err(UnknownEvent),
         }
     }
@@ -370,7 +370,7 @@ mod tests {
             }
         }
         for text in ["26", "Lead_Field_Change", "lead_owner_change"] {
-            assert_eq!(text.parse(), Ok(WebhookEvent::LeadUpdated), "{text}");
+            assert_eq!(text.parse(), Ok(WebhookEvent::LeadUpdate), "{text}");
         }
         for text in ["", "7", "Lead_Delete", "lead"] {
             assert_eq!(text.parse::<WebhookEvent>(), Err(UnknownEvent), "{text}");
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn an_activity_webhook_names_its_type_three_times() {
         let hook = NewWebhook {
-            event: WebhookEvent::ActivityCreated,
+            event: WebhookEvent::LeadActivityCreate,
             activity_code: Some(205),
             url: "https://bridge.example.org/hooks/clinic".into(),
             description: "EHR".into(),
@@ -412,11 +412,11 @@ mod tests {
         check(
             r#"{"WebhookId":"1","WebhookEvent":"LeadActivity_Post_Create","URL":"u","StatusCode":2,
                 "WebhookProperties":"{\"ActivityEvent\":\"205\"}"}"#,
-            "1 Some(ActivityCreated) Some(205) u DisabledAfterFailures",
+            "1 Some(LeadActivityCreate) Some(205) u DisabledAfterFailures",
         );
         check(
             r#"{"Id":1,"WebhookEvent":6,"Url":"u","StatusCode":"1","WebhookProperties":null,"More":[1]}"#,
-            "1 Some(LeadUpdated) None u DisabledByHand",
+            "1 Some(LeadUpdate) None u DisabledByHand",
         );
         check(
             r#"{"Id":"2","WebhookEvent":"Lead_Delete"}"#,

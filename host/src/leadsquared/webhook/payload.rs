@@ -92,10 +92,10 @@ impl Entry {
             _ => false,
         };
         match (is_activity, self.before.is_some() || is_changed) {
-            (false, false) => WebhookEvent::LeadCreated,
-            (false, true) => WebhookEvent::LeadUpdated,
-            (true, false) => WebhookEvent::ActivityCreated,
-            (true, true) => WebhookEvent::ActivityUpdated,
+            (false, false) => WebhookEvent::LeadCreate,
+            (false, true) => WebhookEvent::LeadUpdate,
+            (true, false) => WebhookEvent::LeadActivityCreate,
+            (true, true) => WebhookEvent::LeadActivityUpdate,
         }
     }
 

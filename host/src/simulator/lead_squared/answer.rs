@@ -10,6 +10,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) body: Vec<u8>,
+    /// Where a browser is to go on.
+    pub(super) location: Option<String>,
 }
 
 pub(super) const JSON: &str = "application/json; charset=utf-8";
@@ -21,6 +23,7 @@ impl Answer {
             status: 200,
             content_type: JSON,
             body: serde_json::to_vec(body).expect("texts and numbers serialize"),
+            location: None,
         }
     }
 
@@ -29,6 +32,15 @@ impl Answer {
             status,
             content_type: HTML,
             body: body.into().into_bytes(),
+            location: None,
+        }
+    }
+
+    /// Sends a browser on after a form.
+    pub(super) fn see_other(to: String) -> Self {
+        Self {
+            location: Some(to),
+            ..Self::html(303, "")
         }
     }
 
@@ -56,6 +68,9 @@ impl Answer {
             header::CONTENT_TYPE,
             HeaderValue::from_static(self.content_type),
         );
+        if let Some(to) = self.location.and_then(|to| HeaderValue::try_from(to).ok()) {
+            response.headers_mut().insert(header::LOCATION, to);
+        }
         response
     }
 }

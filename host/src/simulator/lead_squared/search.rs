@@ -219,15 +219,18 @@ impl Serialize for FlatLead<'_> {
 }
 
 /// A value as it is read: those that LeadSquared keeps itself come with every lead.
-fn value(account: &Account, lead: &Lead, name: &str) -> Option<String> {
+pub(super) fn value(account: &Account, lead: &Lead, name: &str) -> Option<String> {
     let user = &account.user;
     Some(match name {
         "ProspectID" => lead.id.to_string(),
         "ProspectAutoId" => lead.auto_id.to_string(),
         "CreatedOn" => format!("{}.000", utc(lead.created_at)),
         "ModifiedOn" | "LeadLastModifiedOn" => format!("{}.000", utc(lead.modified_at)),
-        "CreatedBy" | "ModifiedBy" => user.id.to_string(),
-        "OwnerIdName" | "CreatedByName" | "ModifiedByName" => "Bridge User".to_owned(),
+        "CreatedBy" => lead.created_by.to_string(),
+        "ModifiedBy" => lead.modified_by.to_string(),
+        "OwnerIdName" => "Bridge User".to_owned(),
+        "CreatedByName" => account.name_of(lead.created_by),
+        "ModifiedByName" => account.name_of(lead.modified_by),
         "OwnerIdEmailAddress" => "bridge@example.com".to_owned(),
         "Origin" => "API".to_owned(),
         "IsLead" => "1".to_owned(),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,7 +22,8 @@ use super::answer::{Answer, Refusal};
 use super::fault::{Fault, Faults, Kind, When};
 use super::line::{Cut, Exchange};
 use super::rate::{RateLimit, Window};
-use super::{Dice, Settings, activity, history, lead, metadata, page, people, search};
+use super::webhook::{self, Job};
+use super::{Dice, Settings, activity, history, lead, metadata, page, people, search, telling};
 
 /// Largest body that is read; LeadSquared's own limit is not known.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -45,7 +47,7 @@ pub(super) struct Call {
     query: Vec<(String, String)>,
     pub(super) host: String,
     pub(super) body: Bytes,
-    is_json: bool,
+    pub(super) is_json: bool,
 }
 
 impl Call {
@@ -115,6 +117,10 @@ fn route(path: &str) -> Option<Route> {
         "ProspectActivity.svc/CustomActivityType/Update" => (WRITE, metadata::update_activity_type),
         "UserManagement.svc/Users.Get" => (GET, people::users),
         "ProspectActivity.svc/CreateType" => (WRITE, metadata::create_activity_type),
+        "Webhook.svc/Create" => (WRITE, webhook::create),
+        "Webhook.svc/Retrieve" => (READ, webhook::retrieve),
+        "Webhook.svc/Update" => (WRITE, webhook::update),
+        "Webhook.svc/Delete" => (GET, webhook::delete),
         _ => return None,
     };
     Some(Route {
@@ -133,10 +139,14 @@ pub(super) struct Server {
     latency_us: AtomicU64,
     changed: Notify,
     tracker: TaskTracker,
+    /// What webhooks are to tell, to whoever delivers it.
+    jobs: UnboundedSender<Job>,
 }
 
 impl Server {
-    pub(super) fn new(settings: Settings, tracker: TaskTracker) -> Self {
+    /// A server, and what its webhooks will have to tell.
+    pub(super) fn new(settings: Settings, tracker: TaskTracker) -> (Self, UnboundedReceiver<Job>) {
+        let (jobs, to_deliver) = unbounded_channel();
         let server = Self {
             account: Mutex::new(Account::new(&settings)),
             faults: Mutex::new(Faults::new(Dice::new(settings.seed))),
@@ -144,10 +154,11 @@ impl Server {
             latency_us: AtomicU64::new(0),
             changed: Notify::new(),
             tracker,
+            jobs,
             settings,
         };
         server.set_latency(server.settings.latency);
-        server
+        (server, to_deliver)
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -160,6 +171,33 @@ impl Server {
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
         locked(&self.faults)
+    }
+
+    pub(super) fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+
+    /// Changes the account as a person does in the user interface.
+    pub(super) fn by_person<T>(
+        &self,
+        change: impl FnOnce(&mut Account) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut account = self.account();
+        let clerk = account.clerk();
+        let keys = std::mem::replace(&mut account.acting, clerk);
+        let outcome = change(&mut account);
+        account.acting = keys;
+        self.tell(account);
+        self.changed.notify_waiters();
+        outcome
+    }
+
+    /// Hands over what webhooks are to tell.
+    fn tell(&self, mut account: MutexGuard<'_, Account>) {
+        for job in account.hooks.take() {
+            // Nobody delivers any more at the very end.
+            let _ = self.jobs.send(job);
+        }
     }
 
     /// Signals after every call.
@@ -254,7 +292,7 @@ impl Server {
         let mut account = self.account();
         account.striking = fault;
         let outcome = (route.run)(&mut account, call);
-        drop(account);
+        self.tell(account);
         outcome.unwrap_or_else(|refusal| refusal.answer(self.settings.errors_as_200))
     }
 
@@ -345,6 +383,9 @@ async fn answer(
     }
     let answer = match door(&server, &parts.method, &parts.headers, &call) {
         Err(answer) => answer,
+        Ok(_) if let Some(refusal) = telling::verify(&server, &call).await => {
+            refusal.answer(server.settings.errors_as_200)
+        }
         Ok(is_write) => {
             let fault = server.faults().strike(call.route(), is_write);
             match fault {
@@ -396,7 +437,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn parse_query(query: &str) -> Vec<(String, String)> {
+pub(super) fn parse_query(query: &str) -> Vec<(String, String)> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

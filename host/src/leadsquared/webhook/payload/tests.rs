@@ -49,23 +49,23 @@ fn check(body: &str, expected: &str) {
 fn leads() {
     check(
         r#"{"ProspectID":"LEAD","FirstName":"Ana","Mobile":null,"Score":5,"DoNotCall":false,"More":{"a":[1]}}"#,
-        "lead-created LEAD [] -> [DoNotCall=false FirstName=Ana Mobile=null More={\"a\":[1]} ProspectID=LEAD Score=5]",
+        "lead-create LEAD [] -> [DoNotCall=false FirstName=Ana Mobile=null More={\"a\":[1]} ProspectID=LEAD Score=5]",
     );
     check(
         r#"{"Before":{"ProspectID":"LEAD","Phone":"+1-5550100"},"After":{"ProspectID":"LEAD","Phone":null}}"#,
-        "lead-updated LEAD [Phone=+1-5550100 ProspectID=LEAD] -> [Phone=null ProspectID=LEAD]",
+        "lead-update LEAD [Phone=+1-5550100 ProspectID=LEAD] -> [Phone=null ProspectID=LEAD]",
     );
     check(
         r#"{"Before":null,"After":{"ProspectId":"LEAD"}}"#,
-        "lead-created LEAD [] -> [ProspectId=LEAD]",
+        "lead-create LEAD [] -> [ProspectId=LEAD]",
     );
     check(
         r#"{"Before":{"ProspectID":"LEAD"},"Current":{"FirstName":"Ana"}}"#,
-        "lead-updated LEAD [ProspectID=LEAD] -> [FirstName=Ana]",
+        "lead-update LEAD [ProspectID=LEAD] -> [FirstName=Ana]",
     );
     check(
         r#"{"ProspectID":"LEAD","CreatedOn":"2026-10-07 14:03:21","ModifiedOn":"2026-10-07 14:03:21.000"}"#,
-        "lead-created LEAD [] -> [CreatedOn=2026-10-07 14:03:21 ModifiedOn=2026-10-07 14:03:21.000 ProspectID=LEAD]",
+        "lead-create LEAD [] -> [CreatedOn=2026-10-07 14:03:21 ModifiedOn=2026-10-07 14:03:21.000 ProspectID=LEAD]",
     );
 }
 
@@ -73,19 +73,19 @@ fn leads() {
 fn activities() {
     check(
         r#"[{"ProspectActivityId":"ACTIVITY","RelatedProspectId":"LEAD","ActivityEvent":"205","Data":{"Status":"Booked","mx_Custom_1":"A-1"}}]"#,
-        "activity-created LEAD 205 ACTIVITY [] -> [ActivityEvent=205 ProspectActivityId=ACTIVITY RelatedProspectId=LEAD Status=Booked mx_Custom_1=A-1]",
+        "lead-activity-create LEAD 205 ACTIVITY [] -> [ActivityEvent=205 ProspectActivityId=ACTIVITY RelatedProspectId=LEAD Status=Booked mx_Custom_1=A-1]",
     );
     check(
         r#"{"ProspectActivityId":"ACTIVITY","RelatedProspectId":"LEAD","ActivityEvent":205,"Data":[{"Key":"Status","Value":"Booked"}]}"#,
-        "activity-created LEAD 205 ACTIVITY [] -> [ActivityEvent=205 ProspectActivityId=ACTIVITY RelatedProspectId=LEAD Status=Booked]",
+        "lead-activity-create LEAD 205 ACTIVITY [] -> [ActivityEvent=205 ProspectActivityId=ACTIVITY RelatedProspectId=LEAD Status=Booked]",
     );
     check(
         r#"{"ProspectActivityId":"ACTIVITY","RelatedProspectId":"LEAD","ActivityEvent":205,"Before":{"Data":{"Status":"Booked"}},"After":{"Data":{"Status":"Moved"}}}"#,
-        "activity-updated LEAD 205 ACTIVITY [Status=Booked] -> [Status=Moved]",
+        "lead-activity-update LEAD 205 ACTIVITY [Status=Booked] -> [Status=Moved]",
     );
     check(
         r#"[{"ProspectActivityId":"ACTIVITY","RelatedProspectId":"LEAD"},7,{"ProspectActivityId":"ACTIVITY","ActivityEvent":205},{"ProspectID":"LEAD"}]"#,
-        "lead-created LEAD [] -> [ProspectID=LEAD]\n\
+        "lead-create LEAD [] -> [ProspectID=LEAD]\n\
          entry 1 is an activity without a number in ActivityEvent\n\
          entry 2 is not an object\n\
          entry 3 does not name its lead: neither ProspectID nor RelatedProspectId holds an id",
@@ -94,7 +94,7 @@ fn activities() {
 
 #[test]
 fn other_wrappings() {
-    let plain = "lead-created LEAD [] -> [FirstName=A & b ProspectID=LEAD]";
+    let plain = "lead-create LEAD [] -> [FirstName=A & b ProspectID=LEAD]";
     check(
         "\u{feff} \n{\"ProspectID\":\"LEAD\",\"FirstName\":\"A & b\"}",
         plain,
@@ -145,11 +145,11 @@ fn what_cannot_be_read_is_told_without_what_it_holds() {
 fn the_address_counts_where_it_can_be_right() {
     let lead = format!("{{\"ProspectID\":{LEAD:?}}}");
     let lead = parse(lead.as_bytes()).unwrap().entries.remove(0);
-    let updated = Some(WebhookEvent::LeadUpdated);
-    assert_eq!(lead.event(updated), WebhookEvent::LeadUpdated);
-    let activity = Some(WebhookEvent::ActivityUpdated);
-    assert_eq!(lead.event(activity), WebhookEvent::LeadCreated);
-    assert_eq!(lead.event(None), WebhookEvent::LeadCreated);
+    let updated = Some(WebhookEvent::LeadUpdate);
+    assert_eq!(lead.event(updated), WebhookEvent::LeadUpdate);
+    let activity = Some(WebhookEvent::LeadActivityUpdate);
+    assert_eq!(lead.event(activity), WebhookEvent::LeadCreate);
+    assert_eq!(lead.event(None), WebhookEvent::LeadCreate);
 }
 
 #[test]
