@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod outlook;
 pub mod patient;
 pub mod retention;
+pub mod send;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -64,6 +65,7 @@ pub struct Pipeline {
     /// Somebody has changed the catalog.
     changed: Notify,
     listening: Mutex<BTreeMap<ChannelId, Listening>>,
+    lines: send::Lines,
 }
 
 /// What a message means to LeadSquared.
@@ -104,6 +106,7 @@ impl Pipeline {
             configuration: watch::Sender::new(Arc::new(configuration)),
             changed: Notify::new(),
             listening: Mutex::default(),
+            lines: send::Lines::default(),
         }
     }
 

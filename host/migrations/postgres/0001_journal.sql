@@ -160,3 +160,12 @@ create table usage (
   calls bigint not null,
   primary key (account_id, day)
 );
+
+-- Which host has the connection of a channel to the EHR, and until when.
+create table hold (
+  account_id text collate "C" not null,
+  channel_id text collate "C" not null,
+  owner text collate "C" not null,
+  held_until bigint not null,
+  primary key (account_id, channel_id)
+);

@@ -149,3 +149,12 @@ create table usage (
   calls bigint not null,
   primary key (account_id, day)
 ) without rowid;
+
+-- Which host has the connection of a channel to the EHR, and until when.
+create table hold (
+  account_id text not null,
+  channel_id text not null,
+  owner text not null,
+  held_until bigint not null,
+  primary key (account_id, channel_id)
+) without rowid;
