@@ -10,6 +10,7 @@ pub mod ahead;
 pub mod configuration;
 pub mod dispatch;
 pub mod effect;
+pub mod hook;
 pub mod intake;
 pub mod judge;
 pub mod ledger;
@@ -17,6 +18,7 @@ pub mod outlook;
 pub mod patient;
 pub mod retention;
 pub mod send;
+pub mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -253,10 +253,10 @@ impl Client {
         Ok(())
     }
 
-    /// Deletes a webhook.
+    /// Deletes a webhook; one that is gone is gone.
     pub async fn delete_webhook(&self, id: &str) -> Result<(), Error> {
         let path = format!("{PATH}Delete");
-        let _: Value = self
+        let deleted: Result<Value, Error> = self
             .call(Call {
                 effect: Effect::Write,
                 path: &path,
@@ -264,8 +264,12 @@ impl Client {
                 body: None,
                 sent: &[],
             })
-            .await?;
-        Ok(())
+            .await;
+        match deleted {
+            // What LeadSquared says of any entity that is not there.
+            Ok(_) | Err(Error::LeadNotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn webhook_call<T: serde::de::DeserializeOwned>(

@@ -291,6 +291,16 @@ impl Handle {
         self.server.account().hooks.enable(id, is_enabled)
     }
 
+    /// Counts answers other than 200 against a webhook, as if so many had come; says whether there is one.
+    pub fn break_webhook(&self, id: &str, failures: u32) -> bool {
+        let Ok(id) = uuid::Uuid::try_parse(id) else {
+            return false;
+        };
+        let mut account = self.server.account();
+        (0..failures).for_each(|_| account.hooks.answered(id, false));
+        account.hooks.is_there(id)
+    }
+
     /// Gives a user another role, or deactivates them, as a person would; says whether there is one of this address.
     pub fn change_user(&self, email: &str, role: &str, is_active: bool) -> bool {
         self.server.account().change_user(email, role, is_active)

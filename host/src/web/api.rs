@@ -17,6 +17,7 @@ pub mod list;
 pub mod metadata;
 pub mod records;
 pub mod traffic;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -70,6 +71,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(metadata::activity_types))
         .routes(routes!(metadata::slots, metadata::create_slot))
         .routes(routes!(metadata::users))
+        .routes(routes!(webhooks::show, webhooks::make))
+        .routes(routes!(webhooks::rotate))
         .routes(routes!(channels::list, channels::create))
         .routes(routes!(channels::show, channels::save, channels::delete))
         .routes(routes!(flows::list, flows::create))

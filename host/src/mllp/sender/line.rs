@@ -151,3 +151,6 @@ fn tell(settled: Option<Settled<Pending>>) {
     };
     let _ = settled.key.reply.send(told);
 }
+
+#[cfg(test)]
+mod tests;

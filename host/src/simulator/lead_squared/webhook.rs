@@ -172,6 +172,10 @@ impl Hooks {
             .find(|hook| hook.id == id && hook.status == 0)
     }
 
+    pub(super) fn is_there(&self, id: Uuid) -> bool {
+        self.list.iter().any(|hook| hook.id == id)
+    }
+
     /// Counts an answer; too many wrong ones in a row turn the webhook off.
     pub(super) fn answered(&mut self, id: Uuid, is_right: bool) {
         let Some(hook) = self.list.iter_mut().find(|hook| hook.id == id) else {
