@@ -25,7 +25,7 @@ use crate::mapping::{self, Runtime};
 use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::{self, Configuration};
-use crate::pipeline::{Pipeline, account, dispatch, retention};
+use crate::pipeline::{Pipeline, account, dispatch, retention, webhooks};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
 use crate::web::{self, Web};
@@ -190,6 +190,9 @@ pub async fn start(
     pages
         .tracker
         .spawn(account::keep(pipeline.clone(), pages.stop.clone()));
+    pages
+        .tracker
+        .spawn(webhooks::keep(pipeline.clone(), pages.stop.clone()));
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
         concurrency,

@@ -161,11 +161,11 @@ create table usage (
   primary key (account_id, day)
 );
 
--- Which host has the connection of a channel to the EHR, and until when.
+-- Which host has what only one may have, a channel's connection to the EHR mostly, and until when.
 create table hold (
   account_id text collate "C" not null,
-  channel_id text collate "C" not null,
+  what text collate "C" not null,
   owner text collate "C" not null,
   held_until bigint not null,
-  primary key (account_id, channel_id)
+  primary key (account_id, what)
 );

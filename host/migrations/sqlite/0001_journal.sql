@@ -150,11 +150,11 @@ create table usage (
   primary key (account_id, day)
 ) without rowid;
 
--- Which host has the connection of a channel to the EHR, and until when.
+-- Which host has what only one may have, a channel's connection to the EHR mostly, and until when.
 create table hold (
   account_id text not null,
-  channel_id text not null,
+  what text not null,
   owner text not null,
   held_until bigint not null,
-  primary key (account_id, channel_id)
+  primary key (account_id, what)
 ) without rowid;

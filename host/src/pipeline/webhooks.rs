@@ -5,10 +5,13 @@
 //! Start at [`Pipeline::make_webhooks`] and [`Pipeline::deliver_hook`].
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
@@ -29,6 +32,15 @@ pub const SECRET_HEADER: &str = "x-ligature-secret";
 
 /// Webhooks of the smaller plan (`leadsquared.md` 3).
 const PLAN_LIMIT: u32 = 3;
+
+/// A start goes first.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether webhooks still tell.
+const LOOK: Duration = Duration::from_secs(15 * 60);
+
+/// What one of several hosts does: it has no name that a channel could have.
+const MENDING: &str = "(webhooks)";
 
 /// How long a former secret is still taken: LeadSquared repeats what it could not deliver.
 const FORMER_MS: i64 = 60 * 60 * 1_000;
@@ -264,7 +276,11 @@ impl Pipeline {
                 && webhook.status != WebhookStatus::DisabledAfterFailures
                 && is_under(&webhook.url, &address, account)
         };
-        let (kept, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(serves);
+        let mut seen = BTreeSet::new();
+        let (kept, gone): (Vec<_>, Vec<_>) = known
+            .into_iter()
+            // One is enough of each.
+            .partition(|known| serves(known) && seen.insert(known.1));
         let missing: Vec<Subject> = needed
             .iter()
             .filter(|subject| !kept.iter().any(|(_, known)| known == *subject))
@@ -294,6 +310,49 @@ impl Pipeline {
         self.webhooks(account).await
     }
 
+    /// Makes webhooks anew that LeadSquared has turned off after failures, and says what else is missing.
+    ///
+    /// Nothing is made that was not there before: what a plan allows is shown to a person first.
+    pub async fn mend_webhooks(&self, account: &AccountId) -> Result<(), Error> {
+        let hook = self.store.catalog().hook(account).await?;
+        let Some((hook, address)) = hook.and_then(|hook| {
+            let address = hook.address.clone()?;
+            Some((hook, address))
+        }) else {
+            return Ok(());
+        };
+        // Two hosts would make two of each.
+        let journal = self.store.journal();
+        let is_ours = journal
+            .hold(account, MENDING, &self.owner, LOOK * 2)
+            .await?;
+        if !is_ours {
+            return Ok(());
+        }
+        let client = self.entry(account)?.client.clone();
+        let listed = client.webhooks().await?;
+        let needed = self.needed(account);
+        for (webhook, subject) in ours(account, Some(&address), &listed) {
+            let event = subject.event;
+            match webhook.status {
+                WebhookStatus::DisabledAfterFailures if needed.contains(&subject) => {
+                    client.delete_webhook(&webhook.id).await?;
+                    let new = hook.webhook(account, &address, subject);
+                    client.create_webhook(&new).await?;
+                    warn!(%account, %event, "LeadSquared had turned the webhook off after failures; it was made anew, and what changed meanwhile was not told");
+                }
+                WebhookStatus::DisabledByHand if needed.contains(&subject) => {
+                    warn!(%account, %event, "the webhook was turned off by a person in LeadSquared; its flows hear of nothing");
+                }
+                _ => {}
+            }
+        }
+        for Subject { event, .. } in self.standing(account, Some(&hook), &listed).missing {
+            warn!(%account, %event, "no webhook tells of what a flow needs: POST /api/v1/accounts/{account}/webhooks makes it");
+        }
+        Ok(())
+    }
+
     /// Gives the account a new secret and all webhooks of ours with it; gives the secret, to be set where webhooks are
     /// made by hand. The one before is taken for another hour.
     ///
@@ -320,6 +379,24 @@ impl Pipeline {
             }
         }
         Ok(hook.secrets.current)
+    }
+}
+
+/// Looks after the webhooks of every account until `shutdown`.
+pub async fn keep(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
+    let mut wait = SETTLE;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.cancelled() => return,
+        }
+        wait = LOOK;
+        let configuration = pipeline.configuration();
+        for account in configuration.accounts() {
+            if let Err(fault) = Box::pin(pipeline.mend_webhooks(account)).await {
+                warn!(%account, %fault, "the account's webhooks were not looked at; tried again in 15 minutes");
+            }
+        }
     }
 }
 

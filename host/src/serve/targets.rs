@@ -83,7 +83,7 @@ async fn follow(pipeline: &Arc<Pipeline>, running: &mut HashMap<ChannelId, Runni
         let id = &channel.id;
         let journal = pipeline.store.journal();
         let held = journal
-            .hold(&channel.account, id, &pipeline.owner, LEASE)
+            .hold(&channel.account, id.as_str(), &pipeline.owner, LEASE)
             .await;
         let sending = match held {
             Ok(true) if running.contains_key(id) => continue,

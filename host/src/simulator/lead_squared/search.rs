@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::account::{Account, Lead, utc};
 use super::answer::{Answer, Refusal};
-use super::field::{is_number, key_of};
+use super::field::{is_date_time, is_number, key_of};
 use super::server::Call;
 
 pub(super) fn by_id(account: &mut Account, call: &Call) -> Result<Answer, Refusal> {
@@ -117,6 +117,67 @@ pub(super) fn by_criteria(account: &mut Account, call: &Call) -> Result<Answer, 
         found.into_iter().skip(skip).take(take),
         columns.as_deref(),
     )
+}
+
+/// Leads that were changed in a time, both ends included; each as a list of attributes.
+pub(super) fn recently_modified(account: &mut Account, call: &Call) -> Result<Answer, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Asked {
+        parameter: Times,
+        #[serde(default)]
+        columns: Option<Columns>,
+        #[serde(default)]
+        paging: Paging,
+        #[serde(default)]
+        sorting: Sorting,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Times {
+        from_date: String,
+        to_date: String,
+    }
+    let asked: Asked = call.json()?;
+    let times = &asked.parameter;
+    for (name, at) in [("FromDate", &times.from_date), ("ToDate", &times.to_date)] {
+        if !is_date_time(at) {
+            return Err(Refusal::invalid(format!("{name} value is not correct.")));
+        }
+    }
+    let (page, size) = (asked.paging.page_index.0, asked.paging.page_size.0 as usize);
+    if size > 5_000 {
+        return Err(Refusal::invalid("PageSize can not be more than 5000."));
+    }
+    let is_within = |lead: &&Lead| {
+        let at = utc(lead.modified_at);
+        !lead.is_deleted && at >= times.from_date && at <= times.to_date
+    };
+    let mut found: Vec<&Lead> = account.leads.iter().filter(is_within).collect();
+    found.sort_by_key(|lead| lead.modified_at);
+    if asked.sorting.direction == "1" {
+        found.reverse();
+    }
+    let names: Vec<&str> = match &asked.columns {
+        Some(columns) => columns.include.split(',').map(str::trim).collect(),
+        None => {
+            let fields = account.fields.all().iter();
+            fields.map(|field| field.schema_name.as_str()).collect()
+        }
+    };
+    let known = |name: &&str| account.fields.get(name).is_some();
+    let names: Vec<&str> = names.into_iter().filter(known).collect();
+    let leads = found.iter().skip((page.max(1) as usize - 1) * size);
+    let leads = leads.take(size).map(|lead| {
+        let pairs = names.iter().map(
+            |name| serde_json::json!({ "Attribute": name, "Value": value(account, lead, name) }),
+        );
+        serde_json::json!({ "LeadPropertyList": pairs.collect::<Vec<_>>() })
+    });
+    let leads: Vec<_> = leads.collect();
+    Ok(Answer::json(
+        &serde_json::json!({ "RecordCount": found.len(), "Leads": leads }),
+    ))
 }
 
 #[derive(Clone, Copy)]

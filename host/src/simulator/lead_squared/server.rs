@@ -101,6 +101,7 @@ fn route(path: &str) -> Option<Route> {
         "LeadManagement.svc/Lead.Capture" => (WRITE, lead::capture),
         "LeadManagement.svc/Lead/Delete/ById" => (GET, lead::delete),
         "LeadManagement.svc/Leads.Get" => (READ, search::by_criteria),
+        "LeadManagement.svc/Leads.RecentlyModified" => (READ, search::recently_modified),
         "LeadManagement.svc/Leads.GetById" => (GET, search::by_id),
         "LeadManagement.svc/Leads.GetByEmailaddress" => (GET, search::by_email),
         "LeadManagement.svc/RetrieveLeadByPhoneNumber" => (GET, search::by_phone),

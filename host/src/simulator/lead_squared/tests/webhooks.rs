@@ -330,3 +330,30 @@ async fn a_person_changes_leads_by_forms_and_as_json() {
         "a person's changes are no API writes"
     );
 }
+
+#[tokio::test]
+async fn what_was_changed_lately_is_listed() {
+    let bench = bench(unlimited()).await;
+    bench.lead(&[("FirstName", "Ana")]).await;
+    let second = bench.lead(&[("FirstName", "Bo")]).await;
+    let path = lead("Leads.RecentlyModified");
+    let ask = |from: &str, size: u32| {
+        json!({
+            "Parameter": { "FromDate": from, "ToDate": "2999-01-01 00:00:00" },
+            "Columns": { "Include_CSV": "ProspectID, FirstName, mx_None" },
+            "Paging": { "PageIndex": 2, "PageSize": size },
+        })
+    };
+    let (status, page) = bench.post(&path, ask("2020-01-01 00:00:00", 1)).await;
+    assert_eq!((status, &page["RecordCount"]), (200, &json!(2)));
+    let expected = json!([
+        {"Attribute": "ProspectID", "Value": second},
+        {"Attribute": "FirstName", "Value": "Bo"},
+    ]);
+    assert_eq!(page["Leads"][0]["LeadPropertyList"], expected);
+    assert_eq!(page["Leads"].as_array().map(Vec::len), Some(1));
+    let (_, none) = bench.post(&path, ask("2998-01-01 00:00:00", 1)).await;
+    assert_eq!(none["RecordCount"], 0);
+    let wrong = bench.post(&path, ask("yesterday", 1)).await;
+    assert_eq!(verdict(&wrong), "500 MXInvalidInputException");
+}
