@@ -11,6 +11,7 @@ mod account;
 mod activity;
 mod lead;
 mod metadata;
+pub mod webhook;
 
 mod budget;
 mod error;
@@ -25,6 +26,7 @@ pub use error::Error;
 pub use lead::{Attribute, Lead};
 pub use metadata::{ActivityType, Caller, LeadField, Slot};
 pub use reply::{Reply, Then, replies};
+pub use webhook::{NewWebhook, Webhook, WebhookEvent, WebhookStatus};
 
 #[cfg(test)]
 mod tests;

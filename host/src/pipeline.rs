@@ -10,12 +10,15 @@ pub mod ahead;
 pub mod configuration;
 pub mod dispatch;
 pub mod effect;
+pub mod hook;
 pub mod intake;
 pub mod judge;
 pub mod ledger;
 pub mod outlook;
 pub mod patient;
 pub mod retention;
+pub mod send;
+pub mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -64,6 +67,7 @@ pub struct Pipeline {
     /// Somebody has changed the catalog.
     changed: Notify,
     listening: Mutex<BTreeMap<ChannelId, Listening>>,
+    lines: send::Lines,
     doubts: account::follow::Doubts,
 }
 
@@ -106,6 +110,7 @@ impl Pipeline {
             changed: Notify::new(),
             listening: Mutex::default(),
             doubts: account::follow::Doubts::default(),
+            lines: send::Lines::default(),
         }
     }
 

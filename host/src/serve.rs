@@ -1,10 +1,11 @@
 //! The composition root: builds all parts, spawns every task, and drains them in order.
 //!
-//! The only room that spawns; nobody uses it but `cli` and tests. Which channels listen is in `serve/channels.rs`, what a
-//! channel's settings mean for its listener in `serve/wire.rs`.
+//! The only room that spawns; nobody uses it but `cli` and tests. Which channels listen is in `serve/channels.rs`, which
+//! send in `serve/targets.rs`, what a channel's settings mean for its wire in `serve/wire.rs`.
 
 mod channels;
 mod first_token;
+mod targets;
 mod wire;
 
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ use crate::mapping::{self, Runtime};
 use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::{self, Configuration};
-use crate::pipeline::{Pipeline, account, dispatch, retention};
+use crate::pipeline::{Pipeline, account, dispatch, retention, webhooks};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
 use crate::web::{self, Web};
@@ -123,6 +124,8 @@ pub struct Host {
     pub tls: HashMap<ChannelId, Arc<Acceptor>>,
     listeners: Tasks,
     deliveries: Tasks,
+    /// The connections to EHRs: deliveries in hand need them to their end.
+    lines: Tasks,
     pages: Tasks,
     open: Open,
 }
@@ -160,6 +163,10 @@ pub async fn start(
     };
 
     let (listeners, deliveries, pages) = (Tasks::default(), Tasks::default(), Tasks::default());
+    let lines = Tasks::default();
+    lines
+        .tracker
+        .spawn(targets::keep(pipeline.clone(), lines.stop.clone()));
     let (mut addresses, mut tls) = (Vec::new(), HashMap::new());
     let mut running = HashMap::new();
     for bound in bound {
@@ -187,6 +194,7 @@ pub async fn start(
     pages
         .tracker
         .spawn(account::follow::keep(pipeline.clone(), pages.stop.clone()));
+        .spawn(webhooks::keep(pipeline.clone(), pages.stop.clone()));
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
         concurrency,
@@ -220,6 +228,7 @@ pub async fn start(
         tls,
         listeners,
         deliveries,
+        lines,
         pages,
         open,
     })
@@ -233,6 +242,7 @@ impl Host {
         if !self.deliveries.end(DRAIN).await {
             warn!("deliveries still in hand at shutdown; they go on after the next start");
         }
+        self.lines.end(DRAIN + Duration::from_secs(1)).await;
         if let Err(fault) = self
             .pipeline
             .store

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod fault;
+pub mod hooks;
 pub mod messages;
 
 use std::sync::Arc;
@@ -84,6 +85,7 @@ pub fn router(web: Web) -> Router {
             }),
         )
         .merge(api::router())
+        .merge(hooks::router())
         .fallback(async || Fault::NotFound)
         .layer(map_response(guard))
         .with_state(web)

@@ -12,11 +12,13 @@ mod demo;
 mod differential;
 #[cfg(test)]
 mod doctor;
+mod ehr;
 mod exclusions;
 mod faults;
 #[cfg(test)]
 mod files;
 mod harness;
+mod hooks;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

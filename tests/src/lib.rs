@@ -5,6 +5,7 @@ mod cluster;
 pub mod guests;
 pub mod interface;
 pub mod mllp;
+pub mod office;
 pub mod pki;
 pub mod properties;
 pub mod site;

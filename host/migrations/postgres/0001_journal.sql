@@ -162,3 +162,12 @@ create table usage (
   calls bigint not null,
   primary key (account_id, day)
 );
+
+-- Which host has what only one may have, a channel's connection to the EHR mostly, and until when.
+create table hold (
+  account_id text collate "C" not null,
+  what text collate "C" not null,
+  owner text collate "C" not null,
+  held_until bigint not null,
+  primary key (account_id, what)
+);

@@ -151,3 +151,12 @@ create table usage (
   calls bigint not null,
   primary key (account_id, day)
 ) without rowid;
+
+-- Which host has what only one may have, a channel's connection to the EHR mostly, and until when.
+create table hold (
+  account_id text not null,
+  what text not null,
+  owner text not null,
+  held_until bigint not null,
+  primary key (account_id, what)
+) without rowid;

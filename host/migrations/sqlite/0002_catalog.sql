@@ -81,6 +81,16 @@ create table code_table (
   primary key (account_id, id)
 ) without rowid;
 
+-- Where LeadSquared's webhooks find this host, and the secret that they carry, sealed.
+create table hook (
+  account_id text not null,
+  address text not null,
+  webhooks bigint not null,
+  updated_at bigint not null,
+  secrets blob not null,
+  primary key (account_id)
+) without rowid;
+
 -- What LeadSquared said of an account, by kind: lead fields, activity types, users.
 create table metadata (
   account_id text not null,

@@ -1,4 +1,4 @@
-//! `ligature simulate leadsquared`: the simulator as a process of its own.
+//! `ligature simulate`: the simulators as processes of their own.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::simulator::lead_squared::{Keys, RateLimit, Settings, Simulator};
+use crate::simulator::ehr;
+use crate::simulator::lead_squared::{Keys, RateLimit, Settings, Simulator, Webhooks};
 
 /// What to stand in for.
 #[derive(Debug, Subcommand)]
@@ -20,6 +21,44 @@ pub enum Simulate {
     /// Example: ligature simulate leadsquared --addr 127.0.0.1:8700 --rate-limit 25
     #[command(name = "leadsquared")]
     LeadSquared(LeadSquared),
+    /// Serves a hospital's EHR on a local port, until interrupted: it takes messages and holds against them what is wrong.
+    ///
+    /// Example: ligature simulate ehr --addr 127.0.0.1:2576 --answer ae --count 3
+    Ehr(Ehr),
+}
+
+/// The simulated EHR.
+#[derive(Debug, Args)]
+pub struct Ehr {
+    /// Where to take messages; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2576")]
+    addr: SocketAddr,
+    /// Where to serve the page; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8702")]
+    http: SocketAddr,
+    /// Answer AE to messages against which something is held.
+    #[arg(long)]
+    strict: bool,
+    /// Give patients numbers under this assigning authority, in a PID of the answer.
+    #[arg(long, value_name = "AUTHORITY")]
+    assigns: Option<String>,
+    /// What to do instead of an honest answer: aa, ae, ar, ca, ce, cr, foreign, no-msa, unknown-code, rubbish, noise,
+    /// silent, drop or half. More can be told at /moods of the page.
+    #[arg(long, value_name = "KIND", default_value = "honest", value_parser = kind)]
+    answer: ehr::Kind,
+    /// For how many messages; none is for all.
+    #[arg(long, value_name = "N")]
+    count: Option<u32>,
+    /// Answer so much later, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    delay_ms: u64,
+    /// Print one JSON object with the addresses.
+    #[arg(long)]
+    json: bool,
+}
+
+fn kind(text: &str) -> Result<ehr::Kind, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 /// The simulated account.
@@ -75,6 +114,21 @@ pub struct LeadSquared {
     /// How long every call takes, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
+    /// How many webhooks the account's plan allows.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    webhooks: usize,
+    /// Take a webhook's address without asking whether somebody answers there.
+    #[arg(long)]
+    unverified_webhooks: bool,
+    /// Activities of such a time are told of together, in milliseconds; 0 tells of each at once.
+    #[arg(long, value_name = "MS", default_value_t = 60_000)]
+    webhook_group_ms: u64,
+    /// Tell of leads without their custom fields.
+    #[arg(long)]
+    standard_fields_only: bool,
+    /// Tell of updates that do not ask for it, too.
+    #[arg(long)]
+    tell_every_write: bool,
     /// Makes ids and chances repeatable.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -112,6 +166,15 @@ impl LeadSquared {
             default_country_code: self.default_country_code.clone(),
             other_region: self.other_region.clone(),
             latency: Duration::from_millis(self.latency_ms),
+            webhooks: Webhooks {
+                plan_limit: self.webhooks,
+                verifies: !self.unverified_webhooks,
+                grouped: (self.webhook_group_ms > 0)
+                    .then_some(Duration::from_millis(self.webhook_group_ms)),
+                standard_fields_only: self.standard_fields_only,
+                every_write: self.tell_every_write,
+                ..Webhooks::default()
+            },
             log_calls: false,
             seed: self.seed,
         }
@@ -123,10 +186,65 @@ impl LeadSquared {
 /// # Errors
 /// When the address is taken.
 pub async fn run(args: Simulate, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let Simulate::LeadSquared(args) = args;
-    let listener = TcpListener::bind(args.addr)
+    match args {
+        Simulate::LeadSquared(args) => lead_squared(args, out).await,
+        Simulate::Ehr(args) => ehr(args, out).await,
+    }
+}
+
+async fn ehr(args: Ehr, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let (mllp, http) = (bind(args.addr).await?, bind(args.http).await?);
+    let tracker = TaskTracker::new();
+    let shutdown = CancellationToken::new();
+    let settings = ehr::Settings {
+        is_strict: args.strict,
+        assigns: args.assigns,
+        ..ehr::Settings::default()
+    };
+    let page = http.local_addr()?;
+    let stop = shutdown.clone();
+    let handle = ehr::Simulator::start(mllp, Some(http), settings, &tracker, stop)?;
+    if args.answer != ehr::Kind::Honest || args.delay_ms > 0 {
+        handle.tell(ehr::Mood {
+            count: args.count,
+            ..ehr::Mood::always(args.answer).after_ms(args.delay_ms)
+        });
+    }
+    let address = handle.address();
+    if args.json {
+        let line = serde_json::json!({ "mllp": address, "http": page });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "EHR simulator on {address}")?;
+        writeln!(
+            out,
+            "  page http://{page}/   state http://{page}/state   moods http://{page}/moods"
+        )?;
+        writeln!(out, "Ctrl-C ends it; nothing is kept.")?;
+    }
+    out.flush()?;
+    until_interrupted(shutdown, tracker).await
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
         .await
-        .with_context(|| format!("{} cannot be listened on", args.addr))?;
+        .with_context(|| format!("{address} cannot be listened on"))
+}
+
+async fn until_interrupted(
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+) -> anyhow::Result<()> {
+    tokio::signal::ctrl_c().await?;
+    shutdown.cancel();
+    tracker.close();
+    tracker.wait().await;
+    Ok(())
+}
+
+async fn lead_squared(args: LeadSquared, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let listener = bind(args.addr).await?;
     let tracker = TaskTracker::new();
     let shutdown = CancellationToken::new();
     let handle = Simulator::start(listener, args.settings(), &tracker, shutdown.clone())?;
@@ -150,12 +268,7 @@ pub async fn run(args: Simulate, out: &mut (dyn Write + Send)) -> anyhow::Result
         writeln!(out, "Ctrl-C ends it; nothing is kept.")?;
     }
     out.flush()?;
-
-    tokio::signal::ctrl_c().await?;
-    shutdown.cancel();
-    tracker.close();
-    tracker.wait().await;
-    Ok(())
+    until_interrupted(shutdown, tracker).await
 }
 
 #[cfg(test)]
@@ -176,10 +289,11 @@ mod tests {
             .into_iter()
             .chain(args.split_whitespace());
         let matches = Command::command().get_matches_from(words);
-        let Command {
-            simulate: Simulate::LeadSquared(args),
-        } = Command::from_arg_matches(&matches).expect("a command");
-        args.settings()
+        let Command { simulate } = Command::from_arg_matches(&matches).expect("a command");
+        match simulate {
+            Simulate::LeadSquared(args) => args.settings(),
+            Simulate::Ehr(_) => unreachable!("leadsquared was asked for"),
+        }
     }
 
     #[test]

@@ -473,3 +473,5 @@ proptest! {
         prop_assert_eq!(found[0].get("FirstName"), Some(name.as_str()));
     }
 }
+
+mod webhooks;

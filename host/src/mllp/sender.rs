@@ -3,8 +3,9 @@
 //! It knows no HL7: whether an answer belongs to a payload is asked of the caller, and an answer that does not
 //! is put aside and never credited. Sending again is the caller's business, too.
 //! [`Link`] (`sender/link.rs`) is what a flow or a command holds: it connects, again when it must, and keeps account of
-//! what is unanswered. Start there, then at [`Sender`], one connection of it.
+//! what is unanswered; [`Line`] (`sender/line.rs`) is one that several callers share. Start there, then at [`Sender`], one connection of it.
 
+mod line;
 mod link;
 mod stream;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use self::line::Line;
 pub use self::link::{Backoff, Link, Match, Settled};
 pub use self::stream::Stream;
 use super::frame::{self, Decoder, Event, Warning};
@@ -99,6 +101,20 @@ pub enum Error {
     /// Nothing was sent.
     #[error(transparent)]
     Payload(#[from] frame::Error),
+    /// Nothing was sent: connecting failed before, and is not tried again yet.
+    #[error("{address} could not be reached before; it is tried again in {} s", wait.as_secs_f32().ceil())]
+    Resting {
+        /// As the target writes it: host and port.
+        address: String,
+        /// Until it is tried again.
+        wait: Duration,
+    },
+    /// Nothing was sent.
+    #[error("{0} messages wait for the connection already")]
+    Busy(usize),
+    /// Nothing was sent.
+    #[error("the connection is no longer kept")]
+    Stopped,
     /// The peer may have taken the payload. The connection can be used further: a late answer is put aside.
     #[error("no acknowledgement came within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
@@ -120,6 +136,25 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the peer may have taken the payload.
+    pub fn was_sent(&self) -> bool {
+        match self {
+            Self::Connect { .. }
+            | Self::ConnectTimedOut { .. }
+            | Self::Tls { .. }
+            | Self::Payload(_)
+            | Self::Resting { .. }
+            | Self::Busy(_)
+            | Self::Stopped => false,
+            Self::TimedOut(_)
+            | Self::NotApplied(_)
+            | Self::GivenUp
+            | Self::Closed
+            | Self::Broken(_)
+            | Self::NotMllp => true,
+        }
+    }
+
     /// Whether another payload may be sent on this connection.
     pub fn keeps_connection(&self) -> bool {
         matches!(

@@ -270,7 +270,7 @@ fn client(api: &str, keys: &Keys) -> Result<Client, Error> {
 }
 
 impl Pipeline {
-    fn entry(&self, account: &AccountId) -> Result<Arc<AccountEntry>, Error> {
+    pub(super) fn entry(&self, account: &AccountId) -> Result<Arc<AccountEntry>, Error> {
         let configuration = self.configuration();
         let entry = configuration.account(account);
         entry

@@ -75,6 +75,21 @@ pub(super) fn announce(channel: &Channel, address: SocketAddr) {
     }
 }
 
+/// Says where the channel sends to, and what is unwise about it.
+pub(super) fn announce_target(channel: &Channel) {
+    let Some(target) = &channel.target else {
+        return;
+    };
+    let tls = target.tls.is_some();
+    info!(channel = %channel.id, address = %target.address, tls, "sending over MLLP");
+    let host = target.address.as_str();
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let ip: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    if !tls && host != "localhost" && !ip.is_some_and(|ip| ip.is_loopback()) {
+        warn!(channel = %channel.id, address = %target.address, "patient data go over the network in clear text: turn TLS on, or let a tunnel begin on this machine");
+    }
+}
+
 /// Reads the certificates of a channel.
 pub(super) fn acceptor(settings: &transport::Tls) -> anyhow::Result<Acceptor> {
     let pinned = settings.pinned_clients.iter();

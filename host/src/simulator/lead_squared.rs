@@ -19,7 +19,10 @@ mod field;
 mod line;
 mod page;
 mod people;
+mod person;
 mod rate;
+mod telling;
+mod webhook;
 
 use std::fmt;
 use std::io;
@@ -35,6 +38,7 @@ pub use account::{ActivityView, CallView, Change, Counts, LeadView, Write};
 pub use fault::{Fault, Kind, When};
 pub use rate::RateLimit;
 use server::Server;
+pub use webhook::{HookView, Told, Webhooks};
 
 /// How the simulated account behaves; the defaults are those of the API as far as it is known.
 #[derive(Debug, Clone)]
@@ -60,6 +64,8 @@ pub struct Settings {
     pub other_region: Option<String>,
     /// How long every call takes after its effect.
     pub latency: Duration,
+    /// How it tells of changes.
+    pub webhooks: Webhooks,
     /// Every call is kept with its query and body, for [`Handle::calls`].
     pub log_calls: bool,
     /// Decides ids and the faults that come by chance; none takes a new seed at every start, so that ids of an
@@ -83,6 +89,7 @@ impl Default for Settings {
             default_country_code: "1".into(),
             other_region: None,
             latency: Duration::ZERO,
+            webhooks: Webhooks::default(),
             log_calls: false,
             seed: None,
         }
@@ -151,7 +158,13 @@ impl Simulator {
         shutdown: CancellationToken,
     ) -> io::Result<Handle> {
         let address = listener.local_addr()?;
-        let server = Arc::new(Server::new(settings, tracker.clone()));
+        let (server, jobs) = Server::new(settings, tracker.clone());
+        let server = Arc::new(server);
+        tracker.spawn(telling::deliver(
+            Arc::clone(&server),
+            jobs,
+            shutdown.clone(),
+        ));
         tracker.spawn(server::serve(listener, Arc::clone(&server), shutdown));
         Ok(Handle { address, server })
     }
@@ -255,6 +268,68 @@ impl Handle {
     /// Takes the account to another host, or back to wherever it is asked.
     pub fn move_to(&self, elsewhere: Option<Elsewhere>) {
         self.server.move_to(elsewhere);
+    }
+
+    /// Creates a lead as a person does in the user interface; gives its id.
+    ///
+    /// # Errors
+    /// What the user interface would say.
+    pub fn create_lead(&self, values: &[(&str, &str)]) -> Result<String, String> {
+        person::create_lead(&self.server, person::pairs(values))
+    }
+
+    /// Changes a lead as a person does; says whether anything became other than it was.
+    ///
+    /// # Errors
+    /// What the user interface would say.
+    pub fn edit_lead(&self, id: &str, values: &[(&str, &str)]) -> Result<bool, String> {
+        person::edit_lead(&self.server, id, person::pairs(values))
+    }
+
+    /// Creates an activity as a person does; gives its id.
+    ///
+    /// # Errors
+    /// What the user interface would say.
+    pub fn create_activity(
+        &self,
+        lead: &str,
+        code: u32,
+        values: &[(&str, &str)],
+    ) -> Result<String, String> {
+        person::create_activity(&self.server, lead, code, None, person::pairs(values))
+    }
+
+    /// Changes an activity as a person does.
+    ///
+    /// # Errors
+    /// What the user interface would say.
+    pub fn edit_activity(&self, id: &str, values: &[(&str, &str)]) -> Result<(), String> {
+        person::edit_activity(&self.server, id, None, person::pairs(values)).map(drop)
+    }
+
+    /// The webhooks as they stand.
+    pub fn webhooks(&self) -> Vec<HookView> {
+        self.server.account().hooks.views()
+    }
+
+    /// Every delivery of a webhook that has come to its end, in order.
+    pub fn told(&self) -> Vec<Told> {
+        self.server.account().hooks.deliveries().to_vec()
+    }
+
+    /// Turns a webhook off or on, as a person does in the settings; says whether there is one.
+    pub fn enable_webhook(&self, id: &str, is_enabled: bool) -> bool {
+        self.server.account().hooks.enable(id, is_enabled)
+    }
+
+    /// Counts answers other than 200 against a webhook, as if so many had come; says whether there is one.
+    pub fn break_webhook(&self, id: &str, failures: u32) -> bool {
+        let Ok(id) = uuid::Uuid::try_parse(id) else {
+            return false;
+        };
+        let mut account = self.server.account();
+        (0..failures).for_each(|_| account.hooks.answered(id, false));
+        account.hooks.is_there(id)
     }
 
     /// Gives a user another role, or deactivates them, as a person would; says whether there is one of this address.

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod change;
 pub mod component;
 pub mod history;
+pub mod hook;
 pub mod metadata;
 pub mod token;
 

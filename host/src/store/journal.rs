@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod claim;
+mod hold;
 pub mod identity;
 pub(super) mod lanes;
 pub mod ledger;

@@ -20,6 +20,7 @@ pub mod retention;
 pub mod templates;
 pub mod tokens;
 pub mod traffic;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -73,6 +74,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(metadata::activity_types))
         .routes(routes!(metadata::slots, metadata::create_slot))
         .routes(routes!(metadata::users))
+        .routes(routes!(webhooks::show, webhooks::make))
+        .routes(routes!(webhooks::rotate))
         .routes(routes!(channels::list, channels::create))
         .routes(routes!(channels::show, channels::save, channels::delete))
         .routes(routes!(retention::show))

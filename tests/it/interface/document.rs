@@ -176,6 +176,10 @@ async fn answers_are_as_the_document_says() -> anyhow::Result<()> {
             "/api/v1/accounts/clinic/users".into(),
             "/api/v1/accounts/{id}/users",
         ),
+        (
+            "/api/v1/accounts/clinic/webhooks".into(),
+            "/api/v1/accounts/{id}/webhooks",
+        ),
         ("/api/v1/channels".into(), "/api/v1/channels"),
         ("/api/v1/channels/ehr".into(), "/api/v1/channels/{id}"),
         ("/api/v1/flows".into(), "/api/v1/flows"),

@@ -159,6 +159,23 @@ impl<K> Link<K> {
         }
     }
 
+    /// Where it leads to, as the target writes it.
+    pub fn address(&self) -> &str {
+        &self.target.address
+    }
+
+    /// How long it waits before it connects again, after failures; none when it would do so now.
+    pub fn rests(&self) -> Option<Duration> {
+        let at = self.retry_at.filter(|_| self.open.is_none())?;
+        let wait = at.saturating_duration_since(Instant::now());
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Whether nothing is unanswered, and nothing settled that was not told.
+    pub fn is_idle(&self) -> bool {
+        self.outstanding.is_empty() && self.settled.is_empty()
+    }
+
     /// Whether another payload may be queued before an answer came.
     pub fn has_room(&self) -> bool {
         self.outstanding.len() < self.window

@@ -11,6 +11,7 @@ use super::activity::{Activity, Types};
 use super::answer::Refusal;
 use super::field::{Fields, key_of};
 use super::people::{self, Person};
+use super::webhook::Hooks;
 use super::{Dice, Settings};
 
 /// The user whose keys are used; owner of what they create.
@@ -24,6 +25,9 @@ pub(super) struct Account {
     pub(super) types: Types,
     pub(super) user: User,
     pub(super) people: Vec<Person>,
+    /// Who makes the present change.
+    pub(super) acting: Uuid,
+    pub(super) hooks: Hooks,
     pub(super) match_phone_too: bool,
     pub(super) dice: Dice,
     pub(super) leads: Vec<Lead>,
@@ -53,6 +57,8 @@ pub(super) struct Lead {
     pub(super) values: Vec<(usize, String)>,
     pub(super) created_at: Timestamp,
     pub(super) modified_at: Timestamp,
+    pub(super) created_by: Uuid,
+    pub(super) modified_by: Uuid,
     pub(super) is_deleted: bool,
     /// Places in the account's activities, oldest first.
     pub(super) activities: Vec<usize>,
@@ -75,6 +81,10 @@ pub struct Counts {
     pub calls: u64,
     /// API calls that the rate limit refused.
     pub limited: u64,
+    /// Deliveries of webhooks that were answered with 200.
+    pub told: usize,
+    /// Deliveries of webhooks that were not, after all tries.
+    pub not_told: usize,
 }
 
 /// One lead as it stands.
@@ -152,6 +162,8 @@ impl Account {
             fields,
             types,
             people: people::staff(user.id, &mut dice),
+            acting: user.id,
+            hooks: Hooks::new(settings.webhooks.clone()),
             user,
             match_phone_too: settings.match_phone_too,
             dice,
@@ -202,6 +214,8 @@ impl Account {
             values: Vec::with_capacity(values.len()),
             created_at: now,
             modified_at: now,
+            created_by: self.acting,
+            modified_by: self.acting,
             is_deleted: false,
             activities: Vec::new(),
         };
@@ -230,6 +244,7 @@ impl Account {
         }
         self.set(place, values);
         self.leads[place].modified_at = Timestamp::now();
+        self.leads[place].modified_by = self.acting;
         Ok(())
     }
 
@@ -354,6 +369,8 @@ impl Account {
             writes: self.writes.len(),
             calls: self.calls,
             limited: self.limited,
+            told: self.hooks.told(true),
+            not_told: self.hooks.told(false),
         }
     }
 

@@ -15,6 +15,7 @@ use super::search::Number;
 use super::server::Call;
 
 /// One activity.
+#[derive(Clone)]
 pub(super) struct Activity {
     pub(super) id: Uuid,
     /// Its place among the account's leads.
@@ -90,7 +91,7 @@ impl Types {
 }
 
 /// The body of a create, and the `Activity` member of the calls that make lead and activity in one.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct New {
     #[serde(default)]
@@ -150,8 +151,20 @@ impl New {
         Ok(code)
     }
 
-    /// Adds the activity; everything has been checked.
-    fn add(self, account: &mut Account, call: &Call, lead: usize, code: u32) -> Uuid {
+    /// Adds the activity and notes it as a write of `call`; everything has been checked.
+    fn write(self, account: &mut Account, call: &Call, lead: usize, code: u32) -> Uuid {
+        let id = self.add(account, lead, code);
+        account.note(
+            call.route(),
+            Change::ActivityCreated,
+            lead,
+            Some(id),
+            &call.body,
+        );
+        id
+    }
+
+    fn add(self, account: &mut Account, lead: usize, code: u32) -> Uuid {
         let now = Timestamp::now();
         let id = account.dice.id();
         let place = account.activities.len();
@@ -172,13 +185,7 @@ impl New {
         });
         account.activity_by_id.insert(id, place);
         account.leads[lead].activities.push(place);
-        account.note(
-            call.route(),
-            Change::ActivityCreated,
-            lead,
-            Some(id),
-            &call.body,
-        );
+        account.tell_activity(place, None);
         id
     }
 }
@@ -252,7 +259,7 @@ pub(super) fn create(account: &mut Account, call: &Call) -> Result<Answer, Refus
         }
         (None, None) => return Err(Refusal::missing("RelatedProspectId")),
     };
-    Ok(Answer::id(&new.add(account, call, lead, code)))
+    Ok(Answer::id(&new.write(account, call, lead, code)))
 }
 
 fn write_lead(account: &mut Account, call: &Call, sent: Sent) -> Result<usize, Refusal> {
@@ -286,7 +293,7 @@ pub(super) fn create_custom(account: &mut Account, call: &Call) -> Result<Answer
     let code = activity.check(account)?;
     let sent = Sent::read(account, lead_details)?;
     let lead = write_lead(account, call, sent)?;
-    let id = activity.add(account, call, lead, code);
+    let id = activity.write(account, call, lead, code);
     Ok(Answer::success(&Created {
         id: id.to_string(),
         related_id: account.leads[lead].id.to_string(),
@@ -316,20 +323,7 @@ pub(super) fn update(account: &mut Account, call: &Call) -> Result<Answer, Refus
         return Err(Refusal::lead_not_found());
     }
     check_slots(account, code, &change.fields)?;
-    let activity = &mut account.activities[place];
-    if let Some(note) = change.activity_note {
-        activity.note = note;
-    }
-    for SlotValue { schema_name, value } in change.fields {
-        activity.values.retain(|(name, _)| *name != schema_name);
-        if let Some(value) = value
-            && !value.is_empty()
-        {
-            activity.values.push((schema_name, value));
-        }
-    }
-    activity.modified_at = Timestamp::now();
-    let id = activity.id;
+    let id = set(account, place, change.activity_note, change.fields);
     account.note(
         call.route(),
         Change::ActivityUpdated,
@@ -338,6 +332,64 @@ pub(super) fn update(account: &mut Account, call: &Call) -> Result<Answer, Refus
         &call.body,
     );
     Ok(Answer::id(&id))
+}
+
+/// Gives an activity other values, which have been checked.
+fn set(account: &mut Account, place: usize, note: Option<String>, sent: Vec<SlotValue>) -> Uuid {
+    let before = account.activities[place].clone();
+    let activity = &mut account.activities[place];
+    if let Some(note) = note {
+        activity.note = note;
+    }
+    for SlotValue { schema_name, value } in sent {
+        activity.values.retain(|(name, _)| *name != schema_name);
+        if let Some(value) = value
+            && !value.is_empty()
+        {
+            activity.values.push((schema_name, value));
+        }
+    }
+    activity.modified_at = Timestamp::now();
+    account.tell_activity(place, Some(&before));
+    before.id
+}
+
+/// Creates an activity as a person does in the user interface.
+pub(super) fn create_by_person(
+    account: &mut Account,
+    lead: usize,
+    code: u32,
+    note: Option<String>,
+    values: Vec<(String, Option<String>)>,
+) -> Result<Uuid, Refusal> {
+    let new = New {
+        activity_event: Some(Number(code)),
+        activity_note: note,
+        fields: slot_values(values),
+        ..New::default()
+    };
+    let code = new.check(account)?;
+    Ok(new.add(account, lead, code))
+}
+
+/// Changes an activity as a person does.
+pub(super) fn edit_by_person(
+    account: &mut Account,
+    id: &str,
+    note: Option<String>,
+    values: Vec<(String, Option<String>)>,
+) -> Result<Uuid, Refusal> {
+    let place = find(account, id)?;
+    let sent = slot_values(values);
+    check_slots(account, account.activities[place].code, &sent)?;
+    Ok(set(account, place, note, sent))
+}
+
+fn slot_values(values: Vec<(String, Option<String>)>) -> Vec<SlotValue> {
+    let values = values.into_iter();
+    values
+        .map(|(schema_name, value)| SlotValue { schema_name, value })
+        .collect()
 }
 
 /// The place of an activity whose lead may be gone.

@@ -44,6 +44,14 @@ impl Answer {
         }
     }
 
+    /// Sends a browser on after a form.
+    pub(super) fn see_other(to: String) -> Self {
+        Self {
+            location: Some(to),
+            ..Self::html(303, "")
+        }
+    }
+
     /// The answer of a write that gives an id.
     pub(super) fn id(id: &uuid::Uuid) -> Self {
         Self::json(&Success {
@@ -68,9 +76,8 @@ impl Answer {
             header::CONTENT_TYPE,
             HeaderValue::from_static(self.content_type),
         );
-        let location = self.location.map(HeaderValue::try_from);
-        if let Some(Ok(location)) = location {
-            response.headers_mut().insert(header::LOCATION, location);
+        if let Some(to) = self.location.and_then(|to| HeaderValue::try_from(to).ok()) {
+            response.headers_mut().insert(header::LOCATION, to);
         }
         response
     }

@@ -108,14 +108,23 @@ impl Sent {
                 "FirstName, LastName, EmailAddress or Phone",
             ));
         }
-        account.create_lead(self.values)
+        let lead = account.create_lead(self.values)?;
+        account.tell_lead_created(lead);
+        Ok(lead)
     }
 
-    /// Writes to `found`, or to a new lead; says which and whether it is new.
-    fn write(self, account: &mut Account, found: Option<usize>) -> Result<(usize, bool), Refusal> {
+    /// Writes to `found`, or to a new lead; says which and whether it is new. An update is told of if it `fires`.
+    fn write(
+        self,
+        account: &mut Account,
+        found: Option<usize>,
+        fires: bool,
+    ) -> Result<(usize, bool), Refusal> {
         match found {
             Some(place) => {
+                let before = account.before_update(place, fires);
                 account.update_lead(place, self.values)?;
+                account.tell_lead_updated(place, before);
                 Ok((place, false))
             }
             None => Ok((self.create(account)?, true)),
@@ -125,6 +134,13 @@ impl Sent {
 
 fn sent(account: &Account, call: &Call) -> Result<Sent, Refusal> {
     Sent::read(account, call.json()?)
+}
+
+/// Whether an update is told of: only where the caller asks for it.
+fn fires(account: &Account, call: &Call) -> bool {
+    let asked = call.param("postUpdatedLead");
+    asked.is_some_and(|asked| asked.eq_ignore_ascii_case("true"))
+        || account.hooks.settings.every_write
 }
 
 fn note(account: &mut Account, call: &Call, lead: usize, is_new: bool) {
@@ -163,7 +179,8 @@ pub(super) fn update(account: &mut Account, call: &Call) -> Result<Answer, Refus
         })?;
     let sent = sent(account, call)?;
     let lead = account.lead(id).ok_or_else(Refusal::lead_not_found)?;
-    account.update_lead(lead, sent.values)?;
+    let fires = fires(account, call);
+    sent.write(account, Some(lead), fires)?;
     note(account, call, lead, false);
     Ok(Answer::success(&Affected {
         id: None,
@@ -187,7 +204,8 @@ pub(super) fn create_or_update(account: &mut Account, call: &Call) -> Result<Ans
             }
         }
     };
-    let (lead, is_new) = sent.write(account, found)?;
+    let fires = fires(account, call);
+    let (lead, is_new) = sent.write(account, found, fires)?;
     note(account, call, lead, is_new);
     Ok(Answer::success(&Affected {
         id: Some(account.leads[lead].id.to_string()),
@@ -224,7 +242,8 @@ pub(super) fn capture(account: &mut Account, call: &Call) -> Result<Answer, Refu
             _ => account.fields.at(*field).schema_name != "Source" || lead.value(*field).is_none(),
         });
     }
-    let (lead, is_new) = sent.write(account, found)?;
+    let fires = account.hooks.settings.captures;
+    let (lead, is_new) = sent.write(account, found, fires)?;
     note(account, call, lead, is_new);
     Ok(Answer::success(&Captured {
         id: account.dice.id().to_string(),
@@ -257,7 +276,30 @@ fn captured(account: &Account, sent: &Sent) -> Result<Option<usize>, Refusal> {
 /// Writes the lead of a call that makes lead and activity in one.
 pub(super) fn upsert(account: &mut Account, sent: Sent) -> Result<(usize, bool), Refusal> {
     let found = captured(account, &sent)?;
-    sent.write(account, found)
+    let fires = account.hooks.settings.captures;
+    sent.write(account, found, fires)
+}
+
+/// Creates a lead as a person does in the user interface.
+pub(super) fn create_by_person(account: &mut Account, pairs: Vec<Pair>) -> Result<usize, Refusal> {
+    Sent::read(account, pairs)?.create(account)
+}
+
+/// Changes a lead as a person does; says whether anything became other than it was.
+pub(super) fn edit_by_person(
+    account: &mut Account,
+    lead: usize,
+    pairs: Vec<Pair>,
+) -> Result<bool, Refusal> {
+    let mut sent = Sent::read(account, pairs)?;
+    let held = &account.leads[lead];
+    sent.values
+        .retain(|(field, value)| held.value(*field) != value.as_deref());
+    if sent.values.is_empty() {
+        return Ok(false);
+    }
+    sent.write(account, Some(lead), true)?;
+    Ok(true)
 }
 
 /// Deleting is off until LeadSquared's support turns it on.

@@ -1,6 +1,6 @@
 //! What a person or a test sees of the simulator: a plain page, the state as JSON, the faults.
 //!
-//! - `GET /` the page
+//! - `GET /` the page; what a person can change there is in `person`
 //! - `GET /state` everything; `?after=N` gives counts and the writes after the one numbered N only
 //! - `GET /faults`, `POST /faults` with one fault or an array of them, `DELETE /faults`
 
@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::account::{Account, ActivityView, Counts, LeadView, Write, utc};
 use super::answer::{Answer, JSON, Refusal};
 use super::fault::{Fault, Kind};
+use super::person;
 use super::server::{Call, Server};
+use super::webhook::{HookView, Told};
+use crate::simulator::html::{self, Cell, table};
 
 /// Rows of each table of the page.
 const ROWS: usize = 50;
@@ -21,6 +24,9 @@ const ROWS: usize = 50;
 pub(super) fn answer(server: &Server, method: &Method, call: &Call) -> Answer {
     match (method.as_str(), call.route()) {
         ("GET", "/") => Answer::html(200, page(&server.account())),
+        (_, path) if path.starts_with("/leads") || path.starts_with("/activities") => {
+            person::answer(server, method, call)
+        }
         ("GET", "/state") => state(&server.account(), call),
         ("GET", "/faults") => Answer::json(&server.faults().waiting()),
         ("POST", "/faults") => add_faults(server, call),
@@ -41,6 +47,10 @@ struct State<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     activities: Option<Vec<ActivityView>>,
     writes: &'a [Write],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhooks: Option<Vec<HookView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told: Option<&'a [Told]>,
 }
 
 fn state(account: &Account, call: &Call) -> Answer {
@@ -50,6 +60,8 @@ fn state(account: &Account, call: &Call) -> Answer {
         leads: after.is_none().then(|| account.lead_views()),
         activities: after.is_none().then(|| account.activity_views()),
         writes: account.writes_after(after.unwrap_or(0)),
+        webhooks: after.is_none().then(|| account.hooks.views()),
+        told: after.is_none().then(|| account.hooks.deliveries()),
     })
 }
 
@@ -96,20 +108,20 @@ impl Kind {
     }
 }
 
-const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:#1c2430}\
-table{border-collapse:collapse;margin-bottom:2rem}caption{text-align:left;font-weight:600;padding:.3rem 0}\
-td,th{border:1px solid #d5dae2;padding:.25rem .6rem;text-align:left;vertical-align:top}th{background:#f3f5f8}\
-code{font-size:12px}";
-
 /// Newest first, as far as the rows go.
 fn page(account: &Account) -> String {
     let counts = account.counts();
     let mut html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>LeadSquared simulator</title>\
-         <style>{STYLE}</style></head><body><h1>LeadSquared simulator</h1>\
-         <p>{} leads, {} activities, {} writes, {} calls let in, {} refused by the rate limit. \
-         As JSON: <a href=\"/state\">/state</a>. Reload to see more.</p>",
-        counts.leads, counts.activities, counts.writes, counts.calls, counts.limited
+        "<p>{} leads, {} activities, {} writes, {} calls let in, {} refused by the rate limit, {} webhooks delivered, \
+         {} not. As JSON: <a href=\"/state\">/state</a>. Reload to see more.</p>\
+         <p><a href=\"/leads/new\">New lead</a></p>",
+        counts.leads,
+        counts.activities,
+        counts.writes,
+        counts.calls,
+        counts.limited,
+        counts.told,
+        counts.not_told
     );
 
     let leads = account.leads.iter().rev().filter(|lead| !lead.is_deleted);
@@ -117,10 +129,13 @@ fn page(account: &Account) -> String {
         let values = lead.values.iter();
         let values = values.map(|(field, value)| (&account.fields.at(*field).schema_name, value));
         [
-            lead.id.to_string(),
-            utc(lead.created_at),
-            utc(lead.modified_at),
-            listed(values),
+            Cell::Link {
+                to: format!("/leads/{}", lead.id),
+                text: lead.id.to_string(),
+            },
+            utc(lead.created_at).into(),
+            utc(lead.modified_at).into(),
+            listed(values).into(),
         ]
     });
     table(
@@ -135,12 +150,19 @@ fn page(account: &Account) -> String {
         if !activity.note.is_empty() {
             let _ = write!(values, "\nNote: {}", activity.note);
         }
+        let lead = account.leads[activity.lead].id;
         [
-            activity.id.to_string(),
-            account.leads[activity.lead].id.to_string(),
-            format!("{} {}", activity.code, account.types.0[&activity.code].name),
-            activity.at.clone(),
-            values,
+            Cell::Link {
+                to: format!("/activities/{}", activity.id),
+                text: activity.id.to_string(),
+            },
+            Cell::Link {
+                to: format!("/leads/{lead}"),
+                text: lead.to_string(),
+            },
+            format!("{} {}", activity.code, account.types.0[&activity.code].name).into(),
+            activity.at.as_str().into(),
+            values.into(),
         ]
     });
     table(
@@ -158,11 +180,16 @@ fn page(account: &Account) -> String {
         .map(|write| {
             let at = Timestamp::from_millisecond(write.at_ms).unwrap_or_default();
             [
-                write.seq.to_string(),
-                utc(at),
-                write.route.clone(),
-                write.activity.clone().unwrap_or_else(|| write.lead.clone()),
-                write.fault.unwrap_or_default().to_owned(),
+                write.seq.to_string().into(),
+                utc(at).into(),
+                write.route.as_str().into(),
+                write
+                    .activity
+                    .as_ref()
+                    .unwrap_or(&write.lead)
+                    .as_str()
+                    .into(),
+                write.fault.unwrap_or_default().into(),
             ]
         });
     table(
@@ -171,8 +198,38 @@ fn page(account: &Account) -> String {
         ["#", "At", "Call", "Wrote", "Fault"],
         writes,
     );
-    html.push_str("</body></html>");
-    html
+    let hooks = account.hooks.views().into_iter().map(|hook| {
+        [
+            hook.id.into(),
+            format!("{} {}", hook.event, hook.activity.unwrap_or_default()).into(),
+            hook.url.into(),
+            hook.status.into(),
+            hook.failures_in_a_row.to_string().into(),
+        ]
+    });
+    table(
+        &mut html,
+        "Webhooks",
+        ["Id", "Event", "URL", "Status", "Failures in a row"],
+        hooks,
+    );
+
+    let told = account.hooks.deliveries().iter().rev().take(ROWS);
+    let told = told.map(|told| {
+        [
+            told.event.into(),
+            told.tries.to_string().into(),
+            if told.is_taken { "taken" } else { "not taken" }.into(),
+            told.body.as_str().into(),
+        ]
+    });
+    table(
+        &mut html,
+        "Last deliveries of webhooks",
+        ["Event", "Tries", "Outcome", "Body"],
+        told,
+    );
+    html::page("LeadSquared simulator", &html)
 }
 
 fn listed<'a>(values: impl Iterator<Item = (&'a String, &'a String)>) -> String {
@@ -181,33 +238,4 @@ fn listed<'a>(values: impl Iterator<Item = (&'a String, &'a String)>) -> String 
         .collect();
     lines.sort();
     lines.join("\n")
-}
-
-fn table<const N: usize>(
-    html: &mut String,
-    caption: &str,
-    heads: [&str; N],
-    rows: impl Iterator<Item = [String; N]>,
-) {
-    let _ = write!(html, "<table><caption>{caption}</caption><tr>");
-    for head in heads {
-        let _ = write!(html, "<th>{head}</th>");
-    }
-    html.push_str("</tr>");
-    for row in rows {
-        html.push_str("<tr>");
-        for cell in row {
-            let _ = write!(html, "<td>{}</td>", escape(&cell));
-        }
-        html.push_str("</tr>");
-    }
-    html.push_str("</table>");
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\n', "<br>")
 }

@@ -49,6 +49,18 @@ pub(super) fn staff(owner: Uuid, dice: &mut Dice) -> Vec<Person> {
 }
 
 impl Account {
+    /// The user who works in the user interface: not the one whose keys are used.
+    pub(super) fn clerk(&self) -> Uuid {
+        self.people.get(1).map_or(self.user.id, |person| person.id)
+    }
+
+    pub(super) fn name_of(&self, user: Uuid) -> String {
+        let found = self.people.iter().find(|person| person.id == user);
+        found.map_or_else(String::new, |person| {
+            format!("{} {}", person.first_name, person.last_name)
+        })
+    }
+
     /// Gives the user of this address another role, or deactivates them; says whether there is one.
     pub(super) fn change_user(&mut self, email: &str, role: &str, is_active: bool) -> bool {
         let found = self.people.iter_mut().find(|person| person.email == email);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::account::{Account, Lead, utc};
 use super::answer::{Answer, Refusal};
-use super::field::{is_number, key_of};
+use super::field::{is_date_time, is_number, key_of};
 use super::server::Call;
 
 pub(super) fn by_id(account: &mut Account, call: &Call) -> Result<Answer, Refusal> {
@@ -119,6 +119,67 @@ pub(super) fn by_criteria(account: &mut Account, call: &Call) -> Result<Answer, 
     )
 }
 
+/// Leads that were changed in a time, both ends included; each as a list of attributes.
+pub(super) fn recently_modified(account: &mut Account, call: &Call) -> Result<Answer, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Asked {
+        parameter: Times,
+        #[serde(default)]
+        columns: Option<Columns>,
+        #[serde(default)]
+        paging: Paging,
+        #[serde(default)]
+        sorting: Sorting,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Times {
+        from_date: String,
+        to_date: String,
+    }
+    let asked: Asked = call.json()?;
+    let times = &asked.parameter;
+    for (name, at) in [("FromDate", &times.from_date), ("ToDate", &times.to_date)] {
+        if !is_date_time(at) {
+            return Err(Refusal::invalid(format!("{name} value is not correct.")));
+        }
+    }
+    let (page, size) = (asked.paging.page_index.0, asked.paging.page_size.0 as usize);
+    if size > 5_000 {
+        return Err(Refusal::invalid("PageSize can not be more than 5000."));
+    }
+    let is_within = |lead: &&Lead| {
+        let at = utc(lead.modified_at);
+        !lead.is_deleted && at >= times.from_date && at <= times.to_date
+    };
+    let mut found: Vec<&Lead> = account.leads.iter().filter(is_within).collect();
+    found.sort_by_key(|lead| lead.modified_at);
+    if asked.sorting.direction == "1" {
+        found.reverse();
+    }
+    let names: Vec<&str> = match &asked.columns {
+        Some(columns) => columns.include.split(',').map(str::trim).collect(),
+        None => {
+            let fields = account.fields.all().iter();
+            fields.map(|field| field.schema_name.as_str()).collect()
+        }
+    };
+    let known = |name: &&str| account.fields.get(name).is_some();
+    let names: Vec<&str> = names.into_iter().filter(known).collect();
+    let leads = found.iter().skip((page.max(1) as usize - 1) * size);
+    let leads = leads.take(size).map(|lead| {
+        let pairs = names.iter().map(
+            |name| serde_json::json!({ "Attribute": name, "Value": value(account, lead, name) }),
+        );
+        serde_json::json!({ "LeadPropertyList": pairs.collect::<Vec<_>>() })
+    });
+    let leads: Vec<_> = leads.collect();
+    Ok(Answer::json(
+        &serde_json::json!({ "RecordCount": found.len(), "Leads": leads }),
+    ))
+}
+
 #[derive(Clone, Copy)]
 enum Operator {
     Is,
@@ -219,15 +280,18 @@ impl Serialize for FlatLead<'_> {
 }
 
 /// A value as it is read: those that LeadSquared keeps itself come with every lead.
-fn value(account: &Account, lead: &Lead, name: &str) -> Option<String> {
+pub(super) fn value(account: &Account, lead: &Lead, name: &str) -> Option<String> {
     let user = &account.user;
     Some(match name {
         "ProspectID" => lead.id.to_string(),
         "ProspectAutoId" => lead.auto_id.to_string(),
         "CreatedOn" => format!("{}.000", utc(lead.created_at)),
         "ModifiedOn" | "LeadLastModifiedOn" => format!("{}.000", utc(lead.modified_at)),
-        "CreatedBy" | "ModifiedBy" => user.id.to_string(),
-        "OwnerIdName" | "CreatedByName" | "ModifiedByName" => "Bridge User".to_owned(),
+        "CreatedBy" => lead.created_by.to_string(),
+        "ModifiedBy" => lead.modified_by.to_string(),
+        "OwnerIdName" => "Bridge User".to_owned(),
+        "CreatedByName" => account.name_of(lead.created_by),
+        "ModifiedByName" => account.name_of(lead.modified_by),
         "OwnerIdEmailAddress" => "bridge@example.com".to_owned(),
         "Origin" => "API".to_owned(),
         "IsLead" => "1".to_owned(),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,8 +22,9 @@ use super::answer::{Answer, Refusal};
 use super::fault::{Fault, Faults, Kind, When};
 use super::line::{Cut, Exchange};
 use super::rate::{RateLimit, Window};
+use super::webhook::{self, Job};
 use super::{
-    By, Dice, Elsewhere, Settings, activity, history, lead, metadata, page, people, search,
+    By, Dice, Elsewhere, Settings, activity, history, lead, metadata, page, people, search, telling,
 };
 
 /// Largest body that is read; LeadSquared's own limit is not known.
@@ -47,7 +49,7 @@ pub(super) struct Call {
     query: Vec<(String, String)>,
     pub(super) host: String,
     pub(super) body: Bytes,
-    is_json: bool,
+    pub(super) is_json: bool,
 }
 
 impl Call {
@@ -101,6 +103,7 @@ fn route(path: &str) -> Option<Route> {
         "LeadManagement.svc/Lead.Capture" => (WRITE, lead::capture),
         "LeadManagement.svc/Lead/Delete/ById" => (GET, lead::delete),
         "LeadManagement.svc/Leads.Get" => (READ, search::by_criteria),
+        "LeadManagement.svc/Leads.RecentlyModified" => (READ, search::recently_modified),
         "LeadManagement.svc/Leads.GetById" => (GET, search::by_id),
         "LeadManagement.svc/Leads.GetByEmailaddress" => (GET, search::by_email),
         "LeadManagement.svc/RetrieveLeadByPhoneNumber" => (GET, search::by_phone),
@@ -117,6 +120,10 @@ fn route(path: &str) -> Option<Route> {
         "ProspectActivity.svc/CustomActivityType/Update" => (WRITE, metadata::update_activity_type),
         "UserManagement.svc/Users.Get" => (GET, people::users),
         "ProspectActivity.svc/CreateType" => (WRITE, metadata::create_activity_type),
+        "Webhook.svc/Create" => (WRITE, webhook::create),
+        "Webhook.svc/Retrieve" => (READ, webhook::retrieve),
+        "Webhook.svc/Update" => (WRITE, webhook::update),
+        "Webhook.svc/Delete" => (GET, webhook::delete),
         _ => return None,
     };
     Some(Route {
@@ -136,10 +143,14 @@ pub(super) struct Server {
     elsewhere: Mutex<Option<Elsewhere>>,
     changed: Notify,
     tracker: TaskTracker,
+    /// What webhooks are to tell, to whoever delivers it.
+    jobs: UnboundedSender<Job>,
 }
 
 impl Server {
-    pub(super) fn new(settings: Settings, tracker: TaskTracker) -> Self {
+    /// A server, and what its webhooks will have to tell.
+    pub(super) fn new(settings: Settings, tracker: TaskTracker) -> (Self, UnboundedReceiver<Job>) {
+        let (jobs, to_deliver) = unbounded_channel();
         let server = Self {
             account: Mutex::new(Account::new(&settings)),
             faults: Mutex::new(Faults::new(Dice::new(settings.seed))),
@@ -148,6 +159,7 @@ impl Server {
             elsewhere: Mutex::default(),
             changed: Notify::new(),
             tracker,
+            jobs,
             settings,
         };
         server.set_latency(server.settings.latency);
@@ -156,7 +168,7 @@ impl Server {
             host,
             by: By::Refusal { of_all: true },
         }));
-        server
+        (server, to_deliver)
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -169,6 +181,33 @@ impl Server {
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
         locked(&self.faults)
+    }
+
+    pub(super) fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+
+    /// Changes the account as a person does in the user interface.
+    pub(super) fn by_person<T>(
+        &self,
+        change: impl FnOnce(&mut Account) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut account = self.account();
+        let clerk = account.clerk();
+        let keys = std::mem::replace(&mut account.acting, clerk);
+        let outcome = change(&mut account);
+        account.acting = keys;
+        self.tell(account);
+        self.changed.notify_waiters();
+        outcome
+    }
+
+    /// Hands over what webhooks are to tell.
+    fn tell(&self, mut account: MutexGuard<'_, Account>) {
+        for job in account.hooks.take() {
+            // Nobody delivers any more at the very end.
+            let _ = self.jobs.send(job);
+        }
     }
 
     /// Signals after every call.
@@ -283,7 +322,7 @@ impl Server {
         let mut account = self.account();
         account.striking = fault;
         let outcome = (route.run)(&mut account, call);
-        drop(account);
+        self.tell(account);
         outcome.unwrap_or_else(|refusal| refusal.answer(self.settings.errors_as_200))
     }
 
@@ -380,6 +419,9 @@ async fn answer(
     }
     let answer = match door(&server, &parts.method, &parts.headers, &call) {
         Err(answer) => answer,
+        Ok(_) if let Some(refusal) = telling::verify(&server, &call).await => {
+            refusal.answer(server.settings.errors_as_200)
+        }
         Ok(is_write) => {
             let fault = server.faults().strike(call.route(), is_write);
             match fault {
@@ -431,7 +473,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn parse_query(query: &str) -> Vec<(String, String)> {
+pub(super) fn parse_query(query: &str) -> Vec<(String, String)> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

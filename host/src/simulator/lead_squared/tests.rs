@@ -578,3 +578,5 @@ async fn lead_and_activity_come_in_one_call_too() {
         .await;
     assert_eq!(details["Fields"][0]["Value"], "A1");
 }
+
+mod webhooks;

@@ -1,4 +1,4 @@
-//! Channels: where an EHR sends to. A running host listens as soon as one is made.
+//! Channels: where an EHR sends to, and where it is sent to. A running host listens, or sends, as soon as one is made.
 
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,6 +13,7 @@ use super::rfc3339;
 use crate::access::Right;
 use crate::flow::Channel;
 use crate::flow::check::{self, Fault};
+use crate::pipeline::send::Sending;
 use crate::store::catalog::{Change, Expected, Kept, Listing};
 use crate::web::Web;
 
@@ -26,7 +27,9 @@ pub struct ChannelView {
     updated_at: String,
     /// Where this host takes its messages; none while it does not.
     listening_on: Option<String>,
-    /// Why this host does not listen as it is configured.
+    /// Where this host sends its messages; none while it does not, for one while another host does.
+    sending_to: Option<String>,
+    /// Why this host does not listen or send as it is configured.
     fault: Option<String>,
 }
 
@@ -48,11 +51,17 @@ fn view(web: &Web, kept: Kept<Channel>) -> ChannelView {
         Some(Err(fault)) => (None, Some(fault)),
         None => (None, None),
     };
+    let (sending_to, fault) = match web.pipeline.sending(&kept.document.id) {
+        Some(Sending::Here(line)) => (Some(line.address().to_owned()), fault),
+        Some(Sending::Not(fault)) => (None, Some(fault)),
+        Some(Sending::Elsewhere) | None => (None, fault),
+    };
     ChannelView {
         channel: kept.document,
         version: kept.version,
         updated_at: rfc3339(kept.updated_at_ms),
         listening_on,
+        sending_to,
         fault,
     }
 }

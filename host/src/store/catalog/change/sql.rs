@@ -211,6 +211,10 @@ where account_id = ? and id = ?",
 
 pub(super) static DELETE_ACCOUNT: &[&Sql] = &[
     &Sql {
+        text: "delete from hook where account_id = ?",
+        kinds: &[],
+    },
+    &Sql {
         text: "delete from metadata where account_id = ?",
         kinds: &[],
     },

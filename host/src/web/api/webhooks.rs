@@ -1,0 +1,92 @@
+//! Webhooks of an account: how they stand in LeadSquared, and making those that flows need.
+
+use axum::extract::{RawPathParams, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::accounts::kept;
+use super::body::{Body, json};
+use super::error::{Error, Problem};
+use super::list::part;
+use crate::access::Right;
+use crate::pipeline::webhooks::Webhooks;
+use crate::web::Web;
+
+const NOUN: &str = "webhooks";
+
+/// What to make webhooks with; both are remembered.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct Making {
+    /// Where LeadSquared finds this host, needed the first time.
+    #[schema(example = "https://bridge.example.org")]
+    address: Option<String>,
+    /// Webhooks that the account's plan allows: 3 if it was never said.
+    limit: Option<u32>,
+}
+
+/// A new secret; not shown again.
+#[derive(Serialize, ToSchema)]
+pub struct NewSecret {
+    /// To be sent in the header `x-ligature-secret`, or to stand behind the account in the address.
+    secret: String,
+}
+
+/// Asks LeadSquared how an account's webhooks stand, and what is missing.
+#[utoipa::path(get, path = "/api/v1/accounts/{id}/webhooks", tag = "accounts", params(("id" = String, Path)),
+    responses((status = 200, body = Webhooks), (status = "default", body = Problem)))]
+pub async fn show(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let id = part(&params, "id")?;
+    let webhooks = web.pipeline.webhooks(&id.as_str().into()).await?;
+    Ok(json(StatusCode::OK, &webhooks))
+}
+
+/// Makes the webhooks that flows need and that are missing, as far as the plan allows.
+#[utoipa::path(post, path = "/api/v1/accounts/{id}/webhooks", tag = "accounts", params(("id" = String, Path)),
+    request_body = Making,
+    responses((status = 200, body = Webhooks), (status = "default", body = Problem)))]
+pub async fn make(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Administer).await?;
+    let account = kept(&web.pipeline.store.catalog(), &part(&params, "id")?).await?;
+    let address: Option<String> = body.optional("address", NOUN)?;
+    let limit: Option<u32> = body.optional("limit", NOUN)?;
+    body.end(NOUN, &[])?;
+    let author = caller.author();
+    let making =
+        web.pipeline
+            .make_webhooks(&account.document.id, address.as_deref(), limit, &author);
+    Ok(json(StatusCode::OK, &Box::pin(making).await?))
+}
+
+/// Gives an account's webhooks a new secret; the one before is taken for another hour.
+#[utoipa::path(post, path = "/api/v1/accounts/{id}/webhooks/secret", tag = "accounts",
+    params(("id" = String, Path)),
+    responses((status = 200, body = NewSecret), (status = "default", body = Problem)))]
+pub async fn rotate(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Administer).await?;
+    let account = kept(&web.pipeline.store.catalog(), &part(&params, "id")?).await?;
+    let account = account.document.id;
+    let author = caller.author();
+    let rotating = web.pipeline.rotate_hook_secret(&account, &author);
+    let secret = Box::pin(rotating).await?;
+    Ok(json(StatusCode::OK, &NewSecret { secret }))
+}
