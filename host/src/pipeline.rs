@@ -7,6 +7,7 @@ pub mod account;
 pub mod activate;
 pub mod admission;
 pub mod ahead;
+pub mod compose;
 pub mod configuration;
 pub mod dispatch;
 pub mod effect;
@@ -32,8 +33,7 @@ use tracing::{error, info, warn};
 
 use crate::flow::event_time::event_time;
 use crate::flow::mapped::Mapped;
-use crate::flow::patient::PatientKeyRule;
-use crate::flow::{Behaviour, Channel, ChannelId, Entity, Event, MessageId, Status};
+use crate::flow::{Behaviour, Channel, ChannelId, Direction, Entity, Event, MessageId, Status};
 use crate::hl7;
 use crate::leadsquared;
 use crate::mapping;
@@ -51,9 +51,9 @@ use judge::{Done, Stage, Stop};
 /// How long a connection is not read from after storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often an activity looks for its lead while it waits, and how long it waits before it does so first, in
+/// How often an activity looks for its lead, or a change for the patient's identifier, while it waits, and how long it waits before it does so first, in
 /// milliseconds.
-const LOOKS_FOR_A_LEAD: u64 = 60;
+const LOOKS: u64 = 60;
 const FIRST_LOOK_MS: u64 = 500;
 
 /// Everything a message needs on its way; shared by listeners, workers and pages.
@@ -278,7 +278,7 @@ impl Pipeline {
         }
     }
 
-    /// Parse, find the patient, map, plan, write: the stages of one attempt.
+    /// Carries a delivery in its direction.
     async fn attempt(
         &self,
         claimed: &Claimed,
@@ -286,24 +286,44 @@ impl Pipeline {
         stage: &mut Stage,
     ) -> Result<Done, Stop> {
         let configuration = self.configuration();
+        if claimed.flow == patient::flow() {
+            let kept = self.keep_identifiers(&configuration, claimed, ledger);
+            return Box::pin(kept).await;
+        }
+        let route = configuration.route(&claimed.flow).ok_or(Stop::NoFlow)?;
+        if let Status::Paused(why) = &route.flow.status {
+            return Err(Stop::Paused(why.clone()));
+        }
+        match claimed.direction {
+            Direction::EhrToLeadSquared => {
+                let written = self.write(&configuration, route, claimed, ledger, stage);
+                Box::pin(written).await
+            }
+            Direction::LeadSquaredToEhr => {
+                let sent = self.compose(&configuration, route, claimed, ledger, stage);
+                Box::pin(sent).await
+            }
+        }
+    }
+
+    /// Parse, find the patient, map, plan, write: the stages of a message's way to LeadSquared.
+    async fn write(
+        &self,
+        configuration: &Configuration,
+        route: &Route,
+        claimed: &Claimed,
+        ledger: &mut ledger::Ledger,
+        stage: &mut Stage,
+    ) -> Result<Done, Stop> {
+        let (flow, account) = (&route.flow, &route.account);
         let reading = configuration.reading(&claimed.channel);
         let message = hl7::Message::parse_with(&claimed.payload, reading);
         let mut message = message.map_err(Stop::Unreadable)?;
         let rule = configuration.patient_key(&claimed.channel);
-        if claimed.flow == patient::flow() {
-            return self
-                .keep_identifiers(&configuration, claimed, ledger, &rule, &message)
-                .await;
-        }
-        let route = configuration.route(&claimed.flow).ok_or(Stop::NoFlow)?;
-        let (flow, account) = (&route.flow, &route.account);
-        if let Status::Paused(why) = &flow.status {
-            return Err(Stop::Paused(why.clone()));
-        }
         if flow.entity == Entity::Lead && flow.lead_behaviour == Behaviour::Nothing {
             return Ok(Done::NothingToDo);
         }
-        let patient = patient::follow(ledger, &account.account.id, &rule, &mut message).await?;
+        let patient = patient::follow(ledger, &account.account, &rule, &mut message).await?;
         let said = Said::of(claimed);
         let plan = match Box::pin(self.plan(route, &said, message, stage)).await? {
             Planned::Write(plan) => plan,
@@ -325,7 +345,7 @@ impl Pipeline {
             patient: patient.as_ref(),
             ahead: Some(Ahead {
                 pipeline: self,
-                configuration: &configuration,
+                configuration,
                 claimed,
             }),
             now_ms,
@@ -337,7 +357,7 @@ impl Pipeline {
         account.pace.note(effects.client.made(), lead_was_known);
         let outcome = written?;
         if waits && outcome.lead == LeadOutcome::None {
-            let look_again_ms = (flow.wait_for_lead_ms / LOOKS_FOR_A_LEAD).max(FIRST_LOOK_MS);
+            let look_again_ms = (flow.wait_for_lead_ms / LOOKS).max(FIRST_LOOK_MS);
             let due_at_ms = now_ms.saturating_add_unsigned(look_again_ms);
             return Err(Stop::NoLeadYet {
                 due_at_ms: due_at_ms.min(lead_until_ms),
@@ -399,9 +419,11 @@ impl Pipeline {
         configuration: &Configuration,
         claimed: &Claimed,
         ledger: &mut ledger::Ledger,
-        rule: &PatientKeyRule,
-        message: &hl7::Message,
     ) -> Result<Done, Stop> {
+        let reading = configuration.reading(&claimed.channel);
+        let message = hl7::Message::parse_with(&claimed.payload, reading);
+        let message = message.map_err(Stop::Unreadable)?;
+        let rule = configuration.patient_key(&claimed.channel);
         let account = configuration
             .account(&claimed.account)
             .ok_or(Stop::NoFlow)?;
@@ -416,7 +438,7 @@ impl Pipeline {
             ahead: None,
             now_ms: Timestamp::now().as_millisecond(),
         };
-        let said = patient::keep(&mut effects, rule, &event, message).await?;
+        let said = patient::keep(&mut effects, &rule, &event, &message).await?;
         Ok(Done::Kept(said))
     }
 }

@@ -31,6 +31,8 @@ mod mapping;
 #[cfg(test)]
 mod message;
 #[cfg(test)]
+mod outbound;
+#[cfg(test)]
 mod people;
 mod retention;
 #[cfg(test)]

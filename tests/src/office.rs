@@ -39,6 +39,16 @@ impl Office {
         simulator: Handle,
         documents: &str,
     ) -> anyhow::Result<Self> {
+        Box::pin(Self::open_as(storage, simulator, "", documents)).await
+    }
+
+    /// The same with more settings of the account, as lines of TOML.
+    pub async fn open_as(
+        storage: Option<&str>,
+        simulator: Handle,
+        settings: &str,
+        documents: &str,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let own = format!("sqlite:{}", folder.path().join("ligature.db").display());
         let mapping = Mapping::with_artefacts(folder.path().join("artefacts"));
@@ -47,7 +57,7 @@ impl Office {
         let open = serve::open(storage, true, vec![key], &mapping).await?;
         let catalog = open.store.catalog();
         let account = format!(
-            "id = \"clinic\"\nname = \"Clinic\"\napi = \"{}\"\nrate_plan = {{ calls = 0, window_ms = 5000 }}",
+            "id = \"clinic\"\nname = \"Clinic\"\napi = \"{}\"\nrate_plan = {{ calls = 0, window_ms = 5000 }}\n{settings}",
             simulator.api()
         );
         let account: Account = toml::from_str(&account)?;

@@ -91,18 +91,8 @@ pub fn decide(
         .takers(&channel.id, event)
         .map(|route| Routed {
             flow: route.flow.id.clone(),
-            rank: Rank::new(match route.flow.priority() {
-                Priority::High => 0,
-                Priority::Normal => 1,
-                Priority::Low => 2,
-            }),
-            start: match &route.flow.status {
-                Status::Paused(why) => Start::Parked {
-                    reason: "flow-paused",
-                    text: format!("the flow is paused ({why})"),
-                },
-                _ => Start::Queued,
-            },
+            rank: route.flow.priority().into(),
+            start: start(&route.flow.status),
         });
     let routed: Vec<Routed> = identifiers.into_iter().chain(takers).collect();
     if !routed.is_empty() {
@@ -122,6 +112,27 @@ pub fn decide(
             "event is not taken here",
             9,
         ),
+    }
+}
+
+/// How deliveries of a flow begin.
+pub(super) fn start(status: &Status) -> Start {
+    match status {
+        Status::Paused(why) => Start::Parked {
+            reason: "flow-paused",
+            text: format!("the flow is paused ({why})"),
+        },
+        Status::Draft | Status::Active => Start::Queued,
+    }
+}
+
+impl From<Priority> for Rank {
+    fn from(priority: Priority) -> Self {
+        Rank::new(match priority {
+            Priority::High => 0,
+            Priority::Normal => 1,
+            Priority::Low => 2,
+        })
     }
 }
 

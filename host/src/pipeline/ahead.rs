@@ -56,7 +56,7 @@ impl Ahead<'_> {
         let reading = self.configuration.reading(&next.channel);
         let mut message = hl7::Message::parse_with(&next.payload, reading).ok()?;
         let rule = self.configuration.patient_key(&next.channel);
-        let account = &route.account.account.id;
+        let account = &route.account.account;
         let followed = patient::follow(ledger, account, &rule, &mut message).await;
         // Patients of two facilities that name no authority share a lane.
         if followed.ok()?.as_ref() != Some(patient) {

@@ -18,6 +18,7 @@ use super::account;
 use super::outlook::Pace;
 use super::{Pipeline, Said};
 use crate::flow::account::Keys;
+use crate::flow::change::Change;
 use crate::flow::channel::Kind;
 use crate::flow::patient::PatientKeyRule;
 use crate::flow::{
@@ -26,7 +27,7 @@ use crate::flow::{
 };
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client, Used};
-use crate::mapping::{Component, Input, Runtime};
+use crate::mapping::{ChangeInput, Component, Input, Runtime};
 use crate::store::{self, Store};
 use crate::sync::finish::Fields;
 
@@ -142,6 +143,8 @@ pub struct Route {
     pub account: Arc<AccountEntry>,
     /// None while the flow has no release, or its component cannot be loaded on this host.
     pub release: Option<(Arc<Release>, Arc<Component>)>,
+    /// What a flow to the EHR fills.
+    pub template: Option<Arc<hl7::Message>>,
     /// The zone of times without an offset.
     pub zone: TimeZone,
 }
@@ -231,7 +234,12 @@ impl Configuration {
                 }
                 None => None,
             };
+            let template = match flow.direction {
+                Direction::EhrToLeadSquared => None,
+                Direction::LeadSquaredToEhr => load_template(store, &flow).await?,
+            };
             let route = Arc::new(Route {
+                template,
                 // Unknown names are refused when a flow is saved.
                 zone: TimeZone::get(zone_name(&flow, &account.account)).unwrap_or(TimeZone::UTC),
                 account: account.clone(),
@@ -328,6 +336,15 @@ fn zone_name<'a>(flow: &'a Flow, account: &'a Account) -> &'a str {
     zone.unwrap_or("UTC")
 }
 
+/// The message that a flow to the EHR fills; none where it has none that can be read.
+async fn load_template(store: &Store, flow: &Flow) -> anyhow::Result<Option<Arc<hl7::Message>>> {
+    let template = store.templates().get(&flow.account, &flow.id).await;
+    let template =
+        template.with_context(|| format!("reading the template of flow {:?}", flow.name))?;
+    let message = template.and_then(|template| hl7::Message::parse(template.bytes()).ok());
+    Ok(message.map(Arc::new))
+}
+
 async fn load_release(
     store: &Store,
     runtime: &Arc<Runtime>,
@@ -360,12 +377,31 @@ impl Route {
             event: said.event.into(),
             received_at_ms: said.received_at_ms,
             time_zone: zone_name(&self.flow, &self.account.account).into(),
-            default_country_code: self
-                .flow
-                .default_country_code
-                .clone()
-                .or_else(|| self.account.account.default_country_code.clone()),
+            default_country_code: self.country_code(),
         }
+    }
+}
+
+impl Route {
+    /// What a run of an outbound flow's component is given.
+    pub fn change_input(
+        &self,
+        release: &Arc<Release>,
+        change: Arc<Change>,
+        received_at_ms: i64,
+    ) -> ChangeInput {
+        ChangeInput {
+            change,
+            release: release.clone(),
+            received_at_ms,
+            time_zone: zone_name(&self.flow, &self.account.account).into(),
+            default_country_code: self.country_code(),
+        }
+    }
+
+    fn country_code(&self) -> Option<String> {
+        let own = self.flow.default_country_code.clone();
+        own.or_else(|| self.account.account.default_country_code.clone())
     }
 }
 

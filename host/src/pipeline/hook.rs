@@ -1,26 +1,125 @@
-//! What becomes of the entries of a webhook.
+//! What becomes of the entries of a webhook: each is a message of its own, in the lane of its lead.
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use super::Pipeline;
-use crate::flow::{AccountId, WebhookEvent};
+use super::admission::start;
+use super::configuration::Configuration;
+use crate::flow::{AccountId, ChannelId, Direction, MessageId, WebhookEvent};
 use crate::leadsquared::webhook::Entry;
 use crate::store;
+use crate::store::journal::{Appended, Arrival, DuplicateKey, Route, Routed};
+
+/// The channel of what LeadSquared tells; no administrator makes it.
+pub fn channel() -> ChannelId {
+    "leadsquared".into()
+}
 
 impl Pipeline {
-    /// Keeps entries as messages for the flows that they set going; gives how many are durable.
+    /// Keeps entries as messages for the flows that they set going, all of them or none; gives how many are new.
     ///
     /// # Errors
     /// When they are not durable: LeadSquared tries again.
     pub async fn receive_hook(
         &self,
-        _account: &AccountId,
-        _event: Option<WebhookEvent>,
+        account: &AccountId,
+        event: Option<WebhookEvent>,
         entries: Vec<Entry>,
     ) -> Result<usize, store::Error> {
-        match entries.len() {
-            0 => Ok(0),
-            _ => Err(store::Error::Unavailable(
-                "changes in LeadSquared are not taken by this program yet".into(),
-            )),
-        }
+        let configuration = self.configuration();
+        let arrivals = entries
+            .into_iter()
+            .map(|entry| {
+                let said = event.map(Into::into);
+                let event = entry.event(said).into();
+                arrival(&configuration, account, event, entry)
+            })
+            .collect();
+        let appended = self.store.journal().append(arrivals).await?;
+        let new = appended
+            .iter()
+            .filter(|appended| **appended == Appended::Stored);
+        Ok(new.count())
+    }
+}
+
+/// A change of one record. The same entry again is a repetition; LeadSquared numbers nothing.
+fn arrival(
+    configuration: &Configuration,
+    account: &AccountId,
+    event: WebhookEvent,
+    entry: Entry,
+) -> Arrival {
+    let digest: [u8; 32] = Sha256::digest(&entry.raw).into();
+    let id = entry.entity_id().to_owned();
+    let code = entry.activity.as_ref().map(|activity| activity.code);
+    let takers = configuration.senders(account, event, code).map(|route| Routed {
+        flow: route.flow.id.clone(),
+        rank: route.flow.priority().into(),
+        start: start(&route.flow.status),
+    });
+    let routed: Vec<Routed> = takers.collect();
+    let route = match routed.is_empty() {
+        false => Route::Flows(routed),
+        true => Route::Skipped {
+            reason: "no-flow",
+            text: match code {
+                Some(code) => format!("no flow takes {event} of activity type {code}"),
+                None => format!("no flow takes {event}"),
+            },
+        },
+    };
+    let mut search = vec![("lead", entry.lead_id.clone())];
+    if entry.activity.is_some() {
+        search.push(("activity", id.clone()));
+    }
+    Arrival {
+        id: MessageId::generate(),
+        account: account.clone(),
+        channel: channel(),
+        direction: Direction::LeadSquaredToEhr,
+        received_at_ms: Timestamp::now().as_millisecond(),
+        // Changes of one record lie side by side.
+        duplicate: Some(DuplicateKey {
+            identity: format!("{event}|{id}|{}", crate::flow::release::hex(&digest)),
+            payload: digest,
+        }),
+        control_id: id,
+        event: event.as_str().into(),
+        sender: "LeadSquared".into(),
+        version: String::new(),
+        lanes: vec![entry.lead_id],
+        search,
+        acknowledgement: Vec::new(),
+        payload: entry.raw,
+        facts_only: false,
+        warnings: String::new(),
+        peer: String::new(),
+        route,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leadsquared::webhook::parse;
+
+    #[test]
+    fn an_entry_becomes_a_message_in_the_lane_of_its_lead() {
+        let body = br#"[{"ProspectActivityId":"A1","RelatedProspectId":"L1","ActivityEvent":"205","Data":{"Status":"Booked"}}]"#;
+        let entry = || parse(body).unwrap().entries.remove(0);
+        let event = WebhookEvent::LeadActivityCreate;
+        let arrival = |entry| super::arrival(&Configuration::default(), &"clinic".into(), event, entry);
+        let (first, again) = (arrival(entry()), arrival(entry()));
+        assert_eq!(first.lanes, ["l1"]);
+        assert_eq!(first.event, "lead-activity-create");
+        assert!(first.search.contains(&("activity", first.control_id.clone())));
+        assert!(matches!(first.route, Route::Skipped { ref text, .. } if text.ends_with("type 205")));
+        let identity = |arrival: &Arrival| arrival.duplicate.as_ref().map(|key| key.identity.clone());
+        assert_eq!(identity(&first), identity(&again));
+        let mut other = entry();
+        other.raw.push(b' ');
+        assert_ne!(identity(&first), identity(&super::arrival(&Configuration::default(), &"clinic".into(), event, other)));
     }
 }

@@ -8,16 +8,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::account;
+use super::compose::Sent;
 use super::configuration::Configuration;
 use super::ledger::Ledger;
+use super::send::{Outcome as Unreached, Then, Unsent};
 use crate::flow::mapped::Refusal;
 use crate::hl7;
-use crate::leadsquared;
+use crate::leadsquared::{self, webhook};
 use crate::mapping::Failure;
 use crate::store;
 use crate::store::journal::{Attempt, Claimed, Settled, Settlement};
 use crate::sync;
 use crate::sync::outcome::Outcome;
+use crate::sync::outgoing;
+use crate::sync::sending::NotSent;
 
 /// How far an attempt came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,7 @@ pub enum Stage {
     Plan,
     Lead,
     Activity,
+    Send,
 }
 
 impl Stage {
@@ -37,6 +42,7 @@ impl Stage {
             Stage::Plan => "plan",
             Stage::Lead => "lead",
             Stage::Activity => "activity",
+            Stage::Send => "send",
         }
     }
 }
@@ -53,6 +59,10 @@ pub enum Done {
     NothingToDo,
     /// Identifiers were kept up.
     Kept(Vec<&'static str>),
+    /// The EHR has it.
+    Sent(Sent),
+    /// There was nothing to tell the EHR.
+    NotSent(NotSent),
 }
 
 /// Why an attempt stopped before its end.
@@ -79,6 +89,22 @@ pub enum Stop {
     },
     LeadGone,
     ActivityGone,
+    /// What LeadSquared told cannot be read.
+    UnreadableChange(webhook::Unreadable),
+    /// The flow has no message to fill.
+    NoTemplate,
+    Unfinished(outgoing::Fault),
+    Unfilled(hl7::fill::Fault),
+    /// The EHR has not acknowledged the message.
+    Ehr {
+        unsent: Box<Unsent>,
+        /// It has refused the message as often as the flow allows.
+        is_last: bool,
+    },
+    /// The EHR has no identifier for the lead: others go on, and it comes back then.
+    NoIdentifierYet {
+        due_at_ms: i64,
+    },
     /// A write of unknown outcome is looked up when its request can no longer be under way.
     LookUpLater {
         due_at_ms: i64,
@@ -90,6 +116,15 @@ pub enum Stop {
 
 /// The code of [`Stop::NoLeadYet`], by which the next try knows that LeadSquared was searched already.
 pub const NO_LEAD_YET: &str = "no-lead-yet";
+
+/// The code of [`Stop::NoIdentifierYet`], by which the next try knows that the lead is to be read again.
+pub const NO_IDENTIFIER_YET: &str = "no-identifier-yet";
+
+/// How long an EHR that cannot be reached is left alone at most: its line tries once a minute as well.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+
+/// The host that has the connection to the EHR is to claim the delivery next.
+const ELSEWHERE: Duration = Duration::from_secs(1);
 
 /// A component that runs out of time is given this many more tries: the machine may have been busy.
 const TIMEOUT_TRIES: u32 = 3;
@@ -160,6 +195,8 @@ pub fn settlement(
             None,
         ),
         Ok(Done::Kept(said)) => (Settled::Delivered, said.join("; "), None),
+        Ok(Done::Sent(sent)) => (Settled::Delivered, sent.sentence(), None),
+        Ok(Done::NotSent(why)) => (Settled::Skipped, why.sentence().into(), None),
         Err(stop) => {
             let text = stop.sentence();
             let note = stop.note();
@@ -198,6 +235,8 @@ impl Done {
             Done::Skipped { .. } => "skipped-by-component",
             Done::NothingToDo => "do-nothing",
             Done::Kept(_) => "identifiers-kept",
+            Done::Sent(_) => "delivered",
+            Done::NotSent(why) => why.code(),
         }
     }
 }
@@ -217,6 +256,12 @@ impl Stop {
             Stop::NoLeadYet { .. } => NO_LEAD_YET,
             Stop::LeadGone => "lead-gone",
             Stop::ActivityGone => "activity-gone",
+            Stop::UnreadableChange(_) => "unreadable",
+            Stop::NoTemplate => "no-template",
+            Stop::Unfinished(_) => "unusable-value",
+            Stop::Unfilled(_) => "not-filled",
+            Stop::Ehr { unsent, .. } => unsent.code(),
+            Stop::NoIdentifierYet { .. } => NO_IDENTIFIER_YET,
             Stop::LookUpLater { .. } => "looking-up",
             Stop::Store(_) => "storage",
             Stop::LeaseLost => "lease-lost",
@@ -243,6 +288,16 @@ impl Stop {
             Stop::NoLeadYet { .. } => "no lead has the search values and the flow may not create one: it is waited for, since registrations may come later".into(),
             Stop::LeadGone => "the lead was deleted or merged in LeadSquared: it is looked up again".into(),
             Stop::ActivityGone => "the activity was deleted in LeadSquared: it is created again".into(),
+            Stop::UnreadableChange(fault) => format!("what LeadSquared told cannot be read: {fault}"),
+            Stop::NoTemplate => "the flow has no message template to fill: give it one, then release the delivery".into(),
+            Stop::Unfinished(fault) => fault.to_string(),
+            Stop::Unfilled(fault) => format!("the template cannot be filled: {fault}"),
+            Stop::Ehr { unsent, is_last: true } => format!(
+                "{} It was sent as often as the flow allows: release the delivery when the EHR can take it.",
+                unsent.sentence()
+            ),
+            Stop::Ehr { unsent, .. } => unsent.sentence(),
+            Stop::NoIdentifierYet { .. } => "the lead has no patient identifier yet, and the EHR would not know who is meant: it is waited for".into(),
             Stop::LookUpLater { .. } => {
                 "an earlier write was sent and never answered: LeadSquared is asked whether it took place before anything is sent again".into()
             }
@@ -282,7 +337,28 @@ impl Stop {
             Stop::LeadSquared(leadsquared::Error::UsedUp { until_ms }) => Settled::Waiting {
                 due_at_ms: *until_ms,
             },
-            Stop::Unreadable(_) | Stop::Plan(_) | Stop::SeveralLeads { .. } => dead,
+            Stop::NoTemplate => Settled::Parked,
+            Stop::NoIdentifierYet { due_at_ms } => Settled::Aside {
+                due_at_ms: *due_at_ms,
+            },
+            Stop::Ehr { is_last: true, .. } => dead,
+            Stop::Ehr { unsent, .. } => match (unsent.then(), unsent.outcome) {
+                (Then::Dead, _) => dead,
+                (_, Unreached::Elsewhere) => after(ELSEWHERE),
+                (Then::Waits, _) => {
+                    let most = wait(claimed.attempt).min(LONGEST_SILENCE);
+                    after(unsent.wait.unwrap_or(most).max(FIRST_WAIT))
+                }
+                (Then::Delivered | Then::SentAgain | Then::Repeated, _) => {
+                    after(wait(claimed.attempt).min(LONGEST_SILENCE))
+                }
+            },
+            Stop::Unreadable(_)
+            | Stop::UnreadableChange(_)
+            | Stop::Unfinished(_)
+            | Stop::Unfilled(_)
+            | Stop::Plan(_)
+            | Stop::SeveralLeads { .. } => dead,
             Stop::Mapping(Failure::TimedOut { .. }) if claimed.attempt > TIMEOUT_TRIES => dead,
             Stop::Mapping(failure) if failure.is_transient() => retry,
             Stop::Mapping(_) => dead,

@@ -95,6 +95,18 @@ impl Ledger {
         }
     }
 
+    /// What earlier attempts did last at one position, whatever came of it.
+    pub fn newest(&self, ordinal: i64) -> Option<&OperationRow> {
+        self.earlier.iter().rfind(|row| row.ordinal == ordinal)
+    }
+
+    /// All that earlier attempts did at one position, oldest first.
+    pub fn all(&self, ordinal: i64) -> impl Iterator<Item = &OperationRow> {
+        self.earlier
+            .iter()
+            .filter(move |row| row.ordinal == ordinal)
+    }
+
     /// Writes the row that must stand before a call goes out; durable on return.
     pub async fn begin(
         &mut self,
@@ -136,6 +148,11 @@ impl Ledger {
     /// The call certainly had no effect.
     pub fn failed(&mut self, code: &'static str) {
         self.finish(OperationState::Failed { code: code.into() });
+    }
+
+    /// Nobody knows whether the call had an effect.
+    pub fn unknown(&mut self) {
+        self.finish(OperationState::Unknown);
     }
 
     /// Notes how a call failed and says how the attempt ends.

@@ -7,12 +7,13 @@
 
 use std::fmt;
 
+use super::compose::number_link;
 use super::effect::Effects;
 use super::judge::Stop;
 use super::ledger::{Earlier, Ledger};
 use crate::flow::account::RetiredLead;
 use crate::flow::patient::{Change, PatientKeyRule};
-use crate::flow::{AccountId, Event, FlowId};
+use crate::flow::{Account, AccountId, Event, FlowId};
 use crate::hl7::{Message, Path};
 use crate::leadsquared::{Attribute, NewActivity};
 use crate::store::journal::{ALIAS, LinkKey, OperationKind};
@@ -83,7 +84,7 @@ fn scoped(message: &Message, key: &str) -> String {
 /// Finds the patient of a message, and writes the survivor's identifier into one that comes with a retired one.
 pub async fn follow(
     ledger: &Ledger,
-    account: &AccountId,
+    account: &Account,
     rule: &PatientKeyRule,
     message: &mut Message,
 ) -> Result<Option<Patient>, Stop> {
@@ -93,8 +94,11 @@ pub async fn follow(
     for _ in 0..LONGEST_CHAIN {
         let scope = scoped(message, &key);
         let asked = [alias_link(scope.clone()), patient_link(scope.clone())];
-        let mut found = ledger.links(account, &asked).await?.into_iter();
+        let numbered = number(message, account);
+        let asked: Vec<LinkKey> = asked.into_iter().chain(numbered).collect();
+        let mut found = ledger.links(&account.id, &asked).await?.into_iter();
         let (alias, lead) = (found.next().flatten(), found.next().flatten());
+        let lead = lead.or_else(|| found.next().flatten());
         match alias {
             Some(alias) if rule.replace(message, &key, &alias.target) => key = alias.target,
             _ => {
@@ -109,6 +113,21 @@ pub async fn follow(
         key: scoped(message, &key),
         lead: None,
     }))
+}
+
+/// The link of our own lead number, which the EHR was told with the patient and names now.
+fn number(message: &Message, account: &Account) -> Option<LinkKey> {
+    let number = account.lead_number.as_ref()?;
+    let field: Path = number.field.parse().ok()?;
+    let mut pids = message
+        .segments()
+        .filter(|segment| segment.name() == field.segment());
+    let pid = pids.next()?;
+    let mut repetitions = pid.repetitions(usize::from(field.field()?));
+    let ours = repetitions
+        .find(|repetition| repetition.leaf(4, 1).text_or_empty().trim() == number.authority)?;
+    let value = ours.leaf(1, 1).text_or_empty().into_owned();
+    (!value.trim().is_empty()).then(|| number_link(&value))
 }
 
 /// The leads that were retired into `lead`.

@@ -129,6 +129,17 @@ impl Written {
         comparison
     }
 
+    /// Whether this was written last to its field.
+    pub fn says(&self, attribute: &Attribute, fingerprint: &Fingerprint<'_>) -> bool {
+        let known = self.field(&attribute.name, fingerprint);
+        known.is_some_and(|known| !known.is_refused && known.value == value(attribute, fingerprint))
+    }
+
+    /// Whether the last write took place at about this time.
+    pub fn is_about(&self, at_ms: i64, within_ms: i64) -> bool {
+        self.at_ms.abs_diff(at_ms) <= within_ms.unsigned_abs()
+    }
+
     /// Notes that `attributes` were written, and that LeadSquared refused `refused`.
     pub fn note(
         &mut self,

@@ -39,16 +39,19 @@ pub enum OperationKind {
     CreateActivity,
     UpdateActivity,
     SendMessage,
+    /// What was read before a mapping ran, kept so that every try and every replay sees the same.
+    ReadRecord,
 }
 
 impl OperationKind {
-    const ALL: [OperationKind; 6] = [
+    const ALL: [OperationKind; 7] = [
         OperationKind::CreateLead,
         OperationKind::UpdateLead,
         OperationKind::UpsertLead,
         OperationKind::CreateActivity,
         OperationKind::UpdateActivity,
         OperationKind::SendMessage,
+        OperationKind::ReadRecord,
     ];
 
     /// The word kept in the store and shown on pages.
@@ -60,6 +63,7 @@ impl OperationKind {
             OperationKind::CreateActivity => "create-activity",
             OperationKind::UpdateActivity => "update-activity",
             OperationKind::SendMessage => "send-message",
+            OperationKind::ReadRecord => "read-record",
         }
     }
 

@@ -1,0 +1,390 @@
+//! A change in LeadSquared on its way to the EHR: what is lacking is read, what to send is decided, the mapping fills the
+//! flow's template, the message goes out, and what the answer says is written back.
+//!
+//! A message that went out is never made anew while nobody knows what became of it: the same bytes with the same control
+//! id go again, and the EHR knows them. Start at [`Pipeline::compose`].
+
+mod message;
+mod read_back;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use self::message::Composed;
+use super::configuration::{AccountEntry, Configuration, Route};
+use super::judge::{Done, NO_IDENTIFIER_YET, Stage, Stop};
+use super::ledger::{Earlier, Ledger};
+use super::send::Then;
+use super::{FIRST_LOOK_MS, LOOKS, Pipeline};
+use crate::flow::change::{Change, Field, Snapshot};
+use crate::flow::{Entity, Flow, WebhookEvent};
+use crate::leadsquared::Client;
+use crate::leadsquared::webhook::{self, Entry};
+use crate::store::journal::{Claimed, LinkKey, OperationKind, Record};
+use crate::sync::outgoing::LeftOut;
+use crate::sync::sending::{self, Decision, Known, NotSent, Part};
+use crate::sync::written::Written;
+
+/// The lead's number, by which the EHR can name a lead to us.
+const NUMBER_FIELD: &str = "ProspectAutoId";
+
+/// Places in a delivery's ledger.
+const READ: i64 = 0;
+
+fn ordinal(part: Part) -> i64 {
+    match part {
+        Part::Register => 1,
+        Part::Update => 2,
+        Part::Own => 3,
+    }
+}
+
+/// What went out of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    pub parts: Vec<Part>,
+    /// Places that were left out of the messages.
+    pub left_out: Vec<LeftOut>,
+    /// What became of the answer's values; names only.
+    pub remarks: Vec<String>,
+}
+
+impl Sent {
+    /// What went out, and what did not and why.
+    pub fn sentence(&self) -> String {
+        let parts: Vec<&str> = self
+            .parts
+            .iter()
+            .map(|part| match part {
+                Part::Register => "the patient's registration",
+                Part::Update => "the patient's update",
+                Part::Own => "the message",
+            })
+            .collect();
+        let mut text = format!("{} sent, and the EHR has it", parts.join(" and "));
+        for LeftOut { place, why } in &self.left_out {
+            text.push_str(&format!("; {place} left out: {why}"));
+        }
+        for remark in &self.remarks {
+            text.push_str("; ");
+            text.push_str(remark);
+        }
+        text
+    }
+}
+
+/// One delivery on its way to the EHR.
+struct Composing<'a> {
+    pipeline: &'a Pipeline,
+    configuration: &'a Configuration,
+    route: &'a Route,
+    account: &'a AccountEntry,
+    client: Client,
+    claimed: &'a Claimed,
+    ledger: &'a mut Ledger,
+    change: Arc<Change>,
+    entry: Entry,
+    sent: Sent,
+}
+
+impl Pipeline {
+    /// Carries one change as far as it goes now.
+    pub(super) async fn compose(
+        &self,
+        configuration: &Configuration,
+        route: &Route,
+        claimed: &Claimed,
+        ledger: &mut Ledger,
+        stage: &mut Stage,
+    ) -> Result<Done, Stop> {
+        let payload = webhook::parse(&claimed.payload).map_err(Stop::UnreadableChange)?;
+        let Some(entry) = payload.entries.into_iter().next() else {
+            let fault = payload.unreadable.into_iter().next();
+            let fault = fault.unwrap_or(webhook::Unreadable::NotAnObject { entry: 1 });
+            return Err(Stop::UnreadableChange(fault));
+        };
+        let mut composing = Composing {
+            pipeline: self,
+            configuration,
+            route,
+            account: &route.account,
+            client: route.account.client.ranked(claimed.rank.number()),
+            claimed,
+            ledger,
+            change: Arc::new(change_of(claimed, &entry)?),
+            entry,
+            sent: Sent {
+                parts: Vec::new(),
+                left_out: Vec::new(),
+                remarks: Vec::new(),
+            },
+        };
+        if !composing.complete().await? {
+            return Ok(Done::NotSent(NotSent::Gone));
+        }
+        match composing.decide().await? {
+            Decision::Send(parts) => {
+                for part in parts {
+                    if let Some(done) = Box::pin(composing.part(part, stage)).await? {
+                        return Ok(done);
+                    }
+                }
+                Ok(Done::Sent(composing.sent))
+            }
+            Decision::Skip(why) => Ok(Done::NotSent(why)),
+            Decision::Wait => composing.wait(),
+        }
+    }
+}
+
+/// What the webhook said.
+fn change_of(claimed: &Claimed, entry: &Entry) -> Result<Change, Stop> {
+    let event = WebhookEvent::parse(&claimed.event).ok_or(Stop::NoFlow)?;
+    let said = Snapshot {
+        before: entry.before.clone(),
+        after: entry.after.clone(),
+    };
+    Ok(match entry.activity {
+        None => Change {
+            event,
+            lead: said,
+            activity: None,
+        },
+        Some(_) => Change {
+            event,
+            lead: Snapshot::default(),
+            activity: Some(said),
+        },
+    })
+}
+
+impl<'a> Composing<'a> {
+    /// Reads what the webhook did not say, once for all tries; says whether the lead is there.
+    async fn complete(&mut self) -> Result<bool, Stop> {
+        // Who waits for an identifier looks whether it has come.
+        let is_looking = self.claimed.last_reason == NO_IDENTIFIER_YET;
+        if !is_looking
+            && let Some(kept) = self.ledger.newest(READ)
+            && let Ok(change) = serde_json::from_slice(&kept.payload)
+        {
+            self.change = Arc::new(change);
+            return Ok(true);
+        }
+        if !is_looking && !self.lacks() {
+            return Ok(true);
+        }
+        let lead = self.client.lead_by_id(&self.entry.lead_id).await;
+        let Some(lead) = lead.map_err(Stop::LeadSquared)? else {
+            return Ok(false);
+        };
+        let mut change = (*self.change).clone();
+        for (field, value) in lead.fields() {
+            let value = value.map(str::to_owned);
+            let known = &mut change.lead.after;
+            match is_looking {
+                true => drop(known.insert(field.to_owned(), value)),
+                // What the webhook said is how it was then.
+                false => drop(known.entry(field.to_owned()).or_insert(value)),
+            }
+        }
+        self.ledger
+            .begin(READ, OperationKind::ReadRecord, &change)
+            .await?;
+        self.ledger.done(&self.entry.lead_id);
+        self.change = Arc::new(change);
+        Ok(true)
+    }
+
+    /// Whether the webhook left out a lead field that somebody asks for.
+    fn lacks(&self) -> bool {
+        let after = &self.change.lead.after;
+        let account = &self.account.account;
+        let identifiers = &account.identifier_fields;
+        let has_identifier = match identifiers.is_empty() {
+            true => after
+                .keys()
+                .any(|field| crate::flow::check::is_like_identifier(field)),
+            false => identifiers.iter().all(|field| after.contains_key(field)),
+        };
+        !has_identifier || !self.asked().iter().all(|field| after.contains_key(field))
+    }
+
+    /// The lead fields that conditions and mappings of this delivery ask for.
+    fn asked(&self) -> BTreeSet<String> {
+        let mut asked = BTreeSet::new();
+        let outbound = self.route.flow.outbound.as_ref();
+        let conditions = outbound.iter().flat_map(|outbound| &outbound.condition);
+        asked.extend(conditions.map(|condition| condition.field.clone()));
+        if self.account.account.lead_number.is_some() {
+            asked.insert(NUMBER_FIELD.into());
+        }
+        for part in [Part::Register, Part::Update, Part::Own] {
+            let reads = self.flow_of(part).and_then(|route| route.release.as_ref());
+            for read in reads.iter().flat_map(|(release, _)| &release.grants.reads) {
+                if let Some(field) = Field::parse(read)
+                    && field.entity == Entity::Lead
+                {
+                    asked.insert(field.name.into());
+                }
+            }
+        }
+        asked
+    }
+
+    /// The flow that builds a message.
+    fn flow_of(&self, part: Part) -> Option<&'a Route> {
+        let patient = &self.route.flow.outbound.as_ref()?.patient;
+        let id = match part {
+            Part::Own => return Some(self.route),
+            Part::Register => patient.register.as_ref()?,
+            Part::Update => patient.update.as_ref()?,
+        };
+        let route = self.configuration.route(id)?;
+        (route.flow.account == self.route.flow.account).then_some(route)
+    }
+
+    async fn decide(&self) -> Result<Decision, Stop> {
+        let outbound = self.route.flow.outbound.as_ref().ok_or(Stop::NoFlow)?;
+        let (release, _) = self.route.release.as_ref().ok_or(Stop::NoRelease)?;
+        let account = &self.account.account;
+        let written = self
+            .ledger
+            .record(&account.id, self.entry.entity_id())
+            .await?;
+        let written = written.map_or_else(Written::default, |bytes| Written::parse(&bytes));
+        let registered = self
+            .ledger
+            .links(&account.id, &[self.registration()])
+            .await?;
+        let known = Known {
+            account,
+            reads: &release.grants.reads,
+            written: &written,
+            registered: registered.into_iter().flatten().next().is_some(),
+            received_at_ms: self.claimed.received_at_ms,
+        };
+        let fingerprint = self.ledger.fingerprint(&account.id);
+        Ok(sending::decide(
+            &self.route.flow,
+            outbound,
+            &self.change,
+            &known,
+            &fingerprint,
+        ))
+    }
+
+    fn registration(&self) -> LinkKey {
+        LinkKey {
+            kind: "registered".into(),
+            key: self.entry.lead_id.clone(),
+        }
+    }
+
+    fn wait(&self) -> Result<Done, Stop> {
+        let outbound = self.route.flow.outbound.as_ref().ok_or(Stop::NoFlow)?;
+        let limit_ms = outbound.wait_for_identifier_ms;
+        let until_ms = self
+            .claimed
+            .received_at_ms
+            .saturating_add_unsigned(limit_ms);
+        let now_ms = Timestamp::now().as_millisecond();
+        if now_ms >= until_ms {
+            return Ok(Done::NotSent(NotSent::NeverIdentified));
+        }
+        let look_again_ms = (limit_ms / LOOKS).max(FIRST_LOOK_MS);
+        let due_at_ms = now_ms.saturating_add_unsigned(look_again_ms);
+        Err(Stop::NoIdentifierYet {
+            due_at_ms: due_at_ms.min(until_ms),
+        })
+    }
+
+    /// Sends one message and takes in its answer; gives how the delivery ends if there was nothing to send.
+    async fn part(&mut self, part: Part, stage: &mut Stage) -> Result<Option<Done>, Stop> {
+        let at = ordinal(part);
+        let is_sent = matches!(self.ledger.earlier(at, 0)?, Earlier::Done { .. });
+        let route = self.flow_of(part).ok_or(Stop::NoFlow)?;
+        if is_sent {
+            self.sent.parts.push(part);
+            *stage = Stage::Lead;
+            self.read_back_again(at).await?;
+            return Ok(None);
+        }
+        let most = route
+            .flow
+            .outbound
+            .as_ref()
+            .map_or(1, |outbound| outbound.max_sends);
+        let message = match message::again(self.ledger, at, most) {
+            Some(message) => message,
+            None => match self.message(part, route, stage).await? {
+                Composed::Message(message) => *message,
+                Composed::Skip(note) => return Ok(Some(Done::Skipped { note })),
+                Composed::Same => return Ok(Some(Done::NotSent(NotSent::Same))),
+            },
+        };
+        *stage = Stage::Send;
+        self.ledger
+            .begin(at, OperationKind::SendMessage, &message)
+            .await?;
+        let bytes = message.bytes();
+        let channel = &route.flow.channel;
+        let sending = self.pipeline.send(channel, &message.control_id, &bytes);
+        match sending.await {
+            Ok(acknowledged) => {
+                self.ledger.done(&message.control_id);
+                self.remember(part, &route.flow, &message);
+                self.sent.parts.push(part);
+                *stage = Stage::Lead;
+                self.read_back(at, &route.flow, &acknowledged.response)
+                    .await?;
+                Ok(None)
+            }
+            Err(unsent) => {
+                let then = unsent.then();
+                match then {
+                    Then::Repeated => self.ledger.unknown(),
+                    _ => self.ledger.failed(unsent.code()),
+                }
+                let tries = message::tries(self.ledger, at, &message.control_id) + 1;
+                Err(Stop::Ehr {
+                    unsent: Box::new(unsent),
+                    is_last: then == Then::SentAgain && tries >= most,
+                })
+            }
+        }
+    }
+
+    /// Keeps what is to be known of a message that the EHR has.
+    fn remember(&mut self, part: Part, flow: &Flow, message: &message::Outgoing) {
+        let lead = self.entry.lead_id.clone();
+        if part == Part::Register || sending::registers(&flow.event) {
+            let link = self.registration();
+            self.ledger.link(link, &message.control_id, None);
+        }
+        if let Some(number) = self.number() {
+            self.ledger.link(number_link(&number), &lead, None);
+        }
+        let id = message::sent_record(flow, self.entry.entity_id());
+        self.ledger.records.push(Record {
+            id,
+            document: message.content.to_le_bytes().into(),
+        });
+    }
+
+    /// The lead's number, where the EHR is told it.
+    fn number(&self) -> Option<String> {
+        self.account.account.lead_number.as_ref()?;
+        let number = self.change.lead.after.get(NUMBER_FIELD)?.clone()?;
+        (!number.trim().is_empty()).then_some(number)
+    }
+}
+
+/// The link from a lead's number to the lead.
+pub(super) fn number_link(number: &str) -> LinkKey {
+    LinkKey {
+        kind: "lead number".into(),
+        key: number.trim().into(),
+    }
+}
