@@ -194,6 +194,8 @@ pub async fn start(
     pages
         .tracker
         .spawn(account::follow::keep(pipeline.clone(), pages.stop.clone()));
+    pages
+        .tracker
         .spawn(webhooks::keep(pipeline.clone(), pages.stop.clone()));
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),

@@ -63,7 +63,9 @@ const ACCOUNT: &str = "identifier_fields = [\"mx_MRN\"]\nlead_number = { authori
 async fn ehr(settings: ehr::Settings) -> anyhow::Result<ehr::Handle> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    Ok(ehr::Simulator::start(listener, None, settings, &tracker, stop)?)
+    Ok(ehr::Simulator::start(
+        listener, None, settings, &tracker, stop,
+    )?)
 }
 
 fn channel(id: &str, ehr: &ehr::Handle) -> String {
@@ -99,18 +101,28 @@ impl Bridge {
             let path = format!("accounts/clinic/flows/{id}/template");
             let template = json!({ "message": TEMPLATE, "made_up": true });
             bridge.call("PUT", &path, template).await?;
-            let version = bridge.call("GET", &format!("flows/{id}"), json!({})).await?["version"].clone();
-            let activation = json!({ "mapping": mapping, "version": version, "confirm_no_condition": true });
-            bridge.call("POST", &format!("flows/{id}/activate"), activation).await?;
+            let version = bridge
+                .call("GET", &format!("flows/{id}"), json!({}))
+                .await?["version"]
+                .clone();
+            let activation =
+                json!({ "mapping": mapping, "version": version, "confirm_no_condition": true });
+            bridge
+                .call("POST", &format!("flows/{id}/activate"), activation)
+                .await?;
         }
         let made = json!({ "address": bridge.office.address(), "limit": 30 });
-        bridge.call("POST", "accounts/clinic/webhooks", made).await?;
+        bridge
+            .call("POST", "accounts/clinic/webhooks", made)
+            .await?;
         Ok(bridge)
     }
 
     async fn call(&self, method: &str, path: &str, body: Value) -> anyhow::Result<Value> {
         let url = format!("{}/api/v1/{path}", self.office.address());
-        let request = http().request(method.parse()?, url).bearer_auth(&self.token);
+        let request = http()
+            .request(method.parse()?, url)
+            .bearer_auth(&self.token);
         let request = match method {
             "GET" => request,
             _ => request.body(body.to_string()),
@@ -118,7 +130,11 @@ impl Bridge {
         let answer = request.send().await?;
         let status = answer.status().as_u16();
         let body = answer.bytes().await?;
-        ensure!((200..300).contains(&status), "{method} {path}: {status} {}", String::from_utf8_lossy(&body));
+        ensure!(
+            (200..300).contains(&status),
+            "{method} {path}: {status} {}",
+            String::from_utf8_lossy(&body)
+        );
         Ok(serde_json::from_slice(&body).unwrap_or_default())
     }
 
@@ -127,7 +143,9 @@ impl Bridge {
         let mut found = Vec::new();
         let mut after = String::new();
         loop {
-            let page = self.call("GET", &format!("messages?limit=200{after}"), json!({})).await?;
+            let page = self
+                .call("GET", &format!("messages?limit=200{after}"), json!({}))
+                .await?;
             for message in page["messages"].as_array().context("messages")? {
                 for delivery in message["deliveries"].as_array().into_iter().flatten() {
                     found.push(Delivery {
@@ -151,21 +169,31 @@ impl Bridge {
         let started = Instant::now();
         loop {
             let deliveries = self.deliveries().await?;
-            let moves = |delivery: &Delivery| ["queued", "running"].contains(&delivery.state.as_str());
+            let moves =
+                |delivery: &Delivery| ["queued", "running"].contains(&delivery.state.as_str());
             if deliveries.len() >= count && !deliveries.iter().any(moves) {
                 return Ok(deliveries);
             }
-            ensure!(started.elapsed() < PATIENCE, "{count} deliveries wanted: {deliveries:#?}");
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "{count} deliveries wanted: {deliveries:#?}"
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
 
     fn create_lead(&self, values: &[(&str, &str)]) -> anyhow::Result<String> {
-        self.office.simulator.create_lead(values).map_err(anyhow::Error::msg)
+        self.office
+            .simulator
+            .create_lead(values)
+            .map_err(anyhow::Error::msg)
     }
 
     fn edit_lead(&self, id: &str, values: &[(&str, &str)]) -> anyhow::Result<bool> {
-        self.office.simulator.edit_lead(id, values).map_err(anyhow::Error::msg)
+        self.office
+            .simulator
+            .edit_lead(id, values)
+            .map_err(anyhow::Error::msg)
     }
 }
 
@@ -215,24 +243,45 @@ async fn a_lead_is_registered_gets_its_number_and_is_kept_up() -> anyhow::Result
     ]
     .concat();
     let booked = format!("{PATIENT}{APPOINTMENT}");
-    let flows = [("register", PATIENT), ("update", PATIENT), ("book", &booked)];
+    let flows = [
+        ("register", PATIENT),
+        ("update", PATIENT),
+        ("book", &booked),
+    ];
     let flows = flows.map(|(id, mapping)| (id.to_owned(), mapping.to_owned()));
     let bridge = Bridge::open(&documents, &flows).await?;
 
     // A person makes a lead: the EHR registers the patient and gives a number, which goes into the lead.
-    let lead = bridge.create_lead(&[("FirstName", "Odalys"), ("LastName", "Quill|feather"), ("mx_City", "Rye")])?;
+    let lead = bridge.create_lead(&[
+        ("FirstName", "Odalys"),
+        ("LastName", "Quill|feather"),
+        ("mx_City", "Rye"),
+    ])?;
     let received = ehr.until(|received| !received.is_empty()).await;
     let number = received[0].field("PID", 3);
-    ensure!(received[0].event == "ADT^A04" && received[0].findings.is_empty(), "{received:?}");
-    ensure!(number.contains("^^^LSQ^PT"), "the lead's own number: {number}");
+    ensure!(
+        received[0].event == "ADT^A04" && received[0].findings.is_empty(),
+        "{received:?}"
+    );
+    ensure!(
+        number.contains("^^^LSQ^PT"),
+        "the lead's own number: {number}"
+    );
     ensure!(received[0].field("PID", 5) == "Quill\\F\\feather^Odalys");
     let started = Instant::now();
     let mrn = loop {
         let leads = bridge.office.simulator.leads();
-        let found = leads.into_iter().find(|known| known.id == lead).context("the lead")?;
+        let found = leads
+            .into_iter()
+            .find(|known| known.id == lead)
+            .context("the lead")?;
         match found.values.get("mx_MRN") {
             Some(mrn) if !mrn.is_empty() => break mrn.clone(),
-            _ => ensure!(started.elapsed() < PATIENCE, "no number came back: {:?}", bridge.deliveries().await?),
+            _ => ensure!(
+                started.elapsed() < PATIENCE,
+                "no number came back: {:?}",
+                bridge.deliveries().await?
+            ),
         }
         sleep(Duration::from_millis(20)).await;
     };
@@ -240,26 +289,56 @@ async fn a_lead_is_registered_gets_its_number_and_is_kept_up() -> anyhow::Result
     // Another change, of something that the mapping reads, and of something that it does not.
     ensure!(bridge.edit_lead(&lead, &[("mx_City", "Bath")])?);
     let received = ehr.until(|received| received.len() >= 2).await;
-    ensure!(received[1].event == "ADT^A08" && received[1].field("PID", 3).starts_with(&mrn), "{received:?}");
+    ensure!(
+        received[1].event == "ADT^A08" && received[1].field("PID", 3).starts_with(&mrn),
+        "{received:?}"
+    );
     ensure!(received[1].field("PID", 11).contains("Bath"));
     ensure!(bridge.edit_lead(&lead, &[("Company", "Quiet")])?);
     // Emptied by a person: the EHR is told to empty it.
     ensure!(bridge.edit_lead(&lead, &[("mx_City", "")])?);
     let received = ehr.until(|received| received.len() >= 3).await;
-    ensure!(received[2].field("PID", 11).contains("\"\""), "{received:?}");
+    ensure!(
+        received[2].field("PID", 11).contains("\"\""),
+        "{received:?}"
+    );
 
-    let booking = bridge.office.simulator.create_activity(&lead, 205, &[("mx_Custom_1", "B-1"), ("Status", "Booked")]);
+    let booking = bridge.office.simulator.create_activity(
+        &lead,
+        205,
+        &[("mx_Custom_1", "B-1"), ("Status", "Booked")],
+    );
     booking.map_err(anyhow::Error::msg)?;
     let received = ehr.until(|received| received.len() >= 4).await;
-    ensure!(received[3].event == "SIU^S12" && received[3].field("SCH", 2) == "B-1", "{received:?}");
+    ensure!(
+        received[3].event == "SIU^S12" && received[3].field("SCH", 2) == "B-1",
+        "{received:?}"
+    );
 
     // One registration, three changes of a person, one booking.
     let deliveries = bridge.settled(5).await?;
-    let reasons: Vec<_> = deliveries.iter().map(|delivery| delivery.reason.as_str()).collect();
-    ensure!(reasons.iter().filter(|reason| **reason == "delivered").count() == 4, "{deliveries:#?}");
-    ensure!(reasons.contains(&"nothing-mapped-changed"), "{deliveries:#?}");
+    let reasons: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| delivery.reason.as_str())
+        .collect();
+    ensure!(
+        reasons
+            .iter()
+            .filter(|reason| **reason == "delivered")
+            .count()
+            == 4,
+        "{deliveries:#?}"
+    );
+    ensure!(
+        reasons.contains(&"nothing-mapped-changed"),
+        "{deliveries:#?}"
+    );
     for received in ehr.received() {
-        ensure!(received.repeats == 0 && !received.text.contains("TPL"), "{}", received.text);
+        ensure!(
+            received.repeats == 0 && !received.text.contains("TPL"),
+            "{}",
+            received.text
+        );
     }
     bridge.office.host.stop().await;
     Ok(())

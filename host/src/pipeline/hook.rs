@@ -54,11 +54,13 @@ fn arrival(
     let digest: [u8; 32] = Sha256::digest(&entry.raw).into();
     let id = entry.entity_id().to_owned();
     let code = entry.activity.as_ref().map(|activity| activity.code);
-    let takers = configuration.senders(account, event, code).map(|route| Routed {
-        flow: route.flow.id.clone(),
-        rank: route.flow.priority().into(),
-        start: start(&route.flow.status),
-    });
+    let takers = configuration
+        .senders(account, event, code)
+        .map(|route| Routed {
+            flow: route.flow.id.clone(),
+            rank: route.flow.priority().into(),
+            start: start(&route.flow.status),
+        });
     let routed: Vec<Routed> = takers.collect();
     let route = match routed.is_empty() {
         false => Route::Flows(routed),
@@ -110,16 +112,32 @@ mod tests {
         let body = br#"[{"ProspectActivityId":"A1","RelatedProspectId":"L1","ActivityEvent":"205","Data":{"Status":"Booked"}}]"#;
         let entry = || parse(body).unwrap().entries.remove(0);
         let event = WebhookEvent::LeadActivityCreate;
-        let arrival = |entry| super::arrival(&Configuration::default(), &"clinic".into(), event, entry);
+        let arrival =
+            |entry| super::arrival(&Configuration::default(), &"clinic".into(), event, entry);
         let (first, again) = (arrival(entry()), arrival(entry()));
         assert_eq!(first.lanes, ["l1"]);
         assert_eq!(first.event, "lead-activity-create");
-        assert!(first.search.contains(&("activity", first.control_id.clone())));
-        assert!(matches!(first.route, Route::Skipped { ref text, .. } if text.ends_with("type 205")));
-        let identity = |arrival: &Arrival| arrival.duplicate.as_ref().map(|key| key.identity.clone());
+        assert!(
+            first
+                .search
+                .contains(&("activity", first.control_id.clone()))
+        );
+        assert!(
+            matches!(first.route, Route::Skipped { ref text, .. } if text.ends_with("type 205"))
+        );
+        let identity =
+            |arrival: &Arrival| arrival.duplicate.as_ref().map(|key| key.identity.clone());
         assert_eq!(identity(&first), identity(&again));
         let mut other = entry();
         other.raw.push(b' ');
-        assert_ne!(identity(&first), identity(&super::arrival(&Configuration::default(), &"clinic".into(), event, other)));
+        assert_ne!(
+            identity(&first),
+            identity(&super::arrival(
+                &Configuration::default(),
+                &"clinic".into(),
+                event,
+                other
+            ))
+        );
     }
 }

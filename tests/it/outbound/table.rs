@@ -117,7 +117,10 @@ fn cases() -> Vec<Case> {
             ] {
                 for behaviour in behaviours {
                     cases.push(Case {
-                        name: format!("{webhook}-{}-{identified}-{answer_name}", behaviour.unwrap_or("lead")),
+                        name: format!(
+                            "{webhook}-{}-{identified}-{answer_name}",
+                            behaviour.unwrap_or("lead")
+                        ),
                         webhook,
                         behaviour: *behaviour,
                         identified,
@@ -144,9 +147,16 @@ fn flows(answer: &str, cases: &[Case]) -> Vec<(String, String, String)> {
     for (id, event) in [("register", "ADT^A04"), ("update", "ADT^A08")] {
         let id = format!("{id}-{answer}");
         let outbound = format!("webhook = \"lead-create\", max_sends = 2, {never}");
-        flows.push((id.clone(), flow(&id, answer, event, "lead", &outbound), PATIENT.to_owned()));
+        flows.push((
+            id.clone(),
+            flow(&id, answer, event, "lead", &outbound),
+            PATIENT.to_owned(),
+        ));
     }
-    for case in cases.iter().filter(|case| case.name.ends_with(&format!("-{answer}"))) {
+    for case in cases
+        .iter()
+        .filter(|case| case.name.ends_with(&format!("-{answer}")))
+    {
         let (event, entity) = match case.webhook {
             "lead-create" => ("ADT^A04", "lead"),
             "lead-update" => ("ADT^A08", "lead"),
@@ -155,7 +165,9 @@ fn flows(answer: &str, cases: &[Case]) -> Vec<(String, String, String)> {
         };
         let (register, update) = (format!("register-{answer}"), format!("update-{answer}"));
         let patient = match case.behaviour {
-            Some(behaviour) => format!("{{ behaviour = \"{behaviour}\", register = \"{register}\", update = \"{update}\" }}"),
+            Some(behaviour) => format!(
+                "{{ behaviour = \"{behaviour}\", register = \"{register}\", update = \"{update}\" }}"
+            ),
             None => format!("{{ behaviour = \"nothing\", register = \"{register}\" }}"),
         };
         let unidentified = match case.webhook {
@@ -171,7 +183,11 @@ fn flows(answer: &str, cases: &[Case]) -> Vec<(String, String, String)> {
             "lead" => PATIENT.to_owned(),
             _ => format!("{PATIENT}{APPOINTMENT}"),
         };
-        flows.push((case.name.clone(), flow(&case.name, answer, event, entity, &outbound), mapping));
+        flows.push((
+            case.name.clone(),
+            flow(&case.name, answer, event, entity, &outbound),
+            mapping,
+        ));
     }
     flows
 }
@@ -212,10 +228,16 @@ async fn every_event_behaviour_lead_and_answer_has_its_row() -> anyhow::Result<(
             "lead-update" => drop(bridge.edit_lead(&lead, &[(CASE, &case.name)])?),
             "lead-activity-create" | "lead-activity-update" => {
                 let simulator = &bridge.office.simulator;
-                let activity = simulator.create_activity(&lead, 205, &[("mx_Custom_1", &mrn), ("Status", "Booked")]);
+                let activity = simulator.create_activity(
+                    &lead,
+                    205,
+                    &[("mx_Custom_1", &mrn), ("Status", "Booked")],
+                );
                 let activity = activity.map_err(anyhow::Error::msg)?;
                 if case.webhook == "lead-activity-update" {
-                    simulator.edit_activity(&activity, &[("Status", "Moved")]).map_err(anyhow::Error::msg)?;
+                    simulator
+                        .edit_activity(&activity, &[("Status", "Moved")])
+                        .map_err(anyhow::Error::msg)?;
                 }
             }
             _ => {}
@@ -224,18 +246,37 @@ async fn every_event_behaviour_lead_and_answer_has_its_row() -> anyhow::Result<(
 
     let check = |deliveries: &[super::Delivery]| -> anyhow::Result<()> {
         for (case, number) in cases.iter().zip(1..) {
-            let ehr = ehrs.get(case.name.rsplit('-').next().unwrap_or_default()).context("an EHR")?;
+            let ehr = ehrs
+                .get(case.name.rsplit('-').next().unwrap_or_default())
+                .context("an EHR")?;
             let about = format!("Case{number}");
             let received: Vec<_> = ehr
                 .received()
                 .into_iter()
-                .filter(|received| received.field("PID", 5).split('^').next() == Some(about.as_str()))
+                .filter(|received| {
+                    received.field("PID", 5).split('^').next() == Some(about.as_str())
+                })
                 .collect();
-            let mut events: Vec<String> = received.iter().map(|received| received.event.clone()).collect();
+            let mut events: Vec<String> = received
+                .iter()
+                .map(|received| received.event.clone())
+                .collect();
             events.dedup();
-            ensure!(events == case.messages(), "{}: sent {events:?}, wanted {:?}", case.name, case.messages());
-            let ids: std::collections::BTreeSet<_> = received.iter().map(|received| &received.control_id).collect();
-            ensure!(ids.len() == events.len(), "{}: a repeat has the same control id", case.name);
+            ensure!(
+                events == case.messages(),
+                "{}: sent {events:?}, wanted {:?}",
+                case.name,
+                case.messages()
+            );
+            let ids: std::collections::BTreeSet<_> = received
+                .iter()
+                .map(|received| &received.control_id)
+                .collect();
+            ensure!(
+                ids.len() == events.len(),
+                "{}: a repeat has the same control id",
+                case.name
+            );
             let times = received.len();
             match case.answer {
                 Answer::Accepts => ensure!(times == events.len(), "{}: {times}", case.name),
@@ -246,8 +287,12 @@ async fn every_event_behaviour_lead_and_answer_has_its_row() -> anyhow::Result<(
             for received in &received {
                 ensure!(!received.text.contains("TPL"), "{}", received.text);
             }
-            let own = deliveries.iter().filter(|delivery| delivery.flow == case.name);
-            let found: Vec<_> = own.filter(|delivery| delivery.reason != "condition-not-met").collect();
+            let own = deliveries
+                .iter()
+                .filter(|delivery| delivery.flow == case.name);
+            let found: Vec<_> = own
+                .filter(|delivery| delivery.reason != "condition-not-met")
+                .collect();
             let (state, reason) = case.end();
             ensure!(
                 matches!(found.as_slice(), [only] if only.state == state && only.reason == reason),
