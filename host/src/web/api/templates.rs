@@ -122,11 +122,13 @@ async fn kept(web: &Web, flow: &Flow) -> Result<Template, Error> {
 
 /// A pasted message, in the character set that it names.
 fn pasted(text: &str) -> Result<Message, Error> {
+    // Whatever it was copied from has line ends of its own.
+    let text = text.replace("\r\n", "\r").replace('\n', "\r");
     let unreadable = |fault: hl7::Error| bad(format!("is no HL7 message: {fault}"));
     let declared = Message::parse(text.as_bytes())
         .map_err(unreadable)?
         .charset();
-    Message::parse(&declared.bytes_of(text)).map_err(unreadable)
+    Message::parse(&declared.bytes_of(&text)).map_err(unreadable)
 }
 
 async fn of_traffic(web: &Web, flow: &Flow, id: &str) -> Result<Message, Error> {
