@@ -21,6 +21,10 @@ fn once(args: &[&str]) -> anyhow::Result<Vec<Value>> {
         "127.0.0.1:0",
         "--leadsquared-addr",
         "127.0.0.1:0",
+        "--ehr-addr",
+        "127.0.0.1:0",
+        "--ehr-page-addr",
+        "127.0.0.1:0",
     ];
     let output = demo(&[&["--once", "--json"], &free[..], args].concat()).output()?;
     let text = String::from_utf8(output.stdout)?;
@@ -38,7 +42,15 @@ fn once(args: &[&str]) -> anyhow::Result<Vec<Value>> {
 fn every_sample_arrives() -> anyhow::Result<()> {
     let lines = once(&[])?;
     let (addresses, messages) = lines.split_first().context("no output")?;
-    for key in ["mllp", "http", "leadsquared", "access_key", "secret_key"] {
+    for key in [
+        "mllp",
+        "http",
+        "leadsquared",
+        "ehr",
+        "ehr_page",
+        "access_key",
+        "secret_key",
+    ] {
         ensure!(
             addresses[key].is_string(),
             "the first line has no {key}: {addresses}"
@@ -61,6 +73,8 @@ fn every_sample_arrives() -> anyhow::Result<()> {
             "{message}"
         );
     }
+    let back = messages.last().context("a message to the EHR")?;
+    ensure!(back["event"] == "ADT^A08", "{back}");
     Ok(())
 }
 
@@ -106,6 +120,10 @@ fn one_more_can_be_sent_to_a_demo_that_keeps_running() -> anyhow::Result<()> {
         "--http-addr",
         "127.0.0.1:0",
         "--leadsquared-addr",
+        "127.0.0.1:0",
+        "--ehr-addr",
+        "127.0.0.1:0",
+        "--ehr-page-addr",
         "127.0.0.1:0",
     ];
     let mut child = demo(&[&["--json"], &free[..]].concat())

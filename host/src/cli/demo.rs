@@ -1,6 +1,6 @@
-//! `ligature demo`: the whole way on one machine, against a LeadSquared simulator.
+//! `ligature demo`: both ways on one machine, between a simulated EHR and a simulated LeadSquared.
 //!
-//! Built from the same parts as `serve`; nothing here is a shortcut but the simulator at the far end.
+//! Built from the same parts as `serve`; nothing here is a shortcut but the simulators at the far ends.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -21,12 +21,15 @@ use tokio_util::task::TaskTracker;
 use super::flow::plan::Plan;
 use super::flow::setup::Setup;
 use crate::config::{Console, DEFAULT_CONCURRENCY, Mapping};
+use crate::flow::AccountId;
 use crate::flow::account::Keys;
 use crate::hl7;
 use crate::mllp::sender::{Sender, Target, Timeouts};
 use crate::pipeline::Pipeline;
 use crate::serve::{self, Sockets};
-use crate::simulator::lead_squared::{Settings, Simulator};
+use crate::simulator::ehr;
+use crate::simulator::lead_squared::{self, Settings, Simulator};
+use crate::store::catalog::Author;
 use crate::store::journal::{DeliveryRow, Filter, MessageRow, State, WrittenRow};
 use crate::vault::Key;
 
@@ -50,6 +53,12 @@ pub struct Args {
     /// Where the LeadSquared simulator listens [default: 127.0.0.1:8081, or a free port]
     #[arg(long, value_name = "ADDR")]
     leadsquared_addr: Option<SocketAddr>,
+    /// Where the EHR simulator takes messages [default: 127.0.0.1:2576, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    ehr_addr: Option<SocketAddr>,
+    /// Where the EHR simulator shows them [default: 127.0.0.1:8082, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    ehr_page_addr: Option<SocketAddr>,
 }
 
 const DEFAULT_MLLP: SocketAddr =
@@ -58,6 +67,11 @@ const DEFAULT_HTTP: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_LEADSQUARED: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+
+const DEFAULT_EHR: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2576);
+const DEFAULT_EHR_PAGE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8082);
 
 /// How long one sample message may take from its first byte to its last write.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,7 +84,12 @@ macro_rules! quickstart {
 }
 
 const SETUP: &str = include_str!("../../../examples/quickstart/setup.toml");
-const MAPPINGS: &[(&str, &[u8])] = quickstart!["adt-a04-lead.toml", "siu-s12-activity.toml"];
+const MAPPINGS: &[(&str, &[u8])] = quickstart![
+    "adt-a04-lead.toml",
+    "siu-s12-activity.toml",
+    "lead-update-adt-a08.toml",
+    "adt-a08-template.hl7",
+];
 const SAMPLES: &[(&str, &[u8])] = quickstart!["adt-a04.hl7", "siu-s12.hl7"];
 
 /// The addresses in use; the first line with `--json`.
@@ -79,6 +98,9 @@ struct Addresses {
     mllp: SocketAddr,
     http: SocketAddr,
     leadsquared: SocketAddr,
+    /// Where the simulated EHR takes messages, and where it shows them.
+    ehr: SocketAddr,
+    ehr_page: SocketAddr,
     access_key: String,
     secret_key: String,
 }
@@ -109,6 +131,9 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
         DEFAULT_LEADSQUARED,
     )
     .await?;
+    let (ehr, ehr_moved) = bind("--ehr-addr", args.ehr_addr, DEFAULT_EHR).await?;
+    let (ehr_page, ehr_page_moved) =
+        bind("--ehr-page-addr", args.ehr_page_addr, DEFAULT_EHR_PAGE).await?;
 
     let temporary = match &args.data {
         Some(_) => None,
@@ -133,12 +158,20 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
         secret_key: settings.keys.secret_key.clone(),
     };
     let simulator = Simulator::start(leadsquared, settings, &tracker, simulated.clone())?;
+    let ehr_page_addr = ehr_page.local_addr()?;
+    let settings = ehr::Settings::default();
+    let stop_ehr = simulated.clone();
+    let ehr = ehr::Simulator::start(ehr, Some(ehr_page), settings, &tracker, stop_ehr)?;
 
     let mut setup = Setup::embedded(SETUP, &HashMap::from_iter(MAPPINGS.iter().copied()))?;
     setup.account.api = simulator.api();
     for channel in &mut setup.channels {
-        channel.address = mllp.local_addr()?;
+        match &mut channel.target {
+            Some(target) => target.address = ehr.address().to_string(),
+            None => channel.address = mllp.local_addr()?,
+        }
     }
+    let account = setup.account.id.clone();
     let channel = setup
         .channels
         .first()
@@ -175,6 +208,8 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
         mllp: host.channels[0].1,
         http: host.http,
         leadsquared: simulator.address(),
+        ehr: ehr.address(),
+        ehr_page: ehr_page_addr,
         access_key: keys.access_key,
         secret_key: keys.secret_key,
     };
@@ -185,6 +220,8 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
             ("MLLP", mllp_moved, addresses.mllp),
             ("console", http_moved, addresses.http),
             ("simulator", leadsquared_moved, addresses.leadsquared),
+            ("EHR", ehr_moved, addresses.ehr),
+            ("EHR's page", ehr_page_moved, addresses.ehr_page),
         ] {
             if let Some(usual) = moved {
                 writeln!(out, "{usual} is taken: the {what} is at {now}")?;
@@ -199,8 +236,19 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     }
     out.flush()?;
 
+    let far_ends = FarEnds {
+        leadsquared: &simulator,
+        ehr: &ehr,
+    };
+    let console = format!("http://{}", addresses.http);
+    let both_ways = async {
+        let there = send_samples(&host.pipeline, addresses.mllp, args.json, out).await?;
+        let back = change_a_lead(&host.pipeline, &account, &console, &far_ends).await?;
+        back.print(args.json, out)?;
+        anyhow::Ok(there && back.arrived)
+    };
     let arrived = tokio::select! {
-        arrived = send_samples(&host.pipeline, addresses.mllp, args.json, out) => Some(arrived?),
+        arrived = both_ways => Some(arrived?),
         () = &mut stop => None,
     };
     if arrived.is_some() && !args.once {
@@ -291,32 +339,59 @@ async fn send_samples(
         let code = read(&answer.payload, "MSA-1");
         let report = follow(pipeline, sample, control_id, code, started).await?;
         all &= report.arrived;
-        if json {
-            writeln!(out, "{}", serde_json::to_string(&report)?)?;
-        } else {
-            let Report {
-                sample,
-                event,
-                acknowledgement,
-                state,
-                reason,
-                written,
-                duration_ms,
-                ..
-            } = &report;
-            let what = if state == "delivered" {
-                written.join(", ")
-            } else {
-                reason.clone()
-            };
-            writeln!(
-                out,
-                "{event:<9} {sample:<20} {acknowledgement}  {state:<10} {what}  {duration_ms} ms"
-            )?;
-        }
-        out.flush()?;
+        report.print(json, out)?;
     }
     Ok(all)
+}
+
+/// The systems that are tied together.
+struct FarEnds<'a> {
+    leadsquared: &'a lead_squared::Handle,
+    ehr: &'a ehr::Handle,
+}
+
+/// Changes a lead as a person does in LeadSquared, and follows the change to the EHR.
+async fn change_a_lead(
+    pipeline: &Arc<Pipeline>,
+    account: &AccountId,
+    console: &str,
+    far_ends: &FarEnds<'_>,
+) -> anyhow::Result<Report> {
+    const SAMPLE: &str = "a lead is edited";
+    let author = Author("demo".into());
+    let made = pipeline.make_webhooks(account, Some(console), None, &author);
+    Box::pin(made).await.context("webhooks")?;
+    let leads = far_ends.leadsquared.leads();
+    let has_number = |lead: &lead_squared::LeadView| {
+        lead.values
+            .get("mx_MRN")
+            .is_some_and(|number| !number.is_empty())
+    };
+    let lead = leads.into_iter().find(has_number);
+    let lead = lead
+        .context("no sample became a lead with a record number")?
+        .id;
+    let before = far_ends.ehr.received().len();
+    let started = Instant::now();
+    // Another city at each start, or there would be no change.
+    let city = format!("Portland {}", Zoned::now().strftime("%H:%M:%S"));
+    let edited = far_ends.leadsquared.edit_lead(&lead, &[("mx_City", &city)]);
+    edited.map_err(anyhow::Error::msg)?;
+    let received = tokio::time::timeout(
+        PATIENCE,
+        far_ends.ehr.until(|received| received.len() > before),
+    );
+    let received = received.await.unwrap_or_default();
+    let newest = received.last().filter(|_| received.len() > before);
+    let answered = newest
+        .map(|newest| newest.answered.clone())
+        .unwrap_or_default();
+    let report = follow(pipeline, SAMPLE, lead, answered, started).await?;
+    Ok(Report {
+        event: newest.map_or(report.event, |newest| newest.event.clone()),
+        control_id: newest.map_or(report.control_id, |newest| newest.control_id.clone()),
+        ..report
+    })
 }
 
 /// Every message of the sample files, with the name of its file.
@@ -334,6 +409,25 @@ fn read(message: &[u8], path: &str) -> String {
         return String::new();
     };
     message.get(&path).text_or_empty().into_owned()
+}
+
+impl Report {
+    fn print(&self, json: bool, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+        if json {
+            writeln!(out, "{}", serde_json::to_string(self)?)?;
+        } else {
+            let what = match self.state.as_str() {
+                "delivered" => self.written.join(", "),
+                _ => self.reason.clone(),
+            };
+            writeln!(
+                out,
+                "{:<9} {:<20} {}  {:<10} {what}  {} ms",
+                self.event, self.sample, self.acknowledgement, self.state, self.duration_ms
+            )?;
+        }
+        Ok(out.flush()?)
+    }
 }
 
 /// Waits until the message has come to an end on every flow that took it.
@@ -424,9 +518,10 @@ fn look_here(
         .map_or_else(|_| "ligature".into(), |path| path.display().to_string());
     writeln!(
         out,
-        "\nconsole      http://{}/messages\nsimulator    http://{}/\nMLLP         {}\nsend one more:\n  {program} send {} --to {} --new-control-id\n\nCtrl-C ends the demo.",
+        "\nconsole      http://{}/messages\nLeadSquared  http://{}/   edit a lead there, and see it at the EHR\nEHR          http://{}/\nMLLP         {}\nsend one more:\n  {program} send {} --to {} --new-control-id\n\nCtrl-C ends the demo.",
         addresses.http,
         addresses.leadsquared,
+        addresses.ehr_page,
         addresses.mllp,
         samples.join(SAMPLES[0].0).display(),
         addresses.mllp,
