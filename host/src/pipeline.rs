@@ -401,6 +401,7 @@ impl Pipeline {
             &route.flow,
             release,
             &fields,
+            &route.slots,
             &about,
             write,
         )

@@ -21,7 +21,7 @@ use crate::flow::mapped;
 use crate::flow::{
     Account, Automations, Behaviour, Constant, Entity, Flow, MessageId, OtherPerson, Release,
 };
-use crate::leadsquared::Attribute;
+use crate::leadsquared::{Attribute, Slot};
 use finish::{Fields, Finish};
 use identity::Identity;
 use written::News;
@@ -150,7 +150,7 @@ pub struct About<'a> {
 /// Turns what a component answered into the writes to make.
 ///
 /// `fields` are the account's lead fields; a target bound to none of them is refused here, because LeadSquared would
-/// reject the whole write for one unknown name.
+/// reject the whole write for one unknown name. `slots` are those of the flow's activity type, as far as they are known.
 ///
 /// # Errors
 /// Each [`Fault`] ends the delivery: the same message would fail the same way until a person changes something.
@@ -159,6 +159,7 @@ pub fn plan(
     flow: &Flow,
     release: &Release,
     fields: &Fields,
+    slots: &[Slot],
     about: &About<'_>,
     write: mapped::Write,
 ) -> Result<Plan, Fault> {
@@ -166,7 +167,7 @@ pub fn plan(
     let mut left_out = Vec::new();
     let how = how(flow, about);
 
-    let mut attributes = finished(&finish, release, write.lead, true, &mut left_out)?;
+    let mut attributes = finished(&finish, release, write.lead, None, &mut left_out)?;
     leave_placeholders_out(account, flow, fields, &mut attributes, &mut left_out);
     let search = search_values(flow, &attributes, &left_out)?;
     let retired = write.retired.into_iter().map(|value| SearchBy {
@@ -193,7 +194,7 @@ pub fn plan(
     if flow.entity == Entity::Activity {
         let kind = flow.activity.as_ref().ok_or(Fault::NoActivityType)?;
         for (position, activity) in write.activities.into_iter().enumerate() {
-            let fields = finished(&finish, release, activity.fields, false, &mut left_out)?;
+            let fields = finished(&finish, release, activity.fields, Some(slots), &mut left_out)?;
             activities.push(ActivityPlan {
                 code: kind.code,
                 key_field: kind.key_field.clone(),
@@ -329,12 +330,12 @@ fn identity_of(
     }
 }
 
-/// Binds each target to its field and finishes its value; `lead` fields are checked against the account's.
+/// Binds each target to its field and finishes its value: of the lead, or where there are `slots` of an activity.
 fn finished(
     finish: &Finish<'_>,
     release: &Release,
     assignments: Vec<mapped::Assignment>,
-    lead: bool,
+    slots: Option<&[Slot]>,
     left_out: &mut Vec<LeftOut>,
 ) -> Result<Vec<Attribute>, Fault> {
     let mut attributes: Vec<Attribute> = Vec::with_capacity(assignments.len());
@@ -343,9 +344,12 @@ fn finished(
         if attributes.iter().any(|attribute| attribute.name == field) {
             return Err(Fault::AssignedTwice(target));
         }
-        let finished = match (lead, value) {
-            (true, value) => finish.lead_value(field, value)?,
-            (false, value) => finish.activity_value(value),
+        let finished = match slots {
+            None => finish.lead_value(field, value)?,
+            Some(slots) => match slots.iter().find(|slot| slot.schema_name == field) {
+                Some(slot) => finish.slot_value(slot, value),
+                None => finish.activity_value(value),
+            },
         };
         match finished {
             Ok(value) => attributes.push(Attribute {

@@ -376,8 +376,12 @@ impl Pipeline {
     ) -> Result<Read<Vec<Slot>>, Error> {
         let slots = self.entry(account)?.client.activity_slots(code).await?;
         let slots = slots.into_iter().map(Slot::from);
-        self.keep_read(account, &slots_of(code), slots.collect())
-            .await
+        let kept = self
+            .keep_read(account, &slots_of(code), slots.collect())
+            .await;
+        // Routes hold them.
+        self.changed();
+        kept
     }
 
     /// The users as they were read last; reads them where they never were.
@@ -514,6 +518,21 @@ pub async fn kept_activity(
                 .collect(),
         },
     })
+}
+
+/// The slots of an activity type as they were read last; none where they never were.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn kept_slots(
+    store: &Store,
+    account: &AccountId,
+    code: u32,
+) -> Result<Vec<leadsquared::Slot>, store::Error> {
+    let catalog = store.catalog();
+    let kept: Option<Read<Vec<Slot>>> = catalog.metadata(account, &slots_of(code)).await?;
+    let kept = kept.map(|read| read.document).unwrap_or_default();
+    Ok(kept.into_iter().map(leadsquared::Slot::from).collect())
 }
 
 fn finished(fields: Vec<Field>) -> Fields {

@@ -26,7 +26,7 @@ use crate::flow::{
     WebhookEvent,
 };
 use crate::hl7;
-use crate::leadsquared::{self, Budget, Client, Used};
+use crate::leadsquared::{self, Budget, Client, Slot, Used};
 use crate::mapping::{ChangeInput, Component, Input, Runtime};
 use crate::store::{self, Store};
 use crate::sync::finish::Fields;
@@ -143,6 +143,8 @@ pub struct Route {
     pub account: Arc<AccountEntry>,
     /// None while the flow has no release, or its component cannot be loaded on this host.
     pub release: Option<(Arc<Release>, Arc<Component>)>,
+    /// The fields of the flow's activity type, as LeadSquared told them last; empty where they were never read.
+    pub slots: Vec<Slot>,
     /// What a flow to the EHR fills.
     pub template: Option<Arc<hl7::Message>>,
     /// The zone of times without an offset.
@@ -238,7 +240,12 @@ impl Configuration {
                 Direction::EhrToLeadSquared => None,
                 Direction::LeadSquaredToEhr => load_template(store, &flow).await?,
             };
+            let slots = match &flow.activity {
+                Some(kind) => account::kept_slots(store, &flow.account, kind.code).await?,
+                None => Vec::new(),
+            };
             let route = Arc::new(Route {
+                slots,
                 template,
                 // Unknown names are refused when a flow is saved.
                 zone: TimeZone::get(zone_name(&flow, &account.account)).unwrap_or(TimeZone::UTC),

@@ -146,8 +146,8 @@ impl<'a> Finish<'a> {
     pub fn slot_value(&self, slot: &Slot, value: Value) -> Finished {
         let shape = Shape {
             data_type: &slot.data_type,
-            max_length: None,
-            options: &[],
+            max_length: slot.max_length,
+            options: &slot.options,
         };
         self.shaped(shape, value)
     }

@@ -82,6 +82,18 @@ fn text(target: &str, value: &str) -> Assignment {
     }
 }
 
+/// Of the activity type one slot is known.
+fn slots() -> [Slot; 1] {
+    [Slot {
+        schema_name: "mx_Custom_9".into(),
+        display_name: "Kind".into(),
+        data_type: "Dropdown".into(),
+        is_mandatory: false,
+        max_length: None,
+        options: vec!["New".into(), "Return".into()],
+    }]
+}
+
 fn about() -> About<'static> {
     static MESSAGE: std::sync::LazyLock<MessageId> = std::sync::LazyLock::new(|| "m".into());
     About {
@@ -99,6 +111,7 @@ fn check(entity: Entity, write: Write) -> String {
         &flow(entity),
         &release(),
         &fields(),
+        &slots(),
         &about(),
         write,
     );
@@ -306,4 +319,29 @@ fn phones_take_leadsquareds_form() {
     for (written, country, expected) in cases {
         assert_eq!(phone(written, country).as_deref(), expected, "{written:?}");
     }
+}
+
+#[test]
+fn values_are_finished_for_the_slots_that_are_known() {
+    let activity = |value: &str| Write {
+        lead: vec![text("mrn", "1")],
+        retired: Vec::new(),
+        activities: vec![crate::flow::mapped::Activity {
+            key: Some("K".into()),
+            kind: None,
+            note: None,
+            at: None,
+            fields: vec![text("mx_Custom_9", value), text("mx_Custom_8", value)],
+        }],
+    };
+    let written = check(Entity::Activity, activity("return"));
+    assert!(
+        written.contains("mx_Custom_9=Return mx_Custom_8=return"),
+        "{written}"
+    );
+    let written = check(Entity::Activity, activity("Other"));
+    assert!(
+        !written.contains("mx_Custom_9=") && written.contains("mx_Custom_8=Other"),
+        "{written}"
+    );
 }
