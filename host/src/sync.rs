@@ -194,7 +194,13 @@ pub fn plan(
     if flow.entity == Entity::Activity {
         let kind = flow.activity.as_ref().ok_or(Fault::NoActivityType)?;
         for (position, activity) in write.activities.into_iter().enumerate() {
-            let fields = finished(&finish, release, activity.fields, Some(slots), &mut left_out)?;
+            let fields = finished(
+                &finish,
+                release,
+                activity.fields,
+                Some(slots),
+                &mut left_out,
+            )?;
             activities.push(ActivityPlan {
                 code: kind.code,
                 key_field: kind.key_field.clone(),

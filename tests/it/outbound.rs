@@ -1,5 +1,6 @@
 //! What a person does in LeadSquared reaches the EHR as HL7: once, in order, about the right patient, and never as an echo.
 
+mod crash;
 mod table;
 
 use std::time::Duration;
