@@ -293,12 +293,23 @@ fn the_quickstart_documents_fill_their_templates() {
         ("ADT", "A08"),
         CHANGE,
     );
-    insta::assert_snapshot!(update, @"");
+    insta::assert_snapshot!(update, @r#"
+    MSH|^~\&|LIGATURE|CRM|REGIS|LAKESIDE|20260302081514-0500||ADT^A08^ADT_A01|C000000001|P|2.5.1|||AL|NE||UNICODE UTF-8
+    EVN|A08|20260302025514-0500
+    PID|1||4711^^^LAKESIDE^MR~3142^^^LEADSQUARED^PI||Hartmann^Lena||19880705|F|||^^Bath^^04530||""~^NET^Internet^lena@example.org
+    PV1||N
+    "#);
     let booked = sent(
         include_str!("../../../examples/quickstart/activity-siu-s12.toml"),
         include_bytes!("../../../examples/quickstart/siu-s12-template.hl7"),
         ("SIU", "S12"),
         CHANGE,
     );
-    insta::assert_snapshot!(booked, @"");
+    insta::assert_snapshot!(booked, @r"
+    MSH|^~\&|LIGATURE|CRM|SCHED|LAKESIDE|20260302081514-0500||SIU^S12^SIU_S12|C000000001|P|2.5.1|||AL|NE||8859/1
+    SCH|e85e^LEADSQUARED|||||BOOKED|^Bring reports||||^^^20260309103000-0400||||||||||||||BOOKED
+    PID|||4711^^^LAKESIDE^MR||Hartmann^Lena||19880705
+    RGS|1
+    AIS|1||^Office visit|20260309103000-0400
+    ");
 }

@@ -189,7 +189,21 @@ target = "nowhere"
 fact = "time"
 when = [{ fact = "event", changed = true }, { path = "PID-3", present = true }]
 "#;
-    assert_snapshot!(faults(text), @"");
+    assert_snapshot!(faults(text), @r#"
+    line 4: events: "ADT^A04" is none of lead-create, lead-update, lead-activity-create, lead-activity-update
+    line 6: lead: there is no such key
+    line 10: place "PID-5": one of field, fact, constant, first and concat is needed
+    line 12: place "PID-5": path: there is no such key
+    line 16: place "PID[1]-5.2": field: "PID-5" is no field: write lead.<Schema> or activity.<Schema>
+    line 18: place "MSH-10": target: MSH-10 cannot be filled: MSH-1, 2, 7, 9, 10, 12 and 18 are set by the host and by the template
+    line 22: place "PID-3[.5='MR'].1": target: PID-3[.5='MR'].1 cannot be filled: a condition has nothing to look at in an empty message; write a repetition's number
+    line 24: place "PID-3[.5='MR'].1": first: "PID-3" is no field: write lead.<Schema> or activity.<Schema>
+    line 25: place "PID-3[.5='MR'].1": step 1: LeadSquared's dates are whole: write "date"
+    line 29: place "nowhere": fact: "time" is none of event, received-at
+    line 30: place "nowhere" condition 1: changed: is true, of a field without before
+    line 30: place "nowhere" condition 2: field: is needed
+    line 30: place "nowhere" condition 2: path: there is no such key
+    "#);
     let inbound = "format = 1\nname = \"x\"\n[[lead]]\ntarget = \"A\"\npath = \"PID-13.1\"\nsteps = [{ phone = \"local\" }]\n";
     assert_eq!(
         faults(inbound),
