@@ -254,6 +254,14 @@ async fn what_was_turned_off_after_failures_is_made_anew() -> anyhow::Result<()>
         mended["used"] == 1 && mended["webhooks"][0]["id"] != id.as_str(),
         "{mended}"
     );
+    // What the host does by itself now and then.
+    let id = office.simulator.webhooks()[0].id.clone();
+    ensure!(office.simulator.break_webhook(&id, 2));
+    let account = AccountId::from("clinic");
+    Box::pin(office.host.pipeline.mend_webhooks(&account)).await?;
+    let held = office.simulator.webhooks();
+    let is_new = held.len() == 1 && held[0].status == "enabled" && held[0].id != id;
+    ensure!(is_new, "{held:?}");
     office.host.stop().await;
     Ok(())
 }
