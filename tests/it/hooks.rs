@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use ligature::flow::AccountId;
 use ligature::simulator::lead_squared::{Settings, Webhooks};
 use ligature_tests::http;
 use ligature_tests::office::{Office, lead_squared};

@@ -167,7 +167,7 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     setup.account.api = simulator.api();
     for channel in &mut setup.channels {
         match &mut channel.target {
-            Some(target) => target.address = ehr.address().to_string(),
+            Some(target) => target.address = ehr.address().to_string().try_into()?,
             None => channel.address = mllp.local_addr()?,
         }
     }
