@@ -4,6 +4,7 @@ use super::{Facts, Fault};
 use crate::flow::outbound::{Outbound, Unidentified};
 use crate::flow::{Direction, Entity, Flow, FlowId, Status};
 use crate::hl7::Path;
+use crate::hl7::fill::check_fixed;
 
 /// Adds what is wrong with the outbound settings of a flow.
 pub(super) fn outbound(faults: &mut Vec<Fault>, flow: &Flow, facts: &Facts) {
@@ -74,8 +75,14 @@ pub(super) fn outbound(faults: &mut Vec<Fault>, flow: &Flow, facts: &Facts) {
         }
     }
     for (at, path) in outbound.fixed.iter().enumerate() {
-        if let Err(wrong) = path.parse::<Path>() {
-            fault(&format!("outbound.fixed.{at}"), &wrong.to_string());
+        let place = format!("outbound.fixed.{at}");
+        match path.parse::<Path>() {
+            Err(wrong) => fault(&place, &wrong.to_string()),
+            Ok(parsed) => {
+                if let Err(reason) = check_fixed(&parsed) {
+                    fault(&place, &format!("{path}: {reason}"));
+                }
+            }
         }
     }
 }

@@ -293,6 +293,10 @@ fn a_flow_to_the_ehr_names_webhook_condition_and_patient_flows() {
         &["outbound.patient.register"],
     );
     check_outbound(
+        json!({ "outbound": { "fixed": ["PID-3.4", "PID"] } }),
+        &["outbound.fixed.1"],
+    );
+    check_outbound(
         json!({ "outbound": { "read_back": [{ "path": "PID-", "field": "", "activity": true }] } }),
         &[
             "outbound.read_back.0.path",
