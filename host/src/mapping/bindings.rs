@@ -34,7 +34,7 @@ pub(crate) mod inbound {
         ",
         imports: { default: trappable },
         with: {
-            "ligature:mapping/hl7.message": super::super::host::Message,
+            "ligature:mapping/hl7.message": crate::mapping::host::Message,
         },
     });
 }
@@ -51,8 +51,8 @@ pub(crate) mod outbound {
         ",
         imports: { default: trappable },
         with: {
-            "ligature:mapping/types": super::inbound::ligature::mapping::types,
-            "ligature:mapping/lead-squared.change": super::super::host::Change,
+            "ligature:mapping/types": crate::mapping::bindings::inbound::ligature::mapping::types,
+            "ligature:mapping/lead-squared.change": crate::mapping::host::Change,
         },
     });
 }
