@@ -135,8 +135,9 @@ async fn only_who_knows_the_secret_is_let_in() -> anyhow::Result<()> {
             status == 200 && body.contains("\"Error\""),
             "{path}: {body}"
         );
-        let (status, _, body) = deliver(&office, "POST", path, header, &large).await?;
-        ensure!(status == 413, "{path}: {body}");
+        // Whoever goes on sending may not get to read the answer.
+        let large = deliver(&office, "POST", path, header, &large).await;
+        ensure!(large.map_or(true, |(status, ..)| status == 413), "{path}");
     }
 
     // A new secret; what LeadSquared repeats meanwhile comes with the old one.
@@ -299,7 +300,7 @@ async fn what_a_person_changes_is_durable_before_it_is_answered() -> anyhow::Res
     let messages: Value = serde_json::from_slice(&http().get(url).send().await?.bytes().await?)?;
     // As many as were answered with 200, no more and no less.
     ensure!(
-        messages["items"].as_array().map(Vec::len) == Some(counts.told),
+        messages["messages"].as_array().map(Vec::len) == Some(counts.told),
         "{counts:?}: {messages}"
     );
     let bodies: Vec<String> = office

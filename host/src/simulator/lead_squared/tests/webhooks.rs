@@ -49,6 +49,9 @@ async fn take(State(receiver): State<Arc<Receiver>>, request: Request) -> Status
     if parts.method == Method::HEAD || (body.is_empty() && is_right) {
         return StatusCode::OK;
     }
+    if !is_right {
+        return StatusCode::NOT_FOUND;
+    }
     let query = parts.uri.query().unwrap_or_default().to_owned();
     receiver.got.lock().expect("no panic").push((query, body));
     StatusCode::from_u16(receiver.status).expect("a status")
