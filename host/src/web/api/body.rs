@@ -318,8 +318,8 @@ mod tests {
             "\"noun.activity.code\"",
         );
         check::<Flow>(
-            with("activity", json!({ "code": 205 })),
-            "\"noun.activity.key_field\"",
+            with("activity", json!({ "key_field": "mx_Custom_1" })),
+            "\"noun.activity.code\"",
         );
         check::<Flow>(json!({ "id": "a" }), "\"noun.account\"");
         check::<Channel>(
