@@ -236,10 +236,10 @@ fn verify(simulator: &Handle, patients: &[String]) -> anyhow::Result<()> {
 }
 
 /// `SplitMix64`, seeded: the moments of the kills are random and can be repeated.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long a change may be on its way on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The patient of this sample must never reach an EHR.
 const TEMPLATE: &str = "MSH|^~\\&|LIG|CRM|EHR|CLINIC|20260101||ADT^A08|T1|P|2.5.1|||AL|NE||UNICODE UTF-8\r\
@@ -29,6 +29,15 @@ format = 1
 direction = "leadsquared-to-ehr"
 name = "Patient"
 version = "1"
+
+[[place]]
+target = "EVN-2"
+fact = "received-at"
+steps = ["date-time"]
+
+[[place]]
+target = "PV1-2"
+constant = "N"
 
 [[place]]
 target = "PID-3.1"
@@ -90,6 +99,7 @@ impl Bridge {
             webhooks: Webhooks {
                 spacing: Duration::from_millis(5),
                 grouped: None,
+                plan_limit: 30,
                 ..Webhooks::default()
             },
             ..Settings::default()
@@ -183,6 +193,15 @@ impl Bridge {
         }
     }
 
+    /// Waits until so many messages have reached the EHR.
+    async fn until(&self, ehr: &ehr::Handle, count: usize) -> anyhow::Result<Vec<ehr::Received>> {
+        let came = ehr.until(|received| received.len() >= count);
+        match tokio::time::timeout(PATIENCE, came).await {
+            Ok(received) => Ok(received),
+            Err(_) => anyhow::bail!("{count} messages wanted: {:#?}", self.deliveries().await?),
+        }
+    }
+
     fn create_lead(&self, values: &[(&str, &str)]) -> anyhow::Result<String> {
         self.office
             .simulator
@@ -258,7 +277,7 @@ async fn a_lead_is_registered_gets_its_number_and_is_kept_up() -> anyhow::Result
         ("LastName", "Quill|feather"),
         ("mx_City", "Rye"),
     ])?;
-    let received = ehr.until(|received| !received.is_empty()).await;
+    let received = bridge.until(&ehr, 1).await?;
     let number = received[0].field("PID", 3);
     ensure!(
         received[0].event == "ADT^A04" && received[0].findings.is_empty(),
@@ -289,7 +308,7 @@ async fn a_lead_is_registered_gets_its_number_and_is_kept_up() -> anyhow::Result
 
     // Another change, of something that the mapping reads, and of something that it does not.
     ensure!(bridge.edit_lead(&lead, &[("mx_City", "Bath")])?);
-    let received = ehr.until(|received| received.len() >= 2).await;
+    let received = bridge.until(&ehr, 2).await?;
     ensure!(
         received[1].event == "ADT^A08" && received[1].field("PID", 3).starts_with(&mrn),
         "{received:?}"
@@ -298,7 +317,7 @@ async fn a_lead_is_registered_gets_its_number_and_is_kept_up() -> anyhow::Result
     ensure!(bridge.edit_lead(&lead, &[("Company", "Quiet")])?);
     // Emptied by a person: the EHR is told to empty it.
     ensure!(bridge.edit_lead(&lead, &[("mx_City", "")])?);
-    let received = ehr.until(|received| received.len() >= 3).await;
+    let received = bridge.until(&ehr, 3).await?;
     ensure!(
         received[2].field("PID", 11).contains("\"\""),
         "{received:?}"
@@ -310,7 +329,7 @@ async fn a_lead_is_registered_gets_its_number_and_is_kept_up() -> anyhow::Result
         &[("mx_Custom_1", "B-1"), ("Status", "Booked")],
     );
     booking.map_err(anyhow::Error::msg)?;
-    let received = ehr.until(|received| received.len() >= 4).await;
+    let received = bridge.until(&ehr, 4).await?;
     ensure!(
         received[3].event == "SIU^S12" && received[3].field("SCH", 2) == "B-1",
         "{received:?}"

@@ -171,6 +171,10 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
             None => channel.address = mllp.local_addr()?,
         }
     }
+    // The simulator starts empty: what was written to the one before is no guide.
+    for (flow, _) in &mut setup.flows {
+        flow.skip_unchanged = false;
+    }
     let account = setup.account.id.clone();
     let channel = setup
         .channels

@@ -177,10 +177,12 @@ impl Pipeline {
     }
 
     /// What the account's flows need to be told of: those that are drafts need nothing yet.
-    fn needed(&self, account: &AccountId) -> BTreeSet<Subject> {
-        let configuration = self.configuration();
-        let flows = configuration.flows().map(|route| &route.flow);
-        flows
+    ///
+    /// The catalog is asked: a flow that was just activated may not be in force yet.
+    async fn needed(&self, account: &AccountId) -> Result<BTreeSet<Subject>, Error> {
+        let listing = self.store.catalog().list().await?;
+        let flows = listing.flows.iter().map(|kept| &kept.document);
+        Ok(flows
             .filter(|flow| {
                 flow.account == *account
                     && flow.direction == Direction::LeadSquaredToEhr
@@ -194,7 +196,7 @@ impl Pipeline {
                 };
                 Some(Subject { event, activity })
             })
-            .collect()
+            .collect())
     }
 
     /// Asks LeadSquared how the account's webhooks stand.
@@ -204,30 +206,8 @@ impl Pipeline {
     pub async fn webhooks(&self, account: &AccountId) -> Result<Webhooks, Error> {
         let hook = self.store.catalog().hook(account).await?;
         let listed = self.entry(account)?.client.webhooks().await?;
-        Ok(self.standing(account, hook.as_ref(), &listed))
-    }
-
-    fn standing(&self, account: &AccountId, hook: Option<&Hook>, listed: &[Webhook]) -> Webhooks {
-        let needed = self.needed(account);
-        let address = hook.and_then(|hook| hook.address.clone());
-        let ours = ours(account, address.as_deref(), listed);
-        let webhooks: Vec<Standing> = ours
-            .into_iter()
-            .map(|(webhook, subject)| Standing {
-                id: webhook.id.clone(),
-                is_needed: needed.contains(&subject),
-                status: webhook.status,
-                subject,
-            })
-            .collect();
-        let is_told = |subject: &Subject| webhooks.iter().any(|it| it.subject == *subject);
-        Webhooks {
-            address,
-            limit: hook.map_or(PLAN_LIMIT, |hook| hook.limit),
-            used: listed.len(),
-            missing: needed.into_iter().filter(|it| !is_told(it)).collect(),
-            webhooks,
-        }
+        let needed = self.needed(account).await?;
+        Ok(standing(needed, account, hook.as_ref(), &listed))
     }
 
     /// Makes the webhooks that flows need and that are missing, in place of ours that none needs, and anew those that
@@ -270,7 +250,7 @@ impl Pipeline {
         if former.as_deref() != Some(address.as_str()) {
             known.extend(ours(account, Some(&address), &listed));
         }
-        let needed = self.needed(account);
+        let needed = self.needed(account).await?;
         let serves = |(webhook, subject): &(&Webhook, Subject)| {
             needed.contains(subject)
                 && webhook.status != WebhookStatus::DisabledAfterFailures
@@ -331,7 +311,7 @@ impl Pipeline {
         }
         let client = self.entry(account)?.client.clone();
         let listed = client.webhooks().await?;
-        let needed = self.needed(account);
+        let needed = self.needed(account).await?;
         for (webhook, subject) in ours(account, Some(&address), &listed) {
             let event = subject.event;
             match webhook.status {
@@ -347,7 +327,7 @@ impl Pipeline {
                 _ => {}
             }
         }
-        for Subject { event, .. } in self.standing(account, Some(&hook), &listed).missing {
+        for Subject { event, .. } in standing(needed, account, Some(&hook), &listed).missing {
             warn!(%account, %event, "no webhook tells of what a flow needs: POST /api/v1/accounts/{account}/webhooks makes it");
         }
         Ok(())
@@ -515,6 +495,33 @@ fn grouped(
         }
     }
     groups
+}
+
+fn standing(
+    needed: BTreeSet<Subject>,
+    account: &AccountId,
+    hook: Option<&Hook>,
+    listed: &[Webhook],
+) -> Webhooks {
+    let address = hook.and_then(|hook| hook.address.clone());
+    let ours = ours(account, address.as_deref(), listed);
+    let webhooks: Vec<Standing> = ours
+        .into_iter()
+        .map(|(webhook, subject)| Standing {
+            id: webhook.id.clone(),
+            is_needed: needed.contains(&subject),
+            status: webhook.status,
+            subject,
+        })
+        .collect();
+    let is_told = |subject: &Subject| webhooks.iter().any(|it| it.subject == *subject);
+    Webhooks {
+        address,
+        limit: hook.map_or(PLAN_LIMIT, |hook| hook.limit),
+        used: listed.len(),
+        missing: needed.into_iter().filter(|it| !is_told(it)).collect(),
+        webhooks,
+    }
 }
 
 #[cfg(test)]

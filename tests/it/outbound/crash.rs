@@ -51,7 +51,7 @@ fn flows(ehr: &Handle) -> String {
 
 /// What LeadSquared tells of the `change`th change of a lead.
 fn told(lead: &str, change: usize) -> String {
-    let snapshot = |change: usize| json!({ "ProspectID": lead, "mx_MRN": format!("M{lead}"), "LastName": format!("{lead}/{change}") });
+    let snapshot = |change: usize| json!({ "ProspectID": lead, "ProspectAutoId": "7", "mx_MRN": format!("M{lead}"), "LastName": format!("{lead}/{change}") });
     json!({ "Before": snapshot(change - 1), "After": snapshot(change) }).to_string()
 }
 
