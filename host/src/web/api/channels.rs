@@ -170,7 +170,7 @@ pub async fn save(
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let channel: Channel = body.take("channel", NOUN)?;
-    body.end(NOUN, &["updated_at", "listening_on", "fault"])?;
+    body.end(NOUN, &["updated_at", "listening_on", "sending_to", "fault"])?;
     let catalog = web.pipeline.store.catalog();
     let listing = catalog.list().await?;
     let mut faults = faults(&channel, &listing);
