@@ -29,7 +29,9 @@ impl OutboundMapping for Misbehaving {
                 places.place("PID-5.2", change.text(&format!("lead.{made_up}"))?)
             }
             "probe-ungranted" => {
-                let refused = change.get(Entity::Activity, "Salary", Moment::After).is_err();
+                let refused = change
+                    .get(Entity::Activity, "Salary", Moment::After)
+                    .is_err();
                 places.place("PID-5.2", refused.to_string())
             }
             "write-ungranted" => places.place("PID-19", "x"),
