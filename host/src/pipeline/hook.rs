@@ -7,6 +7,7 @@ use super::Pipeline;
 use super::admission::start;
 use super::configuration::Configuration;
 use crate::flow::{AccountId, ChannelId, Direction, MessageId, WebhookEvent};
+use crate::leadsquared;
 use crate::leadsquared::webhook::Entry;
 use crate::store;
 use crate::store::journal::{Appended, Arrival, DuplicateKey, Route, Routed};
@@ -17,21 +18,21 @@ pub fn channel() -> ChannelId {
 }
 
 impl Pipeline {
-    /// Keeps entries as messages for the flows that they set going, all of them or none; gives how many are new.
+    /// Keeps entries as messages for the flows that they set going, all of them or none; gives how many are new. `said` is
+    /// what the address tells of them.
     ///
     /// # Errors
     /// When they are not durable: LeadSquared tries again.
     pub async fn receive_hook(
         &self,
         account: &AccountId,
-        event: Option<WebhookEvent>,
+        said: Option<leadsquared::WebhookEvent>,
         entries: Vec<Entry>,
     ) -> Result<usize, store::Error> {
         let configuration = self.configuration();
         let arrivals = entries
             .into_iter()
             .map(|entry| {
-                let said = event.map(Into::into);
                 let event = entry.event(said).into();
                 arrival(&configuration, account, event, entry)
             })

@@ -19,7 +19,7 @@ use super::Pipeline;
 use super::account::Error;
 use crate::flow::release::hex;
 use crate::flow::{AccountId, Direction, Entity, Status, WebhookEvent};
-use crate::leadsquared::webhook::{Entry, Unreadable, parse};
+use crate::leadsquared::webhook::{Unreadable, parse};
 use crate::leadsquared::{self, NewWebhook, Webhook};
 use crate::store;
 use crate::store::catalog::Author;
@@ -141,7 +141,7 @@ impl Pipeline {
     /// first that names an event counts.
     ///
     /// # Errors
-    /// When something is not durable; what is, is known again when it comes again.
+    /// When nothing is durable: LeadSquared tries again.
     pub async fn deliver_hook(
         &self,
         account: &AccountId,
@@ -163,10 +163,7 @@ impl Pipeline {
             warn!(%account, %unreadable, "a webhook delivered an entry that cannot be read");
         }
         let entries = payload.entries.len();
-        let mut kept = 0;
-        for (event, group) in grouped(payload.entries, said) {
-            kept += self.receive_hook(account, Some(event), group).await?;
-        }
+        let kept = self.receive_hook(account, said, payload.entries).await?;
         if entries > 0 {
             info!(%account, entries, kept, "webhook taken");
         }
@@ -481,22 +478,7 @@ fn ours<'a>(
     found.collect()
 }
 
-/// Entries of one event together, in the order they came.
-fn grouped(
-    entries: Vec<Entry>,
-    said: Option<leadsquared::WebhookEvent>,
-) -> Vec<(WebhookEvent, Vec<Entry>)> {
-    let mut groups: Vec<(WebhookEvent, Vec<Entry>)> = Vec::new();
-    for entry in entries {
-        let event = entry.event(said).into();
-        match groups.last_mut() {
-            Some((last, group)) if *last == event => group.push(entry),
-            _ => groups.push((event, vec![entry])),
-        }
-    }
-    groups
-}
-
+/// What is there beside what is needed.
 fn standing(
     needed: BTreeSet<Subject>,
     account: &AccountId,
