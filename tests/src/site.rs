@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -23,9 +24,24 @@ pub struct Site {
 #[derive(Debug)]
 pub struct Process(Child);
 
-/// A loopback address that was free a moment ago.
+/// A loopback address that is free, and stays so for a host that starts later or again.
+///
+/// Below the ports that systems give to outgoing connections (from 32768 on Linux, 49152 elsewhere): of those, any
+/// could be taken by a connection of another test in the meantime.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..COUNT {
+        // Processes of a test run begin in different places, and each gives every port once before it begins anew.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + std::process::id().wrapping_mul(401).wrapping_add(number) % COUNT;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port)?));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no port between {FIRST} and {} is free", FIRST + COUNT)
 }
 
 impl Site {
