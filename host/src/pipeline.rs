@@ -47,6 +47,7 @@ use ahead::Ahead;
 use configuration::{Configuration, Route};
 use effect::Effects;
 use judge::{Done, Stage, Stop};
+use outlook::Noted;
 
 /// How long a connection is not read from after storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -354,7 +355,13 @@ impl Pipeline {
         let lead_was_known = patient
             .as_ref()
             .is_some_and(|patient| patient.lead.is_some());
-        account.pace.note(effects.client.made(), lead_was_known);
+        account.pace.note(Noted {
+            lane: claimed.lease.lane(),
+            attempt: claimed.attempt,
+            is_followed: claimed.is_followed,
+            calls: effects.client.made(),
+            lead_was_known,
+        });
         let outcome = written?;
         if waits && outcome.lead == LeadOutcome::None {
             let look_again_ms = (flow.wait_for_lead_ms / LOOKS).max(FIRST_LOOK_MS);

@@ -3,7 +3,8 @@
 //! Calls are the scarce resource of the whole product; nobody should have to guess when the queue is empty.
 //! [`Pace`] learns what a delivery costs, [`outlook`] puts it together.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,17 +20,34 @@ use crate::store::journal::{Lanes, State};
 /// How much of an average the newest delivery is, once there have been as many.
 const MEMORY: f64 = 200.0;
 
+/// Lanes that are kept in mind as begun; beyond that all are forgotten, and a few deliveries counted as first ones.
+const BEGUN: usize = 100_000;
+
 /// What deliveries have cost of late, in calls.
 #[derive(Debug, Default)]
 pub struct Pace(Mutex<Costs>);
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Costs {
     /// Of a delivery whose patient's lead was not known, and of one whose was.
     unknown: Average,
     known: Average,
-    /// The share of deliveries whose patient's lead was not known.
+    /// The share of first deliveries whose patient's lead was not known.
     share: Average,
+    /// Lanes of which a delivery was noted that others waited behind: the next one is not their first.
+    begun: HashSet<Arc<[u8]>>,
+}
+
+/// One settled delivery.
+#[derive(Debug, Clone, Copy)]
+pub struct Noted<'a> {
+    pub lane: Option<&'a Arc<[u8]>>,
+    /// Which try this was, from 1.
+    pub attempt: u32,
+    /// Whether others wait behind it in its lane.
+    pub is_followed: bool,
+    pub calls: u64,
+    pub lead_was_known: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,20 +73,30 @@ impl Average {
 
 impl Pace {
     /// Notes what one settled delivery cost.
-    pub fn note(&self, calls: u64, lead_was_known: bool) {
+    pub fn note(&self, noted: Noted<'_>) {
         let mut costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let calls = calls as f64;
-        match lead_was_known {
+        let calls = noted.calls as f64;
+        match noted.lead_was_known {
             true => costs.known.add(calls),
             false => costs.unknown.add(calls),
         }
-        costs.share.add(if lead_was_known { 0.0 } else { 1.0 });
+        let has_begun = noted.lane.is_some_and(|lane| costs.begun.remove(lane));
+        if noted.attempt == 1 && !has_begun {
+            let unknown = !noted.lead_was_known;
+            costs.share.add(f64::from(u8::from(unknown)));
+        }
+        if let (Some(lane), true) = (noted.lane, noted.is_followed) {
+            if costs.begun.len() >= BEGUN {
+                costs.begun.clear();
+            }
+            costs.begun.insert(lane.clone());
+        }
     }
 
     /// The calls that `deliveries` will cost, of which the first of each untouched lane may be about an unknown patient.
     /// `joined` of them are updates, and those that wait in one lane go out together.
     fn expect(&self, deliveries: u64, joined: u64, lanes: Lanes) -> f64 {
-        let costs = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A search and a creation; an update.
         let (unknown, known) = (costs.unknown.or(2.0), costs.known.or(1.0));
         let first = lanes.untouched.min(deliveries);
@@ -177,15 +205,28 @@ mod tests {
         assert_eq!(pace.expect(2_000, 0, lanes(500, 500)), 2_500.0);
         // The three go out as one.
         assert_eq!(pace.expect(2_000, 2_000, lanes(500, 500)), 1_500.0);
-        for _ in 0..100 {
-            pace.note(3, false);
+        let note = |patient: u64, is_followed, calls| {
+            pace.note(Noted {
+                lane: Some(&patient.to_be_bytes().as_slice().into()),
+                attempt: 1,
+                is_followed,
+                calls,
+                lead_was_known: calls < 3,
+            });
+        };
+        // Each new patient costs three calls, and the next two messages of theirs one.
+        for patient in 0..100 {
+            note(patient, true, 3);
+            note(patient, true, 1);
+            note(patient, false, 1);
         }
         assert_eq!(
             pace.expect(1_900, 0, lanes(400, 500)),
-            1_900.0 + 2.0 * 400.0
+            1_900.0 + 2.0 * 400.0,
+            "those that came behind say nothing of the next patient"
         );
-        for _ in 0..1_000 {
-            pace.note(0, true);
+        for patient in 0..2_000 {
+            note(patient, false, 0);
         }
         assert!(
             pace.expect(1_000, 1_000, lanes(0, 1_000)) < 1.0,

@@ -42,6 +42,13 @@ pub struct Lease {
     pub(super) lanes: Vec<Arc<[u8]>>,
 }
 
+impl Lease {
+    /// The lane that the delivery is the head of.
+    pub fn lane(&self) -> Option<&Arc<[u8]>> {
+        self.lanes.first()
+    }
+}
+
 /// One delivery to work on.
 #[derive(Clone)]
 pub struct Claimed {
