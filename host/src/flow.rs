@@ -17,6 +17,7 @@ pub mod patient;
 pub mod release;
 pub mod retention;
 pub mod search;
+pub mod table;
 pub mod target;
 pub mod template;
 pub mod transport;
@@ -29,7 +30,8 @@ pub use channel::Channel;
 pub use event::Event;
 pub use id::{AccountId, ChannelId, DeliveryId, FlowId, MessageId};
 pub use outbound::{Outbound, WebhookEvent};
-pub use release::{Digest, Grants, Release};
+pub use release::{Choices, Digest, Grants, Release};
+pub use table::CodeTable;
 
 /// Which way a flow carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -251,6 +253,9 @@ pub struct Flow {
     /// Deliveries of one message run in this order, lowest first.
     #[serde(default)]
     pub position: i64,
+    /// What the component of the flow is told, and bound to.
+    #[serde(default, skip_serializing_if = "Choices::is_empty")]
+    pub choices: Choices,
     #[serde(default)]
     pub status: Status,
     /// The release that is active.

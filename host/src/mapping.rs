@@ -50,7 +50,7 @@ use self::host::{About, Asked, State, Subject};
 pub use self::component::Component;
 pub use self::failure::Failure;
 pub use self::gate::Rejected;
-pub use self::host::{ChangeInput, Input, Level, LogLine, Miss};
+pub use self::host::{ChangeInput, Input, Level, LogLine, Miss, Tables};
 pub use self::manifest::Manifest;
 
 use crate::flow::change::Composed;

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
@@ -44,7 +44,7 @@ use crate::sync;
 use crate::sync::finish::Fields;
 use crate::sync::outcome::LeadOutcome;
 use ahead::Ahead;
-use configuration::{Configuration, Route};
+use configuration::{Changes, Configuration, Route};
 use effect::Effects;
 use judge::{Done, Stage, Stop};
 use outlook::Noted;
@@ -65,8 +65,7 @@ pub struct Pipeline {
     /// This process in leases: a new name at every start, so that a former process's leases are never ours.
     pub owner: String,
     configuration: watch::Sender<Arc<Configuration>>,
-    /// Somebody has changed the catalog.
-    changed: Notify,
+    changes: Changes,
     listening: Mutex<BTreeMap<ChannelId, Listening>>,
     lines: send::Lines,
     doubts: account::follow::Doubts,
@@ -108,7 +107,7 @@ impl Pipeline {
             runtime,
             owner,
             configuration: watch::Sender::new(Arc::new(configuration)),
-            changed: Notify::new(),
+            changes: Changes::default(),
             listening: Mutex::default(),
             doubts: account::follow::Doubts::default(),
             lines: send::Lines::default(),
@@ -127,7 +126,13 @@ impl Pipeline {
 
     /// Has the catalog read again in the background; see [`configuration::keep`].
     pub fn changed(&self) {
-        self.changed.notify_one();
+        self.changes.tell();
+    }
+
+    /// Has the catalog read again, and returns when what it holds is in force, or is logged as what cannot be.
+    pub async fn put_in_force(&self) {
+        let number = self.changes.tell();
+        self.changes.settled(number).await;
     }
 
     /// Notes where a channel listens now; none takes the note away.
@@ -326,7 +331,8 @@ impl Pipeline {
         }
         let patient = patient::follow(ledger, &account.account, &rule, &mut message).await?;
         let said = Said::of(claimed);
-        let plan = match Box::pin(self.plan(route, &said, message, stage)).await? {
+        let planning = self.plan(route, &said, message, stage, &mut ledger.misses);
+        let plan = match Box::pin(planning).await? {
             Planned::Write(plan) => plan,
             Planned::Skip(why) => return Ok(Done::Skipped { note: why }),
         };
@@ -380,15 +386,21 @@ impl Pipeline {
         said: &Said<'_>,
         message: hl7::Message,
         stage: &mut Stage,
+        misses: &mut Vec<mapping::Miss>,
     ) -> Result<Planned, Stop> {
         let account = &route.account;
-        let (release, component) = route.release.as_ref().ok_or(Stop::NoRelease)?;
+        let in_force = route.in_force.as_ref().ok_or(Stop::NoRelease)?;
+        let release = &in_force.release;
         let code = message.header().message_code.to_string();
         let event_at_ms = event_time(&message, &route.zone);
 
         *stage = Stage::Map;
-        let input = route.input(release, Arc::new(message), said);
-        let run = self.runtime.to_lead_squared(component, input).await;
+        let input = route.input(in_force, Arc::new(message), said);
+        let run = self
+            .runtime
+            .to_lead_squared(&in_force.component, input)
+            .await;
+        misses.extend(run.misses);
         let write = match run.outcome.map_err(Stop::Mapping)? {
             Mapped::Write(write) => write,
             Mapped::Skip(why) => return Ok(Planned::Skip(why)),

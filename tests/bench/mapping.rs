@@ -43,6 +43,7 @@ pub(crate) async fn run() -> anyhow::Result<Value> {
     let input = || Input {
         message: message.clone(),
         release: release.clone(),
+        tables: Default::default(),
         event: "ADT^A04".into(),
         received_at_ms: 0,
         time_zone: "UTC".into(),

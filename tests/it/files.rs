@@ -60,7 +60,7 @@ status = { state = "draft" }
 
 [[code_tables]]
 name = "wards/1"
-file = "wards.toml"
+file = "wards.csv"
 "#;
 
 const SAMPLE: &str = "MSH|^~\\&|A|B|C|D|20260301||ADT^A04|1|P|2.5.1\rPID|1||77||Sample^Ana\r";
@@ -78,8 +78,8 @@ fn write(site: &Site, name: &str, setup: &str) -> anyhow::Result<String> {
     std::fs::write(folder.join("lead.toml"), quickstart("adt-a04-lead.toml")?)?;
     let vendor = ligature_tests::guests::example("rust-appointments");
     std::fs::write(folder.join("vendor.wasm"), vendor)?;
-    let wards = "\"1A\" = \"Ward 1 \\\"A\\\"\"\n2 = \"Ward 2\"\n";
-    std::fs::write(folder.join("wards.toml"), wards)?;
+    let wards = "code,value\n1A,\"Ward 1 \"\"A\"\"\"\n2,Ward 2\n";
+    std::fs::write(folder.join("wards.csv"), wards)?;
     std::fs::write(folder.join("a04.hl7"), SAMPLE)?;
     Ok(folder.display().to_string())
 }
@@ -116,7 +116,7 @@ fn what_is_exported_and_imported_is_exported_again_byte_for_byte() -> anyhow::Re
     let first = export(&one, "first")?;
     let names: Vec<_> = first.keys().map(String::as_str).collect();
     ensure!(names.len() == 5, "{names:?}");
-    ensure!(names[0] == "code-tables/wards%2F1.toml", "{names:?}");
+    ensure!(names[0] == "code-tables/wards%2F1.csv", "{names:?}");
     ensure!(
         names[1].starts_with("components/") && names[1].ends_with(".wasm"),
         "{names:?}"

@@ -6,6 +6,7 @@ mod document;
 mod rights;
 mod running;
 mod samples;
+mod tables;
 
 use std::time::Duration;
 

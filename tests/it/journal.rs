@@ -5,6 +5,7 @@
 mod catalog;
 mod lanes;
 mod messages;
+mod misses;
 mod outages;
 mod random;
 mod retention;
@@ -185,6 +186,8 @@ fn settlement(state: Settled) -> Settlement {
         forget: Vec::new(),
         forget_below: false,
         records: Vec::new(),
+        misses: Vec::new(),
+        awaits: None,
     }
 }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use ligature::flow::change::{Change, Composed};
 use ligature::flow::mapped::{Mapped, Refusal, Value};
-use ligature::flow::{Digest, FlowId, Release};
+use ligature::flow::{CodeTable, Digest, FlowId, Release};
 use ligature::hl7::Message;
 use ligature::mapping::document::Document;
-use ligature::mapping::{ChangeInput, Component, Config, Failure, Input, Run, Runtime, generate};
+use ligature::mapping::{
+    ChangeInput, Component, Config, Failure, Input, Run, Runtime, Tables, generate,
+};
 use ligature_tests::guests;
 
 mod gate;
@@ -78,10 +80,18 @@ fn release(component: &Component) -> Release {
     }
 }
 
+/// A code table of one column, under the component's name for it.
+fn table(name: &str, code: &str, value: &str) -> Arc<Tables> {
+    let mut table = CodeTable::new("account".into(), format!("The {name}"));
+    table.entries.insert(code.into(), vec![value.into()]);
+    Arc::new(Tables::from([(name.into(), Arc::new(table.into()))]))
+}
+
 fn input(release: &Arc<Release>, event: &str, message: &[u8]) -> Input {
     Input {
         message: Arc::new(Message::parse(message).unwrap()),
         release: release.clone(),
+        tables: Default::default(),
         event: event.into(),
         received_at_ms: 1_772_438_114_000,
         time_zone: "America/New_York".into(),
@@ -94,6 +104,7 @@ fn change_input(release: &Arc<Release>, change: &str) -> ChangeInput {
     ChangeInput {
         change: Arc::new(change),
         release: release.clone(),
+        tables: Default::default(),
         received_at_ms: 1_772_438_114_000,
         time_zone: "America/New_York".into(),
         default_country_code: Some("1".into()),
@@ -124,8 +135,6 @@ async fn an_example_plugin_maps_through_the_host() {
     let fixture = Fixture::new();
     let component = fixture.load(&guests::example("rust-appointments"));
     let mut release = release(&component);
-    let providers = BTreeMap::from([("1001".to_owned(), "Dr Marta Reyes".to_owned())]);
-    release.tables.insert("providers".into(), providers);
     release
         .settings
         .insert("authority".into(), "LAKESIDE".into());
@@ -134,10 +143,11 @@ async fn an_example_plugin_maps_through_the_host() {
         PID|1||1^^^X^MR~4711^^^LAKESIDE^MR||Hartmann^Lena\r\
         AIS|1||A^Office visit\rAIS|2||B^Blood test\rAIP|1||1001\rAIP|2||9\r\
         ZAP|video|https://visits.example.org/r/4711\r";
-    let run = fixture
-        .runtime
-        .to_lead_squared(&component, input(&Arc::new(release), "SIU^S15", message))
-        .await;
+    let input = Input {
+        tables: table("providers", "1001", "Dr Marta Reyes"),
+        ..input(&Arc::new(release), "SIU^S15", message)
+    };
+    let run = fixture.runtime.to_lead_squared(&component, input).await;
     assert_eq!(lead(&run, "mrn"), "4711");
     let Ok(Mapped::Write(write)) = run.outcome else {
         panic!("skipped");

@@ -49,11 +49,15 @@ create table delivery (
   holds bigint not null,
   rank bigint not null,
   lanes bytea not null,
+  awaits text collate "C",
   note bytea,
   primary key (account_id, id)
 );
 
 create index delivery_state on delivery (account_id, state, flow_id, id);
+
+-- Deliveries that wait for an entry of a code table, by the keyed hash of table and code.
+create index delivery_awaits on delivery (account_id, awaits) where awaits is not null;
 
 -- Deliveries that stepped aside and come back by themselves.
 create index delivery_return on delivery (due_at) where state = 'parked' and due_at is not null;
@@ -153,6 +157,18 @@ create table record (
   document bytea not null,
   updated_at bigint not null,
   primary key (id, account_id)
+);
+
+-- Codes that a table had no entry for; what tells them apart is a keyed hash.
+create table code_miss (
+  account_id text collate "C" not null,
+  table_name text collate "C" not null,
+  id text collate "C" not null,
+  count bigint not null,
+  first_at bigint not null,
+  last_at bigint not null,
+  code bytea not null,
+  primary key (account_id, table_name, id)
 );
 
 -- Calls that were made to LeadSquared, by day of UTC (days since 1970-01-01).

@@ -45,10 +45,13 @@ create table release (
   account_id text collate "C" not null,
   id text collate "C" not null,
   flow_id text collate "C" not null,
+  component_id text collate "C" not null,
   document text not null,
   created_at bigint not null,
   primary key (account_id, id)
 );
+
+create index release_flow on release (account_id, flow_id, created_at);
 
 create table component (
   account_id text collate "C" not null,
@@ -78,6 +81,16 @@ create table code_table (
   document text not null,
   version bigint not null,
   updated_at bigint not null,
+  primary key (account_id, id)
+);
+
+-- Every version of every code table that was kept, by its digest: releases name them.
+create table table_version (
+  account_id text collate "C" not null,
+  id text collate "C" not null,
+  name text collate "C" not null,
+  created_at bigint not null,
+  document text not null,
   primary key (account_id, id)
 );
 

@@ -56,11 +56,15 @@ create table delivery (
   holds bigint not null,
   rank bigint not null,
   lanes blob not null,
+  awaits text,
   note blob,
   primary key (account_id, id)
 ) without rowid;
 
 create index delivery_state on delivery (account_id, state, flow_id, id);
+
+-- Deliveries that wait for an entry of a code table, by the keyed hash of table and code.
+create index delivery_awaits on delivery (account_id, awaits) where awaits is not null;
 
 -- Deliveries that stepped aside and come back by themselves.
 create index delivery_return on delivery (due_at) where state = 'parked' and due_at is not null;
@@ -142,6 +146,18 @@ create table record (
   document blob not null,
   updated_at bigint not null,
   primary key (id, account_id)
+) without rowid;
+
+-- Codes that a table had no entry for; what tells them apart is a keyed hash.
+create table code_miss (
+  account_id text not null,
+  table_name text not null,
+  id text not null,
+  count bigint not null,
+  first_at bigint not null,
+  last_at bigint not null,
+  code blob not null,
+  primary key (account_id, table_name, id)
 ) without rowid;
 
 -- Calls that were made to LeadSquared, by day of UTC (days since 1970-01-01).

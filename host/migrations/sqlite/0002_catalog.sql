@@ -45,10 +45,13 @@ create table release (
   account_id text not null,
   id text not null,
   flow_id text not null,
+  component_id text not null,
   document text not null,
   created_at bigint not null,
   primary key (account_id, id)
 ) without rowid;
+
+create index release_flow on release (account_id, flow_id, created_at);
 
 create table component (
   account_id text not null,
@@ -78,6 +81,16 @@ create table code_table (
   document text not null,
   version bigint not null,
   updated_at bigint not null,
+  primary key (account_id, id)
+) without rowid;
+
+-- Every version of every code table that was kept, by its digest: releases name them.
+create table table_version (
+  account_id text not null,
+  id text not null,
+  name text not null,
+  created_at bigint not null,
+  document text not null,
   primary key (account_id, id)
 ) without rowid;
 

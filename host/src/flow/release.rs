@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::FlowId;
+use super::table::TableVersion;
 
 /// A SHA-256 in lower-case hexadecimal: of a component's bytes, or of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -58,6 +59,40 @@ pub struct Grants {
     pub places: Vec<String>,
 }
 
+impl Grants {
+    /// Those of these that are among `approved`.
+    pub fn within(&self, approved: &Self) -> Self {
+        let both = |own: &[String], approved: &[String]| {
+            let own = own.iter().filter(|name| approved.contains(name));
+            own.cloned().collect()
+        };
+        Self {
+            reads: both(&self.reads, &approved.reads),
+            lead_targets: both(&self.lead_targets, &approved.lead_targets),
+            activity_targets: both(&self.activity_targets, &approved.activity_targets),
+            places: both(&self.places, &approved.places),
+        }
+    }
+
+    /// Those of these that are not among `approved`.
+    pub fn beyond(&self, approved: &Self) -> Self {
+        let more = |own: &[String], approved: &[String]| {
+            let own = own.iter().filter(|name| !approved.contains(name));
+            own.cloned().collect()
+        };
+        Self {
+            reads: more(&self.reads, &approved.reads),
+            lead_targets: more(&self.lead_targets, &approved.lead_targets),
+            activity_targets: more(&self.activity_targets, &approved.activity_targets),
+            places: more(&self.places, &approved.places),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Component, bindings, settings, tables and grants of one flow; activated and rolled back as one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -70,9 +105,33 @@ pub struct Release {
     pub bindings: BTreeMap<String, String>,
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
-    /// Code table name to its entries.
+    /// Table of the manifest to the account's code table, at one version.
     #[serde(default)]
-    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    pub tables: BTreeMap<String, TableVersion>,
+}
+
+/// What an administrator says to a component, by the names of its manifest. What is not said goes by the manifest: a
+/// target by its proposed name or its own, a setting by its default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Choices {
+    /// Target to LeadSquared field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bindings: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// Table to the account's code table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, String>,
+    /// What a person has approved of an uploaded component's wishes; none is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Grants>,
+}
+
+impl Choices {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Release {
@@ -83,6 +142,19 @@ impl Release {
                 .expect("maps with text keys serialize")
                 .as_bytes(),
         )
+    }
+
+    /// The choices that give this release again, with tables as they stand.
+    pub fn choices(&self) -> Choices {
+        let tables = self.tables.iter();
+        Choices {
+            bindings: self.bindings.clone(),
+            settings: self.settings.clone(),
+            tables: tables
+                .map(|(name, version)| (name.clone(), version.name.clone()))
+                .collect(),
+            grants: Some(self.grants.clone()),
+        }
     }
 
     /// The LeadSquared field that `target` is bound to.

@@ -3,6 +3,8 @@
 //! Each call bounds its own work and none does I/O: everything is in [`State`] before the run.
 //! Grants are asked here and in [`answer`](super::answer), below every version of the contract.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::component::Resource;
@@ -13,7 +15,8 @@ use super::engine::Limits;
 use super::failure::Access;
 use super::grants::{Checked, Granted};
 use crate::flow::change::{self, Field, Moment, Snapshot};
-use crate::flow::{Entity, Release};
+use crate::flow::table::Lookup;
+use crate::flow::{CodeTable, Entity, Release};
 use crate::hl7::{self as wire, Path};
 
 /// Bytes kept of one line of log.
@@ -31,10 +34,14 @@ pub struct Message;
 /// The resource `change`; likewise.
 pub struct Change;
 
+/// Code tables by the names that the component has for them.
+pub type Tables = BTreeMap<String, Arc<Lookup>>;
+
 /// What a run of an inbound component is about, handed in whole.
 pub struct Input {
     pub message: Arc<wire::Message>,
     pub release: Arc<Release>,
+    pub tables: Arc<Tables>,
     /// For example `ADT^A04`.
     pub event: String,
     pub received_at_ms: i64,
@@ -47,6 +54,7 @@ pub struct Input {
 pub struct ChangeInput {
     pub change: Arc<change::Change>,
     pub release: Arc<Release>,
+    pub tables: Arc<Tables>,
     pub received_at_ms: i64,
     /// IANA name.
     pub time_zone: String,
@@ -71,8 +79,15 @@ pub enum Level {
 /// A code that its table has no entry for; the code may be patient data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Miss {
+    /// The account's name of the table.
     pub table: String,
     pub code: String,
+}
+
+impl fmt::Debug for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Miss({}, redacted)", self.table)
+    }
 }
 
 /// One run: what it may ask, and what it leaves behind besides its answer.
@@ -104,6 +119,7 @@ pub(crate) enum Subject {
 /// What is the same whichever way a component maps.
 pub(crate) struct About {
     pub(crate) release: Arc<Release>,
+    tables: Arc<Tables>,
     event: String,
     received_at_ms: i64,
     time_zone: String,
@@ -114,6 +130,7 @@ impl From<Input> for (Subject, About) {
     fn from(input: Input) -> Self {
         let about = About {
             release: input.release,
+            tables: input.tables,
             event: input.event,
             received_at_ms: input.received_at_ms,
             time_zone: input.time_zone,
@@ -128,6 +145,7 @@ impl From<ChangeInput> for (Subject, About) {
         let about = About {
             event: input.change.event.to_string(),
             release: input.release,
+            tables: input.tables,
             received_at_ms: input.received_at_ms,
             time_zone: input.time_zone,
             default_country_code: input.default_country_code,
@@ -204,15 +222,29 @@ impl State {
             .map(|mut values| values.swap_remove(0)))
     }
 
-    fn entry(
-        &self,
-        table: &str,
+    /// The values of a code's columns that `which` names, by what the table's own columns are.
+    fn look_up(
+        &mut self,
+        table: String,
         code: &str,
-    ) -> wasmtime::Result<Result<Option<String>, types::AccessError>> {
-        let Some(entries) = self.asked()?.about.release.tables.get(table) else {
-            return Ok(Err(types::AccessError::UnknownName(table.into())));
+        which: impl FnOnce(&CodeTable) -> Result<Vec<usize>, String>,
+    ) -> wasmtime::Result<Result<Option<Vec<String>>, types::AccessError>> {
+        let Some(lookup) = self.asked()?.about.tables.get(&table).cloned() else {
+            return Ok(Err(types::AccessError::UnknownName(table)));
         };
-        Ok(Ok(entries.get(code).cloned()))
+        let columns = match which(lookup.table()) {
+            Ok(columns) => columns,
+            Err(unknown) => return Ok(Err(types::AccessError::UnknownName(unknown))),
+        };
+        let found = lookup.find(code);
+        if found.is_miss {
+            self.miss(lookup.table().name.clone(), code.to_owned());
+        }
+        let values = found.row.map(|row| {
+            let values = columns.iter().map(|at| row[*at].clone());
+            values.collect()
+        });
+        Ok(Ok(values))
     }
 
     fn miss(&mut self, table: String, code: String) {
@@ -440,25 +472,20 @@ impl codes::Host for State {
         table: String,
         code: String,
     ) -> wasmtime::Result<Result<Option<String>, types::AccessError>> {
-        let entry = self.entry(&table, &code)?;
-        if let Ok(None) = entry {
-            self.miss(table, code);
-        }
-        Ok(entry)
+        let values = self.look_up(table, &code, |_| Ok(vec![0]))?;
+        Ok(values.map(|values| values.map(|mut values| values.swap_remove(0))))
     }
 
-    /// A table has one column so far, `value`.
     fn look_up(
         &mut self,
         table: String,
         code: String,
         columns: Vec<String>,
     ) -> wasmtime::Result<Result<Option<Vec<String>>, types::AccessError>> {
-        if let Some(unknown) = columns.iter().find(|column| *column != "value") {
-            return Ok(Err(types::AccessError::UnknownName(unknown.clone())));
-        }
-        let value = self.translate(table, code)?;
-        Ok(value.map(|value| value.map(|value| vec![value; columns.len().min(1)])))
+        self.look_up(table, &code, |table| {
+            let column = |name: String| table.column(&name).ok_or(name);
+            columns.into_iter().map(column).collect()
+        })
     }
 }
 

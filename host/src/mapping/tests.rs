@@ -40,6 +40,7 @@ fn input(message: &[u8], release: &Arc<Release>) -> Input {
     Input {
         message: Arc::new(hl7::Message::parse(message).unwrap()),
         release: release.clone(),
+        tables: Default::default(),
         event: "ADT^A04".into(),
         received_at_ms: 0,
         time_zone: "UTC".into(),

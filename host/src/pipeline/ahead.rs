@@ -67,8 +67,12 @@ impl Ahead<'_> {
             event: &next.event,
             received_at_ms: next.received_at_ms,
         };
-        let mut stage = Stage::Map;
-        match self.pipeline.plan(route, &said, message, &mut stage).await {
+        // They are noted in its own turn.
+        let (mut stage, mut misses) = (Stage::Map, Vec::new());
+        let planning = self
+            .pipeline
+            .plan(route, &said, message, &mut stage, &mut misses);
+        match planning.await {
             Ok(Planned::Write(plan)) => Some(*plan),
             Ok(Planned::Skip(_)) | Err(_) => None,
         }

@@ -221,8 +221,11 @@ impl<'a> Composing<'a> {
             asked.insert(NUMBER_FIELD.into());
         }
         for part in [Part::Register, Part::Update, Part::Own] {
-            let reads = self.flow_of(part).and_then(|route| route.release.as_ref());
-            for read in reads.iter().flat_map(|(release, _)| &release.grants.reads) {
+            let reads = self.flow_of(part).and_then(|route| route.in_force.as_ref());
+            for read in reads
+                .iter()
+                .flat_map(|in_force| &in_force.release.grants.reads)
+            {
                 if let Some(field) = Field::parse(read)
                     && field.entity == Entity::Lead
                 {
@@ -247,7 +250,8 @@ impl<'a> Composing<'a> {
 
     async fn decide(&self) -> Result<Decision, Stop> {
         let outbound = self.route.flow.outbound.as_ref().ok_or(Stop::NoFlow)?;
-        let (release, _) = self.route.release.as_ref().ok_or(Stop::NoRelease)?;
+        let in_force = self.route.in_force.as_ref().ok_or(Stop::NoRelease)?;
+        let release = &in_force.release;
         let account = &self.account.account;
         let written = self
             .ledger

@@ -3,6 +3,8 @@
 //! Read from the catalog at start and whenever an administrator changes something ([`keep`]); a component is compiled
 //! here, never while a message waits.
 
+mod keep;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,115 +13,30 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
 
+use super::Said;
 use super::account;
 use super::outlook::Pace;
-use super::{Pipeline, Said};
 use crate::flow::account::Keys;
 use crate::flow::change::Change;
 use crate::flow::channel::Kind;
 use crate::flow::patient::PatientKeyRule;
 use crate::flow::{
-    Account, AccountId, Channel, ChannelId, Direction, Event, Flow, FlowId, Release, Status,
-    WebhookEvent,
+    Account, AccountId, Channel, ChannelId, Direction, Event, Flow, FlowId, Release, WebhookEvent,
 };
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client, Slot, Used};
-use crate::mapping::{ChangeInput, Component, Input, Runtime};
+use crate::mapping::{ChangeInput, Component, Input, Runtime, Tables};
 use crate::store::{self, Store};
 use crate::sync::finish::Fields;
+
+pub use keep::{Changes, keep};
 
 /// Lead fields are read again after this long; an administrator can ask for it sooner.
 const FIELDS_FRESH: Duration = Duration::from_secs(60 * 60);
 
 /// The same while a field is missing.
 const MISSING_FRESH: Duration = Duration::from_secs(60);
-
-/// How often the catalog is looked at for what another host changed.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// Puts every change of the catalog in force until `shutdown`; one that cannot run is logged and not put in force.
-pub async fn keep(pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
-    let catalog = pipeline.store.catalog();
-    let mut first = true;
-    let mut seen = catalog.last_change().await.unwrap_or_default();
-    // What changed between the start's reading and now.
-    pipeline.changed.notify_one();
-    loop {
-        let told = tokio::select! {
-            () = pipeline.changed.notified() => true,
-            () = tokio::time::sleep(LOOK) => false,
-            () = shutdown.cancelled() => return,
-        };
-        let last = match catalog.last_change().await {
-            Ok(last) => last,
-            // The journal says so already, and louder.
-            Err(_) => continue,
-        };
-        if !told && last == seen {
-            continue;
-        }
-        let in_force = pipeline.configuration();
-        let loading =
-            Configuration::load_after(&pipeline.store, &pipeline.runtime, Some(&in_force));
-        match Box::pin(loading).await {
-            Ok(configuration) => {
-                pipeline.configure(configuration);
-                go_on(&pipeline, (!first).then_some(in_force.as_ref())).await;
-                first = false;
-                if last != seen {
-                    info!("a changed configuration is in force");
-                }
-                seen = last;
-            }
-            Err(fault) => {
-                if last != seen {
-                    error!(
-                        fault = format!("{fault:#}"),
-                        "the changed configuration cannot run: the one before stays in force"
-                    );
-                }
-                seen = last;
-            }
-        }
-    }
-}
-
-/// Queues what was parked while its flow was paused, for flows that run again since `before`, and what waits for keys or
-/// addresses that are others now.
-async fn go_on(pipeline: &Pipeline, before: Option<&Configuration>) {
-    let now = pipeline.configuration();
-    for (id, entry) in &now.accounts {
-        let known = before.and_then(|before| before.account(id));
-        if known.is_none_or(|known| known.calls_as(entry)) {
-            continue;
-        }
-        let journal = pipeline.store.journal();
-        for reason in leadsquared::Error::ACCOUNT_WIDE {
-            if let Err(fault) = journal.hurry(id, reason).await {
-                error!(account = %id, %fault, "deliveries that waited for the account go on when their time comes");
-            }
-        }
-    }
-    for route in pipeline.configuration().flows() {
-        let flow = &route.flow;
-        let was_active = before
-            .and_then(|before| before.route(&flow.id))
-            .is_some_and(|before| before.flow.status == Status::Active);
-        if flow.status != Status::Active || was_active {
-            continue;
-        }
-        let journal = pipeline.store.journal();
-        if let Err(fault) = journal
-            .release_flow(&flow.account, &flow.id, "flow-paused")
-            .await
-        {
-            error!(flow = %flow.id, %fault, "deliveries that waited for the flow were not released");
-        }
-    }
-}
 
 /// Everything configured, ready to run.
 #[derive(Debug, Default)]
@@ -141,14 +58,22 @@ pub struct Configuration {
 pub struct Route {
     pub flow: Flow,
     pub account: Arc<AccountEntry>,
-    /// None while the flow has no release, or its component cannot be loaded on this host.
-    pub release: Option<(Arc<Release>, Arc<Component>)>,
+    /// None while the flow has no release.
+    pub in_force: Option<InForce>,
     /// The fields of the flow's activity type, as LeadSquared told them last; empty where they were never read.
     pub slots: Vec<Slot>,
     /// What a flow to the EHR fills.
     pub template: Option<Arc<hl7::Message>>,
     /// The zone of times without an offset.
     pub zone: TimeZone,
+}
+
+/// A release with all that it names.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    pub release: Arc<Release>,
+    pub component: Arc<Component>,
+    pub tables: Arc<Tables>,
 }
 
 /// One account with its client.
@@ -225,13 +150,13 @@ impl Configuration {
                     flow.account.as_str()
                 )
             })?;
-            let release = match catalog.release(&flow) {
+            let in_force = match catalog.release(&flow) {
                 Some(release) => {
                     let known = before.and_then(|before| before.route(&flow.id));
-                    let known = known.and_then(|route| route.release.clone());
-                    Some(match known.filter(|(known, _)| **known == *release) {
+                    let known = known.and_then(|route| route.in_force.clone());
+                    Some(match known.filter(|known| *known.release == *release) {
                         Some(known) => known,
-                        None => load_release(store, runtime, &flow, release.clone()).await?,
+                        None => InForce::load(store, runtime, &flow, release.clone()).await?,
                     })
                 }
                 None => None,
@@ -250,7 +175,7 @@ impl Configuration {
                 // Unknown names are refused when a flow is saved.
                 zone: TimeZone::get(zone_name(&flow, &account.account)).unwrap_or(TimeZone::UTC),
                 account: account.clone(),
-                release,
+                in_force,
                 flow,
             });
             let group = match route.flow.direction {
@@ -352,54 +277,72 @@ async fn load_template(store: &Store, flow: &Flow) -> anyhow::Result<Option<Arc<
     Ok(message.map(Arc::new))
 }
 
-async fn load_release(
-    store: &Store,
-    runtime: &Arc<Runtime>,
-    flow: &Flow,
-    release: Release,
-) -> anyhow::Result<(Arc<Release>, Arc<Component>)> {
-    let bytes = store
-        .catalog()
-        .component_bytes(&flow.account, &release.component)
-        .await?
-        .with_context(|| format!("the component of flow {:?} is not in the store", flow.name))?;
-    let runtime = runtime.clone();
-    let component = tokio::task::spawn_blocking(move || runtime.load(&bytes))
-        .await?
-        .with_context(|| format!("loading the component of flow {:?}", flow.name))?;
-    Ok((Arc::new(release), component))
+impl InForce {
+    /// Reads what a release of `flow` names; blocks on compilation if the component is new to this host.
+    pub async fn load(
+        store: &Store,
+        runtime: &Arc<Runtime>,
+        flow: &Flow,
+        release: Release,
+    ) -> anyhow::Result<Self> {
+        let catalog = store.catalog();
+        let bytes = catalog
+            .component_bytes(&flow.account, &release.component)
+            .await?
+            .with_context(|| {
+                format!("the component of flow {:?} is not in the store", flow.name)
+            })?;
+        let runtime = runtime.clone();
+        let component = tokio::task::spawn_blocking(move || runtime.load(&bytes))
+            .await?
+            .with_context(|| format!("loading the component of flow {:?}", flow.name))?;
+        let mut tables = Tables::new();
+        for (name, version) in &release.tables {
+            let table = catalog
+                .table_version(&flow.account, &version.digest)
+                .await?;
+            let table = table.with_context(|| {
+                let name = &version.name;
+                format!(
+                    "code table {name:?} of flow {:?} is not in the store",
+                    flow.name
+                )
+            })?;
+            tables.insert(name.clone(), Arc::new(table.into()));
+        }
+        Ok(Self {
+            release: Arc::new(release),
+            component,
+            tables: Arc::new(tables),
+        })
+    }
 }
 
 impl Route {
     /// What a run of this flow's component is given.
-    pub fn input(
-        &self,
-        release: &Arc<Release>,
-        message: Arc<hl7::Message>,
-        said: &Said<'_>,
-    ) -> Input {
+    pub fn input(&self, in_force: &InForce, message: Arc<hl7::Message>, said: &Said<'_>) -> Input {
         Input {
             message,
-            release: release.clone(),
+            release: in_force.release.clone(),
+            tables: in_force.tables.clone(),
             event: said.event.into(),
             received_at_ms: said.received_at_ms,
             time_zone: zone_name(&self.flow, &self.account.account).into(),
             default_country_code: self.country_code(),
         }
     }
-}
 
-impl Route {
     /// What a run of an outbound flow's component is given.
     pub fn change_input(
         &self,
-        release: &Arc<Release>,
+        in_force: &InForce,
         change: Arc<Change>,
         received_at_ms: i64,
     ) -> ChangeInput {
         ChangeInput {
             change,
-            release: release.clone(),
+            release: in_force.release.clone(),
+            tables: in_force.tables.clone(),
             received_at_ms,
             time_zone: zone_name(&self.flow, &self.account.account).into(),
             default_country_code: self.country_code(),

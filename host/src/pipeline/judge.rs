@@ -15,9 +15,9 @@ use super::send::{Outcome as Unreached, Then, Unsent};
 use crate::flow::mapped::Refusal;
 use crate::hl7;
 use crate::leadsquared::{self, webhook};
-use crate::mapping::Failure;
+use crate::mapping::{Failure, Miss};
 use crate::store;
-use crate::store::journal::{Attempt, Claimed, Settled, Settlement};
+use crate::store::journal::{Attempt, Claimed, Missed, Settled, Settlement};
 use crate::sync;
 use crate::sync::outcome::Outcome;
 use crate::sync::outgoing;
@@ -174,6 +174,15 @@ pub fn settlement(
         .route(&claimed.flow)
         .map_or(0, |route| route.account.look_up_wait_ms());
     let code = attempt.code.clone();
+    let awaits = awaited(configuration, claimed, &result);
+    let mut misses: Vec<_> = ledger
+        .misses
+        .into_iter()
+        .map(|Miss { table, code }| Missed { table, code })
+        .chain(awaits.clone())
+        .collect();
+    misses.sort();
+    misses.dedup();
     let forget_below = matches!(result, Err(Stop::LeadGone));
     let (state, text, note) = match result {
         Ok(Done::Written(outcome)) => {
@@ -200,7 +209,12 @@ pub fn settlement(
         Err(stop) => {
             let text = stop.sentence();
             let note = stop.note();
-            (stop.state(claimed, hold, look_up_wait_ms), text, note)
+            let state = match awaits {
+                // The entry brings it back.
+                Some(_) => Settled::Parked,
+                None => stop.state(claimed, hold, look_up_wait_ms),
+            };
+            (state, text, note)
         }
     };
     Settlement {
@@ -215,7 +229,26 @@ pub fn settlement(
         // An activity under a lead that was merged may lie under the survivor now: it is looked for by its key.
         forget_below,
         records: ledger.records,
+        misses,
+        awaits,
     }
+}
+
+/// The code whose entry in a table of the account would let a refused message through.
+fn awaited(
+    configuration: &Configuration,
+    claimed: &Claimed,
+    result: &Result<Done, Stop>,
+) -> Option<Missed> {
+    let Err(Stop::Mapping(Failure::Refused(Refusal::UnmappedCode { table, code }))) = result else {
+        return None;
+    };
+    let in_force = configuration.route(&claimed.flow)?.in_force.as_ref()?;
+    let version = in_force.release.tables.get(table)?;
+    Some(Missed {
+        table: version.name.clone(),
+        code: code.clone(),
+    })
 }
 
 impl From<account::Error> for Stop {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::judge::Stop;
 use crate::flow::AccountId;
 use crate::leadsquared;
+use crate::mapping::Miss;
 use crate::store::journal::{
     Claimed, Finished, Lease, Link, LinkKey, LinkTarget, NewOperation, OperationId, OperationKind,
     OperationRow, OperationState, Record,
@@ -30,6 +31,8 @@ pub struct Ledger {
     pub forget: Vec<LinkKey>,
     /// Records as this attempt leaves them.
     pub records: Vec<Record>,
+    /// Codes that tables had no entry for.
+    pub misses: Vec<Miss>,
 }
 
 /// What earlier attempts of this delivery did at one position.
@@ -61,6 +64,7 @@ impl Ledger {
             links: Vec::new(),
             forget: Vec::new(),
             records: Vec::new(),
+            misses: Vec::new(),
             done: Vec::new(),
         }
     }

@@ -19,6 +19,9 @@ const EVERY: Duration = Duration::from_secs(60 * 60);
 /// Between two steps that deleted something: the sweep takes a small share of the writer's time.
 const PACE: Duration = Duration::from_millis(20);
 
+/// A code that no table has an entry for, and nothing waits for, is shown this long: 90 days.
+const MISSES_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
+
 /// How long a step waits at most for others: a writer that is never idle must not keep the disk from being freed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -54,7 +57,9 @@ async fn sweep(pipeline: &Pipeline) -> Result<Removed, store::Error> {
     let policies = Policies::of(channels.map(Arc::as_ref));
     let now = Timestamp::now().as_millisecond();
     let mut removed = Removed::default();
-    let mut sweep = pipeline.store.journal().sweep(&policies, now).await?;
+    let journal = pipeline.store.journal();
+    journal.forget_misses(now - MISSES_KEPT_MS).await?;
+    let mut sweep = journal.sweep(&policies, now).await?;
     loop {
         idle(&pipeline.store).await;
         match sweep.step().await? {

@@ -10,14 +10,15 @@ pub mod component;
 pub mod history;
 pub mod hook;
 pub mod metadata;
+pub mod release;
+pub mod table;
 pub mod token;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::database::{Row, Sql, Value};
 use super::{Error, Shared};
@@ -44,22 +45,22 @@ pub struct Kept<T> {
     pub updated_at_ms: i64,
 }
 
-/// Codes and what they stand for, kept by an administrator; releases name it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CodeTable {
-    pub account: AccountId,
-    pub name: String,
-    pub entries: BTreeMap<String, String>,
-}
-
 /// Every document with its version, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     pub accounts: Vec<Kept<Account>>,
     pub channels: Vec<Kept<Channel>>,
     pub flows: Vec<Kept<Flow>>,
-    pub code_tables: Vec<Kept<CodeTable>>,
+    pub code_tables: Vec<TableHead>,
+}
+
+/// A code table without its entries, of which there may be many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableHead {
+    pub account: AccountId,
+    pub name: String,
+    pub version: i64,
+    pub updated_at_ms: i64,
 }
 
 /// Everything that is configured, at one moment.
@@ -68,7 +69,8 @@ pub struct Snapshot {
     pub accounts: Vec<Account>,
     pub channels: Vec<Channel>,
     pub flows: Vec<Flow>,
-    pub releases: HashMap<(AccountId, Digest), Release>,
+    /// Those that a flow names.
+    releases: HashMap<(AccountId, Digest), Release>,
     /// Keys are redacted when shown.
     pub keys: HashMap<AccountId, Keys>,
 }
@@ -102,7 +104,7 @@ impl Catalog {
             accounts: self.documents(&ACCOUNTS).await?,
             channels: self.documents(&CHANNELS).await?,
             flows: self.documents(&FLOWS).await?,
-            code_tables: self.documents(&CODE_TABLES).await?,
+            code_tables: self.table_heads().await?,
         })
     }
 
@@ -129,12 +131,14 @@ impl Catalog {
             let keys = serde_json::from_slice(&plain).map_err(|_| bad_document())?;
             snapshot.keys.insert(account, keys);
         }
-        for row in self.shared.one(&RELEASES, vec![1.into()]).await? {
-            let key = (
-                AccountId::from(row.string(1)?),
-                Digest::from(row.string(2)?),
-            );
-            snapshot.releases.insert(key, parse(&row, 0)?);
+        for flow in &snapshot.flows {
+            let Some(digest) = &flow.release else {
+                continue;
+            };
+            if let Some(release) = self.release(&flow.account, digest).await? {
+                let key = (flow.account.clone(), digest.clone());
+                snapshot.releases.insert(key, release);
+            }
         }
         Ok(snapshot)
     }
@@ -144,16 +148,17 @@ impl Catalog {
         sql: &'static Sql,
     ) -> Result<Vec<Kept<T>>, Error> {
         let rows = self.shared.one(sql, vec![1.into()]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Kept {
-                    document: parse(row, 0)?,
-                    version: row.int(1)?,
-                    updated_at_ms: row.int(2)?,
-                })
-            })
-            .collect()
+        rows.iter().map(kept).collect()
     }
+}
+
+/// A document with its version.
+fn kept<T: DeserializeOwned>(row: &Row) -> Result<Kept<T>, Error> {
+    Ok(Kept {
+        document: parse(row, 0)?,
+        version: row.int(1)?,
+        updated_at_ms: row.int(2)?,
+    })
 }
 
 /// Where the keys of an account are sealed for.
@@ -197,15 +202,5 @@ static CHANNELS: Sql = Sql {
 
 static FLOWS: Sql = Sql {
     text: "select document, version, updated_at from flow where 1 = ? order by account_id, id",
-    kinds: &[],
-};
-
-static CODE_TABLES: Sql = Sql {
-    text: "select document, version, updated_at from code_table where 1 = ? order by account_id, id",
-    kinds: &[],
-};
-
-static RELEASES: Sql = Sql {
-    text: "select document, account_id, id from release where 1 = ? order by account_id, id",
     kinds: &[],
 };

@@ -11,6 +11,7 @@ pub mod identity;
 pub(super) mod lanes;
 pub mod ledger;
 pub mod links;
+pub mod misses;
 pub mod queue;
 pub mod read;
 pub mod record;
@@ -33,6 +34,7 @@ pub use ledger::{
     Finished, NewOperation, OperationId, OperationKind, OperationRow, OperationState,
 };
 pub use links::{ALIAS, Link, LinkKey, LinkTarget};
+pub use misses::{MissRow, Missed};
 pub use queue::{Lanes, Queued};
 pub use read::{
     AttemptRow, DeliveryRow, DeliveryView, Filter, MessageRow, MessageView, Page, StateCount,
@@ -141,6 +143,7 @@ mod column {
     pub(super) const NOTE: &str = "delivery.note";
     pub(super) const OPERATION: &str = "operation.payload";
     pub(super) const ALIAS: &str = "link.target";
+    pub(super) const MISSED: &str = "code_miss.code";
 }
 
 /// The id of the `position`th delivery of a message: deliveries of one message lie side by side.

@@ -16,6 +16,7 @@ pub mod flows;
 pub mod list;
 pub mod metadata;
 pub mod records;
+pub mod releases;
 pub mod retention;
 pub mod templates;
 pub mod tokens;
@@ -83,6 +84,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(flows::show, flows::save, flows::delete))
         .routes(routes!(flows::versions))
         .routes(routes!(templates::show, templates::save, templates::delete))
+        .routes(routes!(releases::list, releases::create))
+        .routes(routes!(releases::delete))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::pause))
         .routes(routes!(components::list, components::upload))
@@ -94,6 +97,8 @@ fn routes() -> OpenApiRouter<Web> {
             code_tables::save,
             code_tables::delete
         ))
+        .routes(routes!(code_tables::csv, code_tables::save_csv))
+        .routes(routes!(code_tables::misses))
         .routes(routes!(traffic::messages))
         .routes(routes!(traffic::message))
         .routes(routes!(traffic::counts))

@@ -107,7 +107,9 @@ async fn lists_are_filtered_and_paged() -> anyhow::Result<()> {
     let (_clinic, api) = clinic().await?;
     for number in 0..5 {
         let path = format!("/api/v1/code-tables/clinic/table-{number}");
-        let made = api.put(&path, json!({ "entries": { "1": "One" } })).await?;
+        let made = api
+            .put(&path, json!({ "entries": { "1": ["One"] } }))
+            .await?;
         made.expect(201)?;
     }
     let mut names = Vec::new();

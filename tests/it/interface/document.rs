@@ -157,7 +157,7 @@ async fn answers_are_as_the_document_says() -> anyhow::Result<()> {
     let message = page["items"][0]["message"].as_str().context("an id")?;
     api.put(
         "/api/v1/code-tables/clinic/wards",
-        json!({ "entries": { "1": "One" } }),
+        json!({ "entries": { "1": ["One"] } }),
     )
     .await?
     .expect(201)?;
@@ -193,7 +193,19 @@ async fn answers_are_as_the_document_says() -> anyhow::Result<()> {
             format!("/api/v1/components/clinic/{digest}"),
             "/api/v1/components/{account}/{digest}",
         ),
+        (
+            "/api/v1/flows/ADT%5EA04/releases".into(),
+            "/api/v1/flows/{id}/releases",
+        ),
         ("/api/v1/code-tables".into(), "/api/v1/code-tables"),
+        (
+            "/api/v1/code-tables/clinic/wards".into(),
+            "/api/v1/code-tables/{account}/{name}",
+        ),
+        (
+            "/api/v1/code-tables/clinic/wards/misses".into(),
+            "/api/v1/code-tables/{account}/{name}/misses",
+        ),
         ("/api/v1/messages".into(), "/api/v1/messages"),
         (
             format!("/api/v1/messages/{message}"),

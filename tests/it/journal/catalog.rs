@@ -1,8 +1,9 @@
 //! Changes of the configuration: versions, what still uses what, all or nothing, and who did it.
 
+use ligature::flow::CodeTable;
 use ligature::flow::{Account, Channel, Flow, FlowId};
 use ligature::store::Error;
-use ligature::store::catalog::{Author, Catalog, Change, CodeTable, Expected};
+use ligature::store::catalog::{Author, Catalog, Change, Expected};
 use serde_json::json;
 
 use super::{Bed, account as account_id, both};
@@ -117,11 +118,9 @@ async fn of_two_writers_at_one_version_one_is_refused(bed: Bed) {
 
 async fn changes_are_made_together_or_not_at_all(bed: Bed) {
     let catalog = bed.store.catalog();
-    let table = CodeTable {
-        account: account_id(),
-        name: "departments".into(),
-        entries: [("1".to_owned(), "Cardiology".to_owned())].into(),
-    };
+    let mut table = CodeTable::new(account_id(), "departments".into());
+    let row = ("1".to_owned(), vec!["Cardiology".to_owned()]);
+    table.entries.extend([row]);
     let changes = [
         Change::Account(account("One"), Expected::New),
         Change::Channel(Box::new(channel("ehr")), Expected::New),
@@ -134,7 +133,11 @@ async fn changes_are_made_together_or_not_at_all(bed: Bed) {
     assert!(listing.accounts.is_empty() && listing.code_tables.is_empty());
     let made = apply(&catalog, &changes[..3]).await.unwrap();
     assert_eq!(made, [1, 1, 1]);
-    assert_eq!(catalog.list().await.unwrap().code_tables[0].document, table);
+    let kept = catalog
+        .code_table(&account_id(), "departments")
+        .await
+        .unwrap();
+    assert_eq!(kept.map(|kept| kept.document), Some(table));
 }
 
 async fn what_is_used_is_not_deleted(bed: Bed) {

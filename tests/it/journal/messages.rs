@@ -434,7 +434,11 @@ async fn configuration_comes_back_as_it_was(bed: Bed) {
     assert_eq!(snapshot.accounts, std::slice::from_ref(&account));
     assert_eq!(snapshot.keys[&account.id], keys);
     assert_eq!(
-        snapshot.releases[&(account.id.clone(), release_digest)],
+        catalog
+            .release(&account.id, &release_digest)
+            .await
+            .unwrap()
+            .unwrap(),
         release
     );
     let components = catalog.components(&account.id).await.unwrap();

@@ -13,10 +13,7 @@ impl Misbehaving {
     fn new() -> Self {
         let fixture = Fixture::new();
         let component = fixture.load(&guests::guest("misbehaving"));
-        let mut release = release(&component);
-        let codes = BTreeMap::from([("A".to_owned(), "known".to_owned())]);
-        release.tables.insert("codes".into(), codes);
-        let release = Arc::new(release);
+        let release = Arc::new(release(&component));
         Self {
             fixture,
             component,
@@ -25,7 +22,10 @@ impl Misbehaving {
     }
 
     fn run(&self, event: &str) -> Run {
-        let input = input(&self.release, event, MESSAGE);
+        let input = Input {
+            tables: table("codes", "A", "known"),
+            ..input(&self.release, event, MESSAGE)
+        };
         self.fixture.runtime.run(self.component.clone(), input)
     }
 }
@@ -185,7 +185,7 @@ fn code_table_misses_are_recorded() {
         .iter()
         .map(|miss| (miss.table.as_str(), miss.code.as_str()))
         .collect();
-    assert_eq!(misses, [("codes", "B")]);
+    assert_eq!(misses, [("The codes", "B")]);
 }
 
 #[test]

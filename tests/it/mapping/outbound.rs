@@ -19,10 +19,7 @@ impl Misbehaving {
     fn new() -> Self {
         let fixture = Fixture::new();
         let component = fixture.load(&guests::guest("misbehaving-outbound"));
-        let mut release = release(&component);
-        let codes = BTreeMap::from([("A".to_owned(), "known".to_owned())]);
-        release.tables.insert("codes".into(), codes);
-        let release = Arc::new(release);
+        let release = Arc::new(release(&component));
         Self {
             fixture,
             component,
@@ -37,7 +34,10 @@ impl Misbehaving {
                 "after":{{"LastName":"Hartmann","Way":"{way}","Phone":"+1-2075550134","Salary":"98765"}}}},
                 "activity":{{"after":{{"Status":"Booked"}}}}}}"#
         );
-        let input = change_input(&self.release, &change);
+        let input = ChangeInput {
+            tables: table("codes", "A", "known"),
+            ..change_input(&self.release, &change)
+        };
         self.fixture.runtime.compose(self.component.clone(), input)
     }
 }
@@ -189,6 +189,7 @@ async fn a_flow_takes_components_of_its_own_direction() {
         &fixture.runtime,
         &flow("leadsquared-to-ehr"),
         document(outbound),
+        &[],
     )
     .await
     .unwrap();
@@ -212,6 +213,7 @@ async fn a_flow_takes_components_of_its_own_direction() {
         &fixture.runtime,
         &flow("ehr-to-leadsquared"),
         document(outbound),
+        &[],
     )
     .await;
     let Err(Refused::Component(text)) = refused else {

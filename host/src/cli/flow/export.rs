@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use crate::flow::table::{Otherwise, csv};
 use crate::flow::{Account, Status};
 use crate::store::Store;
 
@@ -19,7 +20,6 @@ const HEAD: &str =
 /// The files of one account.
 pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Result<Files> {
     let catalog = store.catalog();
-    let listing = catalog.list().await?;
     let snapshot = catalog.load().await?;
     let account = choose(&snapshot.accounts, account)?;
     let components = catalog.components(&account.id).await?;
@@ -76,16 +76,19 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
     insert(&mut setup, "flows", flows)?;
 
     let mut tables = Vec::new();
-    let of_this = |kept: &&crate::store::catalog::Kept<crate::store::catalog::CodeTable>| {
-        kept.document.account == account.id
-    };
-    for kept in listing.code_tables.iter().filter(of_this) {
-        let name = format!("code-tables/{}.toml", file_name(&kept.document.name));
-        let text = toml::to_string(&kept.document.entries)?;
-        files.insert(name.clone(), text.into_bytes());
+    for table in &catalog.code_tables(&account.id).await? {
+        let name = format!("code-tables/{}.csv", file_name(&table.name));
+        files.insert(name.clone(), csv::write(table));
         let mut entry = toml::Table::new();
-        entry.insert("name".into(), kept.document.name.as_str().into());
+        entry.insert("name".into(), table.name.as_str().into());
         entry.insert("file".into(), name.into());
+        if table.ignore_case {
+            entry.insert("ignore_case".into(), true.into());
+        }
+        if table.otherwise != Otherwise::default() {
+            let otherwise = toml::Value::try_from(&table.otherwise)?;
+            entry.insert("otherwise".into(), otherwise);
+        }
         tables.push(Ok(entry));
     }
     insert(&mut setup, "code_tables", tables)?;

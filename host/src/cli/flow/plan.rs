@@ -93,13 +93,24 @@ impl Plan {
         if finds_api {
             find(&mut account, &listing, keys.as_ref().ok()).await?;
         }
+        let mut tables = store.catalog().code_tables(&account.id).await?;
+        tables.retain(|table| !code_tables.iter().any(|new| new.name == table.name));
+        tables.extend(code_tables.iter().cloned());
+        let faults = code_tables.iter().flat_map(|table| {
+            let faults = table.check().into_iter();
+            faults.map(|fault| format!("code table {:?}: {fault}", table.name))
+        });
+        let faults: Vec<_> = faults.collect();
+        if !faults.is_empty() {
+            bail!(faults.join("\n"));
+        }
         let mut ready = Vec::new();
         for (flow, source) in flows {
             let name = flow.name.clone();
             ready.push(match source {
                 None => (flow, None),
                 Some(source) => {
-                    let made = activate::prepare(runtime, &flow, source);
+                    let made = activate::prepare(runtime, &flow, source, &tables);
                     let made = made.await.with_context(|| format!("flow {name:?}"))?;
                     (flow, Some(made))
                 }
@@ -167,11 +178,10 @@ impl Plan {
             }
         }
         for table in &code_tables {
-            let known = listing.code_tables.iter().find(|kept| {
-                kept.document.account == table.account && kept.document.name == table.name
-            });
+            let catalog = store.catalog();
+            let known = catalog.code_table(&table.account, &table.name).await?;
             let what = format!("code table {}", table.name);
-            if let Some(expected) = plan.compare(&what, known, table) {
+            if let Some(expected) = plan.compare(&what, known.as_ref(), table) {
                 plan.changes
                     .push(Change::CodeTable(table.clone(), expected));
             }

@@ -4,16 +4,16 @@
 //! says another `status`; a draft may have no file yet. Its `template` is a sample message that tells about nobody. An
 //! account without `api` is looked for by its keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::flow::{Account, Channel, Flow, FlowId, Status};
+use crate::flow::table::{Otherwise, csv};
+use crate::flow::{Account, Channel, CodeTable, Flow, FlowId, Status};
 use crate::pipeline::account::ANY_REGION;
 use crate::pipeline::activate::Source;
-use crate::store::catalog::CodeTable;
 
 /// An account with all that belongs to it, read from files.
 #[derive(Debug, Clone)]
@@ -41,12 +41,16 @@ struct File {
     code_tables: Vec<CodeTableFile>,
 }
 
-/// A code table's name and the file with its entries, `code = "meaning"`.
+/// A code table's name and rules, and the CSV file with its entries.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CodeTableFile {
     name: String,
     file: String,
+    #[serde(default)]
+    ignore_case: bool,
+    #[serde(default)]
+    otherwise: Otherwise,
 }
 
 impl Setup {
@@ -143,12 +147,22 @@ impl Setup {
             with_source.push((flow, source));
         }
         let mut tables = Vec::new();
-        for CodeTableFile { name, file } in code_tables {
-            let entries: BTreeMap<String, String> = toml::from_str(&read_text(&file)?)
-                .with_context(|| format!("in the code table {file}"))?;
+        for CodeTableFile {
+            name,
+            file,
+            ignore_case,
+            otherwise,
+        } in code_tables
+        {
+            let sheet = csv::read(&read(&file)?);
+            let csv::Sheet { columns, entries } =
+                sheet.with_context(|| format!("in the code table {file}"))?;
             tables.push(CodeTable {
                 account: account.id.clone(),
                 name,
+                columns,
+                ignore_case,
+                otherwise,
                 entries,
             });
         }

@@ -86,11 +86,13 @@ impl Composing<'_> {
         route: &Route,
         stage: &mut Stage,
     ) -> Result<Composed, Stop> {
-        let (release, component) = route.release.as_ref().ok_or(Stop::NoRelease)?;
+        let in_force = route.in_force.as_ref().ok_or(Stop::NoRelease)?;
         let template = route.template.as_ref().ok_or(Stop::NoTemplate)?;
         *stage = Stage::Map;
-        let input = route.change_input(release, self.change.clone(), self.claimed.received_at_ms);
-        let run = self.pipeline.runtime.to_ehr(component, input).await;
+        let input = route.change_input(in_force, self.change.clone(), self.claimed.received_at_ms);
+        let runtime = &self.pipeline.runtime;
+        let run = runtime.to_ehr(&in_force.component, input).await;
+        self.ledger.misses.extend(run.misses);
         let placements = match run.outcome.map_err(Stop::Mapping)? {
             change::Composed::Write(placements) => placements,
             change::Composed::Skip(note) => return Ok(Composed::Skip(note)),

@@ -6,17 +6,20 @@
 mod sql;
 
 use super::audit::{self, Author, Record};
-use super::{Catalog, CodeTable, Kept, Listing, NewComponent, document, keys_place};
+use super::{Catalog, Kept, Listing, NewComponent, TableHead, document, keys_place};
 use crate::flow::account::Keys;
 use crate::flow::template::Template;
-use crate::flow::{Account, AccountId, Channel, ChannelId, Digest, Flow, FlowId, Release};
+use crate::flow::{
+    Account, AccountId, Channel, ChannelId, CodeTable, Digest, Flow, FlowId, Release,
+};
 use crate::store::database::{Sql, Value};
 use crate::store::writer::Planned;
 use crate::store::{Error, now_ms, templates};
 use sql::{
     ACCOUNT, CHANNEL, CODE_TABLE, DELETE_ACCOUNT, DELETE_CHANNEL, DELETE_CODE_TABLE,
-    DELETE_COMPONENT, DELETE_FLOW, FLOW_AUDIT, HOLD_ACCOUNT, HOLD_CHANNEL, HOLD_CODE_TABLE,
-    HOLD_FLOW, KEEP_VERSION, PUT_COMPONENT, PUT_KEYS, PUT_RELEASE, hold, put_flow,
+    DELETE_COMPONENT, DELETE_FLOW, DELETE_RELEASE, FLOW_AUDIT, HOLD_ACCOUNT, HOLD_CHANNEL,
+    HOLD_CODE_TABLE, HOLD_FLOW, KEEP_VERSION, PUT_COMPONENT, PUT_KEYS, PUT_RELEASE,
+    PUT_TABLE_VERSION, hold, put_flow,
 };
 
 /// What a document must be like before a change.
@@ -53,7 +56,10 @@ pub enum Change {
     DeleteTemplate(AccountId, FlowId),
     /// With its template; its deliveries and versions stay.
     DeleteFlow(AccountId, FlowId, Expected),
+    /// Refused while a release names it.
     DeleteComponent(AccountId, Digest),
+    /// Refused while its flow names it.
+    DeleteRelease(AccountId, FlowId, Digest),
     /// Nothing but a record.
     Note(Record),
     DeleteCodeTable(AccountId, String, Expected),
@@ -134,6 +140,9 @@ impl Change {
             }
             Change::DeleteComponent(account, digest) => {
                 (account, "component", digest.as_str(), Expected::Any, true)
+            }
+            Change::DeleteRelease(account, _, digest) => {
+                (account, "release", digest.as_str(), Expected::Any, true)
             }
             Change::Note(record) => {
                 let id = record.document.as_str();
@@ -251,7 +260,10 @@ impl Catalog {
                 }
                 (Expected::Version(_), None) => return Err(Error::NotFound(what)),
                 (Expected::New, Some(_)) => return Err(Error::Exists(what)),
-                (_, None) if about.deletes && !["component", "template"].contains(&about.kind) => {
+                (_, None)
+                    if about.deletes
+                        && !["component", "release", "template"].contains(&about.kind) =>
+                {
                     return Err(Error::NotFound(what));
                 }
                 _ => {}
@@ -277,7 +289,12 @@ impl Catalog {
                     return Err(Error::NotFound(format!("flow {}", template.flow)));
                 }
             }
-            let users = listing.users(change);
+            let users = match change {
+                Change::DeleteComponent(account, digest) => {
+                    self.releases_of(account, digest).await?
+                }
+                _ => listing.users(change),
+            };
             if !users.is_empty() {
                 return Err(Error::StillUsed {
                     what,
@@ -336,6 +353,14 @@ impl Catalog {
             Change::CodeTable(new, expected) => {
                 let (sql, values) = CODE_TABLE.put(*expected, key(), document(new)?);
                 statements.push(Planned::one(sql, values));
+                let version = vec![
+                    account.into(),
+                    new.digest().as_str().into(),
+                    id.into(),
+                    now_ms().into(),
+                    document(new)?,
+                ];
+                statements.push(Planned::one(&PUT_TABLE_VERSION, version));
                 statements.push(versioned(&CODE_TABLE.audit));
             }
             Change::Flow(new, expected) => {
@@ -351,6 +376,7 @@ impl Catalog {
                     account.into(),
                     release.digest().as_str().into(),
                     release.flow.as_str().into(),
+                    release.component.as_str().into(),
                     document(release)?,
                     now_ms().into(),
                 ];
@@ -416,6 +442,11 @@ impl Catalog {
                 statements.push(Planned::one(&DELETE_COMPONENT, key()));
                 return Ok(None);
             }
+            Change::DeleteRelease(..) => {
+                statements.push(audit::plain(author, &record("delete")));
+                statements.push(Planned::one(&DELETE_RELEASE, key()));
+                return Ok(None);
+            }
             Change::DeleteCodeTable(_, _, expected) => {
                 statements.push(versioned(&CODE_TABLE.audit));
                 statements.push(Planned::one(&HOLD_CODE_TABLE, hold(*expected, &key())));
@@ -442,9 +473,11 @@ impl Listing {
             "flow" => of(&self.flows, |kept| {
                 kept.account.as_str() == account && kept.id.as_str() == id
             }),
-            "code-table" => of(&self.code_tables, |kept| {
-                kept.account.as_str() == account && kept.name == *id
-            }),
+            "code-table" => {
+                let mut tables = self.code_tables.iter();
+                let is = |head: &&TableHead| head.account.as_str() == account && head.name == *id;
+                tables.find(is).map(|head| head.version)
+            }
             _ => None,
         }
     }
@@ -466,6 +499,16 @@ impl Listing {
                 let channels = channels.filter(|channel| channel.account == *account);
                 let channels = channels.map(|channel| format!("channel {}", channel.id));
                 channels.chain(flows(account, None)).collect()
+            }
+            Change::DeleteRelease(account, flow, digest) => {
+                let flows = self.flows.iter().map(|kept| &kept.document);
+                let names = |known: &&Flow| {
+                    known.account == *account
+                        && known.id == *flow
+                        && known.release.as_ref() == Some(digest)
+                };
+                let flows = flows.filter(names);
+                flows.map(|flow| format!("flow {}", flow.id)).collect()
             }
             _ => Vec::new(),
         }

@@ -68,6 +68,31 @@ impl Journal {
         }
     }
 
+    /// Queues the deliveries that wait for an entry of a code table; gives how many.
+    pub(super) async fn release_awaiting(
+        &self,
+        account: &AccountId,
+        missed: &str,
+    ) -> Result<u64, Error> {
+        let mut released = 0;
+        let mut after = String::new();
+        loop {
+            let values = vec![
+                account.as_str().into(),
+                missed.into(),
+                after.as_str().into(),
+                AT_ONCE.into(),
+            ];
+            let rows = self.shared.one(&AWAITING, values).await?;
+            let Some(last) = rows.last() else {
+                return Ok(released);
+            };
+            after = last.string(0)?;
+            let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
+            released += self.queue(&QUEUE, account, deliveries).await?;
+        }
+    }
+
     /// Queues the deliveries of an account that wait for `reason` now instead of at their time; gives how many.
     pub async fn hurry(&self, account: &AccountId, reason: &str) -> Result<u64, Error> {
         let mut hurried = 0;
@@ -178,6 +203,14 @@ limit ?",
     kinds: &[],
 };
 
+static AWAITING: Sql = Sql {
+    text: "select id, seq, lanes, rank from delivery
+where account_id = ? and awaits = ? and state = 'parked' and id > ?
+order by id
+limit ?",
+    kinds: &[],
+};
+
 static WAITING: Sql = Sql {
     text: "select id, seq, lanes, rank from delivery
 where account_id = ? and state = 'waiting' and id > ? and reason = ?
@@ -206,7 +239,7 @@ returning delivery.id",
 
 static QUEUE: Sql = Sql {
     text: "with v(account_id, id, updated_at) as (values {rows})
-update {or_rollback} delivery set state = 'queued', due_at = null, holds = 0, reason = '', detail = '', updated_at = v.updated_at
+update {or_rollback} delivery set state = 'queued', due_at = null, holds = 0, reason = '', detail = '', awaits = null, updated_at = v.updated_at
 from v
 where delivery.account_id = v.account_id and delivery.id = v.id and delivery.state in ('parked', 'dead', 'waiting')
 returning delivery.id",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ledger::{self, Finished};
 use super::links::{Change, Changes, Link, LinkKey, To};
+use super::misses::{Missed, Misses, SealedMiss};
 use super::record::{Record, Records};
 use super::{Journal, Lease, State, column};
 use crate::store::database::{Answers, Kind, Part, Script, Sql, Value};
@@ -80,6 +81,10 @@ pub struct Settlement {
     /// What those links led to is gone, and with it what lay under it.
     pub forget_below: bool,
     pub records: Vec<Record>,
+    /// Codes that tables had no entry for.
+    pub misses: Vec<Missed>,
+    /// The one whose entry a parked delivery waits for; among the misses.
+    pub awaits: Option<Missed>,
 }
 
 impl fmt::Debug for Settlement {
@@ -131,6 +136,8 @@ impl Journal {
                 Ok((&link.key, To::Keep(to.0, to.1)))
             })
             .collect::<Result<Vec<_>, Error>>()?;
+        let awaits = settlement.awaits.as_ref();
+        let awaits = awaits.map(|missed| self.missed_id(&lease.account, missed));
         let settle = Settle {
             lanes: lease.lanes.clone(),
             fence: lease.fence,
@@ -147,6 +154,7 @@ impl Journal {
                 settlement.detail.as_str().into(),
                 Value::optional_bytes(note.as_ref()),
                 i64::from(settlement.state.holds()).into(),
+                Value::optional_text(awaits.as_deref()),
             ],
             attempt: vec![
                 (&account).into(),
@@ -163,6 +171,7 @@ impl Journal {
                 .map(|(key, to)| (self.link_hash(&lease.account, key), to))
                 .collect(),
             records: settlement.records,
+            misses: self.sealed_misses(&lease.account, &settlement.misses)?,
             account,
         };
         self.shared
@@ -192,12 +201,12 @@ where lane.account_id = v.account_id and lane.lane = v.lane and (lane.owner is n
 };
 
 static DELIVERIES: Sql = Sql {
-    text: "with v(account_id, id, state, due_at, updated_at, reason, detail, note, holds) as (values {rows})
+    text: "with v(account_id, id, state, due_at, updated_at, reason, detail, note, holds, awaits) as (values {rows})
 update {or_rollback} delivery set state = v.state, due_at = v.due_at, updated_at = v.updated_at, reason = v.reason,
-  detail = v.detail, note = v.note, holds = v.holds
+  detail = v.detail, note = v.note, holds = v.holds, awaits = v.awaits
 from v
 where delivery.account_id = v.account_id and delivery.id = v.id",
-    kinds: &[Text, Text, Text, Int, Int, Text, Text, Bytes, Int],
+    kinds: &[Text, Text, Text, Int, Int, Text, Text, Bytes, Int, Text],
 };
 
 static ATTEMPTS: Sql = Sql {
@@ -240,6 +249,7 @@ pub(in crate::store) struct Settle {
     finished: Vec<Value>,
     links: Vec<Change>,
     records: Vec<Record>,
+    misses: Vec<SealedMiss>,
 }
 
 impl Settle {
@@ -300,6 +310,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     let mut finished = Vec::new();
     let mut links = Changes::default();
     let mut records = Records::default();
+    let mut misses = Misses::default();
     let mut leave = Vec::new();
     let mut others = Vec::new();
     let mut left = Vec::new();
@@ -310,6 +321,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
         finished.extend(settle.finished.iter().cloned());
         links.add(&settle.account, &settle.links);
         records.add(&settle.account, &settle.records);
+        misses.add(&settle.account, &settle.misses);
         for (at, lane) in settle.lanes.iter().enumerate() {
             let (account, lane) = (Value::from(&settle.account), Value::from(lane));
             if at > 0 {
@@ -333,6 +345,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     ledger::finish(script, finished);
     links.write(script, now);
     records.write(script, now);
+    misses.write(script);
     script.rows(&LEAVE, leave);
     script.rows(&FREE_OTHERS, others);
     (script.rows(&EMPTY_LANES, left), lanes_left)

@@ -181,7 +181,7 @@ pub async fn create(
         Change::Keys(id.clone(), keys),
     ];
     catalog.apply(&changes, &caller.author()).await?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     let kept = kept(&catalog, id.as_str()).await?;
     let version = kept.version;
     let made = AccountView {
@@ -231,7 +231,7 @@ pub async fn save(
         .apply(&[change], &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     let kept = kept(&catalog, &id).await?;
     let version = kept.version;
     Ok(versioned(StatusCode::OK, &view(kept), version))
@@ -253,7 +253,7 @@ pub async fn delete(
         .apply(&[change], &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -292,7 +292,7 @@ pub async fn put_keys(
     let id: AccountId = account.id;
     let changes = [Change::Keys(id, keys)];
     catalog.apply(&changes, &caller.author()).await?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

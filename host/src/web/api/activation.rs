@@ -9,15 +9,18 @@ use super::body::Body;
 use super::error::{Error, Problem};
 use super::flows::{self, FlowView, NOUN};
 use super::list::part;
+use super::releases::{self, Wanted};
 use crate::access::Right;
 use crate::flow::check::Fault;
-use crate::flow::{Digest, Status};
-use crate::pipeline::activate::{self, Source};
+use crate::flow::{Grants, Status};
+use crate::pipeline::activate::Source;
 use crate::store::catalog::audit::Record;
 use crate::store::catalog::{Change, Expected};
 use crate::web::Web;
 
-/// What a flow is to run with: a mapping document, an uploaded component, or neither for the release that it has.
+/// What a flow is to run with: a mapping document, an uploaded component, a release, or none of them for what it has.
+///
+/// A release that was in force before brings back the settings and code tables of then.
 #[derive(ToSchema)]
 #[expect(
     dead_code,
@@ -28,6 +31,10 @@ pub struct Activation {
     mapping: Option<String>,
     /// The digest of a component of the account.
     component: Option<String>,
+    /// The digest of a release of the flow.
+    release: Option<String>,
+    /// What an uploaded component may read and write; needed where it asks for more than the release in force grants.
+    grants: Option<Grants>,
     /// A search field that LeadSquared does not show as unique is meant all the same.
     confirm_not_unique: Option<bool>,
     /// A flow to the EHR without a condition is meant to send every lead.
@@ -62,8 +69,8 @@ pub async fn activate(
     let caller = web.may(&headers, Right::Publish).await?;
     let id = part(&params, "id")?;
     let seen = body.seen()?;
-    let mapping: Option<String> = body.optional("mapping", "flows.mapping")?;
-    let component: Option<Digest> = body.optional("component", "flows.component")?;
+    let wanted = Wanted::of(&mut body)?;
+    let grants: Option<Grants> = body.optional("grants", "flows.grants")?;
     let confirmed = flows::Confirmed::of(&mut body)?;
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
@@ -83,33 +90,38 @@ pub async fn activate(
     }
     let mut flow = kept.document;
     flow.status = Status::Active;
-    let source = match (mapping, component) {
-        (Some(_), Some(_)) => {
-            let fault = Fault::new("mapping", "name a mapping or a component, not both");
-            return Err(Error::invalid(NOUN, vec![fault]));
-        }
-        (Some(text), None) => Some(Source::Document(text)),
-        (None, Some(digest)) => {
-            let bytes = catalog.component_bytes(&flow.account, &digest).await?;
-            let bytes = bytes.ok_or_else(|| {
-                let text = format!("the account has no component {digest}: upload it first");
-                Error::invalid(NOUN, vec![Fault::new("component", text)])
-            })?;
-            Some(Source::Component(bytes))
-        }
-        (None, None) => None,
-    };
     let record = Record::of("activate", flow.account.as_str(), "flow", flow.id.as_str());
     let mut changes = vec![Change::Note(record)];
+    let source = match wanted {
+        Wanted::Mapping(text) => Some(Source::Document(text)),
+        Wanted::Component(digest) => {
+            Some(releases::kept_component(&catalog, &flow, &digest).await?)
+        }
+        Wanted::Release(digest) => {
+            let release = catalog.release(&flow.account, &digest).await?;
+            let release = release.filter(|release| release.flow == flow.id);
+            let release = release.ok_or_else(|| {
+                let text = format!("the flow has no release {digest}");
+                Error::invalid(NOUN, vec![Fault::new("release", text)])
+            })?;
+            flow.choices = release.choices();
+            flow.release = Some(digest);
+            None
+        }
+        Wanted::Active => None,
+    };
     match source {
         Some(source) => {
-            let preparing = activate::prepare(&web.pipeline.runtime, &flow, source);
+            let preparing = releases::prepare(&web, &mut flow, source, grants.as_ref());
             let ready = Box::pin(preparing).await?;
             flows::check(&web, &flow, Some(&ready.release), confirmed).await?;
             changes.extend(ready.changes(flow, seen.expected));
         }
         None => {
-            let release = flows::release_of(&catalog, &flow).await?;
+            let release = match &flow.release {
+                Some(digest) => catalog.release(&flow.account, digest).await?,
+                None => None,
+            };
             if release.is_none() {
                 let text = "the flow has none yet: send a mapping or the digest of a component";
                 return Err(Error::invalid(NOUN, vec![Fault::new("mapping", text)]));
@@ -122,7 +134,7 @@ pub async fn activate(
         .apply(&changes, &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     flows::answer(&catalog, &id, StatusCode::OK).await
 }
 
@@ -161,6 +173,6 @@ pub async fn pause(
         .apply(&changes, &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     flows::answer(&catalog, &id, StatusCode::OK).await
 }

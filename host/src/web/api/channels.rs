@@ -135,7 +135,7 @@ pub async fn create(
     let id = channel.id.clone();
     let change = Change::Channel(Box::new(channel), Expected::New);
     catalog.apply(&[change], &caller.author()).await?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     let kept = find(catalog.list().await?, id.as_str())?;
     let version = kept.version;
     Ok(versioned(StatusCode::CREATED, &view(&web, kept), version))
@@ -189,7 +189,7 @@ pub async fn save(
         .apply(&[change], &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     let kept = find(catalog.list().await?, &id)?;
     let version = kept.version;
     Ok(versioned(StatusCode::OK, &view(&web, kept), version))
@@ -212,6 +212,6 @@ pub async fn delete(
         .apply(&[change], &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     Ok(StatusCode::NO_CONTENT)
 }

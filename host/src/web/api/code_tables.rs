@@ -1,86 +1,169 @@
-//! Code tables of an account.
+//! Code tables of an account, and the codes that they lack.
 
 use std::collections::BTreeMap;
 
-use axum::extract::{RawPathParams, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, Seen, json, versioned};
+use super::body::{self, Body, Seen, json, versioned};
 use super::error::{Error, Problem};
-use super::list::{Asked, Page, Which, part};
+use super::list::{Asked, Page, Which, limit, part};
 use super::{accounts, rfc3339};
 use crate::access::Right;
-use crate::flow::AccountId;
 use crate::flow::check::Fault;
-use crate::store::catalog::{Catalog, Change, CodeTable, Expected, Kept};
+use crate::flow::table::{Otherwise, csv};
+use crate::flow::{AccountId, CodeTable, FlowId};
+use crate::pipeline::activate;
+use crate::store::catalog::{Author, Catalog, Change, Expected, Kept, Snapshot};
+use crate::store::journal::MissRow;
 use crate::web::Web;
 
 const NOUN: &str = "code-tables";
+
+/// The largest CSV file taken.
+const MAX_CSV_BYTES: usize = 16 * 1024 * 1024;
 
 /// A code table as it stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CodeTableView {
     account: AccountId,
     name: String,
-    /// Codes and what they stand for.
-    entries: BTreeMap<String, String>,
+    /// What is known of a code, in this order; the first is what a code is translated to.
+    columns: Vec<String>,
+    /// Whether `icu` finds the entry of `ICU`.
+    ignore_case: bool,
+    /// What a code without an entry stands for.
+    otherwise: Otherwise,
+    /// A value for each column.
+    entries: BTreeMap<String, Vec<String>>,
+    /// The flows whose active release looks codes up in it.
+    flows: Vec<FlowId>,
     version: i64,
     updated_at: String,
 }
 
-/// The entries of a code table.
+/// A code table without its entries.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CodeTableHead {
+    account: AccountId,
+    name: String,
+    /// The flows whose active release looks codes up in it.
+    flows: Vec<FlowId>,
+    version: i64,
+    updated_at: String,
+}
+
+/// A code table; what is left out is as in a new one.
 #[derive(ToSchema)]
 #[expect(
     dead_code,
     reason = "read member by member, so that faults have their place"
 )]
 pub struct CodeTableInput {
-    entries: BTreeMap<String, String>,
+    /// `value` if left out.
+    columns: Option<Vec<String>>,
+    ignore_case: Option<bool>,
+    otherwise: Option<Otherwise>,
+    /// A value for each column.
+    entries: BTreeMap<String, Vec<String>>,
     /// The version that was seen, or `If-Match`; neither makes a new table.
     version: Option<i64>,
 }
 
-fn view(kept: Kept<CodeTable>) -> CodeTableView {
+/// A code that a table has no entry for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MissView {
+    id: String,
+    /// Only for those who may see patient data.
+    code: Option<String>,
+    /// Runs that looked it up.
+    count: u64,
+    first_at: String,
+    last_at: String,
+    /// Deliveries that wait for the entry, and go on when it is there.
+    deliveries_stopped: u64,
+}
+
+/// Which misses.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WhichMisses {
+    /// Those behind this one: `next` of the page before.
+    after: Option<String>,
+    /// At most so many, up to 500.
+    limit: Option<usize>,
+}
+
+fn view(kept: Kept<CodeTable>, snapshot: &Snapshot) -> CodeTableView {
     let CodeTable {
         account,
         name,
+        columns,
+        ignore_case,
+        otherwise,
         entries,
     } = kept.document;
+    let users = activate::table_users(&account, &name, snapshot);
     CodeTableView {
+        flows: users.into_iter().map(|flow| flow.id.clone()).collect(),
         account,
         name,
+        columns,
+        ignore_case,
+        otherwise,
         entries,
         version: kept.version,
         updated_at: rfc3339(kept.updated_at_ms),
     }
 }
 
+async fn answer(
+    catalog: &Catalog,
+    account: &str,
+    name: &str,
+    status: StatusCode,
+) -> Result<Response, Error> {
+    let kept = find(catalog, account, name).await?;
+    let version = kept.version;
+    let view = view(kept, &catalog.load().await?);
+    Ok(versioned(status, &view, version))
+}
+
 async fn find(catalog: &Catalog, account: &str, name: &str) -> Result<Kept<CodeTable>, Error> {
-    let mut tables = catalog.list().await?.code_tables.into_iter();
-    let is = |table: &CodeTable| table.account.as_str() == account && table.name == name;
-    let found = tables.find(|kept| is(&kept.document));
+    let found = catalog.code_table(&account.into(), name).await?;
     found.ok_or_else(|| Error::not_found(format!("code table {name}")))
 }
 
-/// Lists code tables by account and name.
+/// Lists code tables by account and name, without their entries.
 #[utoipa::path(get, path = "/api/v1/code-tables", tag = "code tables", params(Which),
-    responses((status = 200, body = Page<CodeTableView>), (status = "default", body = Problem)))]
+    responses((status = 200, body = Page<CodeTableHead>), (status = "default", body = Problem)))]
 pub async fn list(
     State(web): State<Web>,
     headers: HeaderMap,
     Asked(which): Asked<Which>,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::View).await?;
-    let tables = web.pipeline.store.catalog().list().await?.code_tables;
+    let catalog = web.pipeline.store.catalog();
+    let snapshot = catalog.load().await?;
+    let tables = catalog.list().await?.code_tables;
     let tables = tables
         .into_iter()
-        .filter(|kept| which.wants(kept.document.account.as_str()))
-        .map(|kept| {
-            let key = format!("{}/{}", kept.document.account, kept.document.name);
-            (key, view(kept))
+        .filter(|head| which.wants(head.account.as_str()))
+        .map(|head| {
+            let users = activate::table_users(&head.account, &head.name, &snapshot);
+            let key = format!("{}/{}", head.account, head.name);
+            let head = CodeTableHead {
+                flows: users.into_iter().map(|flow| flow.id.clone()).collect(),
+                account: head.account,
+                name: head.name,
+                version: head.version,
+                updated_at: rfc3339(head.updated_at_ms),
+            };
+            (key, head)
         });
     Ok(json(StatusCode::OK, &which.page(tables)))
 }
@@ -97,12 +180,13 @@ pub async fn show(
     web.may(&headers, Right::View).await?;
     let catalog = web.pipeline.store.catalog();
     let (account, name) = (part(&params, "account")?, part(&params, "name")?);
-    let kept = find(&catalog, &account, &name).await?;
-    let version = kept.version;
-    Ok(versioned(StatusCode::OK, &view(kept), version))
+    answer(&catalog, &account, &name, StatusCode::OK).await
 }
 
 /// Makes a code table, or changes the version that was seen.
+///
+/// Flows that use it look up in the new one at once, each with a release of its own; deliveries that waited for an entry
+/// go on.
 #[utoipa::path(put, path = "/api/v1/code-tables/{account}/{name}", tag = "code tables",
     params(("account" = String, Path), ("name" = String, Path)), request_body = CodeTableInput,
     responses((status = 200, body = CodeTableView), (status = 201, body = CodeTableView),
@@ -123,35 +207,147 @@ pub async fn save(
         Err(fault) if fault.is_version_needed() => None,
         Err(fault) => return Err(fault),
     };
-    let entries: BTreeMap<String, String> = body.take("entries", "code-tables.entries")?;
-    body.end(NOUN, &["account", "name", "updated_at"])?;
-    if name.trim().is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
-        let fault = Fault::new("name", "takes 1 to 200 bytes without control characters");
-        return Err(Error::invalid(NOUN, vec![fault]));
-    }
+    let new = CodeTable::new(account.as_str().into(), name.clone());
+    let columns = body.optional("columns", "code-tables.columns")?;
+    let ignore_case: Option<bool> = body.optional("ignore_case", "code-tables.ignore_case")?;
+    let otherwise: Option<Otherwise> = body.optional("otherwise", "code-tables.otherwise")?;
     let table = CodeTable {
-        account: account.as_str().into(),
-        name: name.clone(),
-        entries,
+        columns: columns.unwrap_or(new.columns),
+        ignore_case: ignore_case.unwrap_or_default(),
+        otherwise: otherwise.unwrap_or_default(),
+        entries: body.take("entries", "code-tables.entries")?,
+        ..new
     };
-    let expected = seen.map_or(Expected::New, |seen| seen.expected);
-    let change = Change::CodeTable(table, expected);
-    let applied = catalog.apply(&[change], &caller.author()).await;
-    applied.map_err(|fault| match seen {
-        Some(seen) => seen.refuse(fault),
-        None => fault.into(),
-    })?;
-    web.pipeline.changed();
-    let kept = find(&catalog, &account, &name).await?;
-    let version = kept.version;
+    body.end(NOUN, &["account", "name", "flows", "updated_at"])?;
+    put(&web, table, seen, &caller.author()).await?;
     let status = match seen {
         Some(_) => StatusCode::OK,
         None => StatusCode::CREATED,
     };
-    Ok(versioned(status, &view(kept), version))
+    answer(&catalog, &account, &name, status).await
 }
 
-/// Deletes a code table; releases that were made with it keep their copy.
+/// Keeps a table with the releases that it calls for.
+async fn put(
+    web: &Web,
+    table: CodeTable,
+    seen: Option<Seen>,
+    author: &Author,
+) -> Result<(), Error> {
+    Error::check(NOUN, table.check())?;
+    let catalog = web.pipeline.store.catalog();
+    let flows = catalog.list().await?.flows;
+    let releases = activate::table_changed(&table, &flows, &catalog.load().await?);
+    let expected = seen.map_or(Expected::New, |seen| seen.expected);
+    let mut changes = vec![Change::CodeTable(table, expected)];
+    changes.extend(releases);
+    let applied = catalog.apply(&changes, author).await;
+    applied.map_err(|fault| match seen {
+        Some(seen) => seen.refuse(fault),
+        None => fault.into(),
+    })?;
+    web.pipeline.put_in_force().await;
+    Ok(())
+}
+
+/// Gives a code table as CSV: a heading `code` and the columns, then a line for each code.
+#[utoipa::path(get, path = "/api/v1/code-tables/{account}/{name}/csv", tag = "code tables",
+    params(("account" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/csv"), (status = "default", body = Problem)))]
+pub async fn csv(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let catalog = web.pipeline.store.catalog();
+    let kept = find(
+        &catalog,
+        &part(&params, "account")?,
+        &part(&params, "name")?,
+    )
+    .await?;
+    let kind = (header::CONTENT_TYPE, "text/csv; charset=utf-8");
+    let tag = (header::ETAG, format!("\"{}\"", kept.version));
+    Ok(([kind], [tag], csv::write(&kept.document)).into_response())
+}
+
+/// Makes a code table of a CSV file, or puts the file's columns and entries into one; its rules stay.
+#[utoipa::path(put, path = "/api/v1/code-tables/{account}/{name}/csv", tag = "code tables",
+    params(("account" = String, Path), ("name" = String, Path)),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 200, body = CodeTableView), (status = 201, body = CodeTableView),
+        (status = "default", body = Problem)))]
+pub async fn save_csv(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    request: Request,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Map).await?;
+    let seen = Seen::of(&headers)?;
+    let (account, name) = (part(&params, "account")?, part(&params, "name")?);
+    let catalog = web.pipeline.store.catalog();
+    accounts::kept(&catalog, &account).await?;
+    let bytes = body::bytes(request, MAX_CSV_BYTES).await?;
+    let sheet = csv::read(&bytes).map_err(|fault| {
+        let fault = Fault::new("entries", fault.to_string());
+        Error::invalid(NOUN, vec![fault])
+    })?;
+    let (rules, seen, status) = match find(&catalog, &account, &name).await {
+        Ok(kept) => (kept.document, Some(seen), StatusCode::OK),
+        Err(_) => {
+            let new = CodeTable::new(account.as_str().into(), name.clone());
+            (new, None, StatusCode::CREATED)
+        }
+    };
+    let table = CodeTable {
+        columns: sheet.columns,
+        entries: sheet.entries,
+        ..rules
+    };
+    put(&web, table, seen, &caller.author()).await?;
+    answer(&catalog, &account, &name, status).await
+}
+
+/// Lists the codes that a table has no entry for, and how many deliveries wait for each.
+#[utoipa::path(get, path = "/api/v1/code-tables/{account}/{name}/misses", tag = "code tables",
+    params(("account" = String, Path), ("name" = String, Path), WhichMisses),
+    responses((status = 200, body = Page<MissView>), (status = "default", body = Problem)))]
+pub async fn misses(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    Asked(which): Asked<WhichMisses>,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::View).await?;
+    let may_see = caller.may(Right::SeePatientData).is_ok();
+    let (account, name) = (part(&params, "account")?, part(&params, "name")?);
+    let most = limit(which.limit);
+    let journal = web.pipeline.store.journal();
+    let account = AccountId::from(account);
+    let rows = journal.misses(&account, &name, which.after.as_deref(), most);
+    let rows = rows.await?;
+    let next = (rows.len() == most).then(|| rows.last().map(|row| row.id.clone()));
+    let page = Page {
+        items: rows.into_iter().map(|row| miss(row, may_see)).collect(),
+        next: next.flatten(),
+    };
+    Ok(json(StatusCode::OK, &page))
+}
+
+fn miss(row: MissRow, may_see: bool) -> MissView {
+    MissView {
+        id: row.id,
+        code: may_see.then_some(row.code),
+        count: row.count,
+        first_at: rfc3339(row.first_at_ms),
+        last_at: rfc3339(row.last_at_ms),
+        deliveries_stopped: row.stopped,
+    }
+}
+
+/// Deletes a code table that no flow looks codes up in; releases that were made with it keep their version.
 #[utoipa::path(delete, path = "/api/v1/code-tables/{account}/{name}", tag = "code tables",
     params(("account" = String, Path), ("name" = String, Path)),
     responses((status = 204), (status = "default", body = Problem)))]
@@ -163,12 +359,25 @@ pub async fn delete(
     let caller = web.may(&headers, Right::Map).await?;
     let seen = Seen::of(&headers)?;
     let (account, name) = (part(&params, "account")?, part(&params, "name")?);
-    let change = Change::DeleteCodeTable(account.into(), name, seen.expected);
+    let account = AccountId::from(account);
     let catalog = web.pipeline.store.catalog();
+    let snapshot = catalog.load().await?;
+    let users = activate::table_users(&account, &name, &snapshot);
+    if !users.is_empty() {
+        let users: Vec<_> = users
+            .iter()
+            .map(|flow| format!("flow {}", flow.id))
+            .collect();
+        return Err(Error::from(crate::store::Error::StillUsed {
+            what: format!("code table {name}"),
+            by: users.join(", "),
+        }));
+    }
+    let change = Change::DeleteCodeTable(account, name, seen.expected);
     catalog
         .apply(&[change], &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     Ok(StatusCode::NO_CONTENT)
 }

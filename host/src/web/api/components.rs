@@ -156,7 +156,7 @@ pub async fn bytes(
     Ok(([(header::CONTENT_TYPE, "application/wasm")], bytes).into_response())
 }
 
-/// Deletes a component that no flow runs with.
+/// Deletes a component that no release names.
 #[utoipa::path(delete, path = "/api/v1/components/{account}/{digest}", tag = "components",
     params(("account" = String, Path), ("digest" = String, Path)),
     responses((status = 204), (status = "default", body = Problem)))]
@@ -168,20 +168,6 @@ pub async fn delete(
     let caller = web.may(&headers, Right::Publish).await?;
     let catalog = web.pipeline.store.catalog();
     let (account, row) = find(&catalog, &params).await?;
-    let snapshot = catalog.load().await?;
-    let users = snapshot.flows.iter().filter(|flow| flow.account == account);
-    let users = users.filter(|flow| {
-        snapshot
-            .release(flow)
-            .is_some_and(|release| release.component == row.digest)
-    });
-    let users: Vec<_> = users.map(|flow| format!("flow {}", flow.id)).collect();
-    if !users.is_empty() {
-        return Err(Error::from(crate::store::Error::StillUsed {
-            what: format!("component {}", row.digest),
-            by: users.join(", "),
-        }));
-    }
     let change = Change::DeleteComponent(account, row.digest);
     catalog.apply(&[change], &caller.author()).await?;
     Ok(StatusCode::NO_CONTENT)

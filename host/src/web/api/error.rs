@@ -199,6 +199,7 @@ impl From<activate::Refused> for Error {
             activate::Refused::Component(text) => {
                 Self::invalid("components", vec![Fault::new("", text)])
             }
+            activate::Refused::Choices(faults) => Self::invalid("flows", faults),
             activate::Refused::Host(text) => {
                 error!(fault = text, "a component could not be loaded");
                 Self::new(

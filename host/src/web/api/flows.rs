@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::{Body, Seen, json, versioned};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
-use super::rfc3339;
+use super::{releases, rfc3339};
 use crate::access::Right;
 use crate::flow::check::{self, ActivityFacts, Facts, Fault};
 use crate::flow::{Flow, Release, Status};
@@ -197,10 +197,10 @@ async fn activity(
 
 /// The release that a flow names.
 pub(super) async fn release_of(catalog: &Catalog, flow: &Flow) -> Result<Option<Release>, Error> {
-    if flow.release.is_none() {
-        return Ok(None);
+    match &flow.release {
+        Some(digest) => Ok(catalog.release(&flow.account, digest).await?),
+        None => Ok(None),
     }
-    Ok(catalog.load().await?.release(flow).cloned())
 }
 
 /// Lists flows.
@@ -256,7 +256,7 @@ pub async fn create(
     let id = flow.id.clone();
     let change = Change::Flow(Box::new(flow), Expected::New);
     catalog.apply(&[change], &caller.author()).await?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     answer(&catalog, id.as_str(), StatusCode::CREATED).await
 }
 
@@ -303,10 +303,11 @@ pub async fn save(
     let caller = web.may(&headers, Right::Map).await?;
     let id = part(&params, "id")?;
     let seen = body.seen()?;
-    let flow: Flow = body.take("flow", NOUN)?;
+    let mut flow: Flow = body.take("flow", NOUN)?;
     let confirmed = Confirmed::of(&mut body)?;
     body.end(NOUN, &["updated_at", "event_label"])?;
     let catalog = web.pipeline.store.catalog();
+    let mut changes = Vec::new();
     let before = kept(&catalog, &id).await?;
     if seen.expected == Expected::Version(before.version) {
         let before = &before.document;
@@ -327,14 +328,29 @@ pub async fn save(
             }
         }
         let release = release_of(&catalog, before).await?;
-        check(&web, &flow, release.as_ref(), confirmed).await?;
+        match release {
+            // Other choices are another release of the same component.
+            Some(release) if flow.choices != before.choices => {
+                let source = releases::kept_component(&catalog, &flow, &release.component);
+                let (source, said) = (source.await?, flow.choices.grants.clone());
+                let preparing = releases::prepare(&web, &mut flow, source, said.as_ref());
+                let ready = Box::pin(preparing).await?;
+                check(&web, &flow, Some(&ready.release), confirmed).await?;
+                changes.extend(ready.changes(flow, seen.expected));
+            }
+            release => {
+                check(&web, &flow, release.as_ref(), confirmed).await?;
+                changes.push(Change::Flow(Box::new(flow), seen.expected));
+            }
+        }
+    } else {
+        changes.push(Change::Flow(Box::new(flow), seen.expected));
     }
-    let change = Change::Flow(Box::new(flow), seen.expected);
     catalog
-        .apply(&[change], &caller.author())
+        .apply(&changes, &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     answer(&catalog, &id, StatusCode::OK).await
 }
 
@@ -358,7 +374,7 @@ pub async fn delete(
         .apply(&[change], &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.changed();
+    web.pipeline.put_in_force().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

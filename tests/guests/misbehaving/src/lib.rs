@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use ligature_guest::{
     Activity, Content, Date, DateTime, InboundMapping, Manifest, Mapped, Message, Refusal, Time,
-    Value, Write, codes, flow, log,
+    UnmappedCode, Value, Write, codes, flow, log,
 };
 
 struct Misbehaving;
@@ -108,6 +108,17 @@ impl InboundMapping for Misbehaving {
                 write
                     .lead("name", format!("{known:?} {unknown:?} {table}"))
                     .into_mapped()
+            }
+            // An event that a flow can have.
+            "Z01" => {
+                let code = message.required("PID-5.1")?;
+                match codes::translate("codes", &code)? {
+                    Some(value) => write.lead("name", value).into_mapped(),
+                    None => Err(Refusal::UnmappedCode(UnmappedCode {
+                        table: "codes".into(),
+                        code,
+                    })),
+                }
             }
             "remember" => {
                 let before = REMEMBERED.take();

@@ -166,7 +166,14 @@ select ?, ?, ?, ?, ?, ?, ?, (select version from flow where account_id = ? and i
 
 pub(super) static PUT_RELEASE: Sql = Sql {
     text:
-        "insert into release (account_id, id, flow_id, document, created_at) values (?, ?, ?, ?, ?)
+        "insert into release (account_id, id, flow_id, component_id, document, created_at) values (?, ?, ?, ?, ?, ?)
+on conflict (account_id, id) do nothing",
+    kinds: &[],
+};
+
+pub(super) static PUT_TABLE_VERSION: Sql = Sql {
+    text:
+        "insert into table_version (account_id, id, name, created_at, document) values (?, ?, ?, ?, ?)
 on conflict (account_id, id) do nothing",
     kinds: &[],
 };
@@ -223,6 +230,10 @@ pub(super) static DELETE_ACCOUNT: &[&Sql] = &[
         kinds: &[],
     },
     &Sql {
+        text: "delete from table_version where account_id = ?",
+        kinds: &[],
+    },
+    &Sql {
         text: "delete from release where account_id = ?",
         kinds: &[],
     },
@@ -248,6 +259,15 @@ pub(super) static DELETE_FLOW: Sql = Sql {
 
 pub(super) static DELETE_COMPONENT: Sql = Sql {
     text: "delete from component where account_id = ? and id = ?",
+    kinds: &[],
+};
+
+/// One that came into force meanwhile stays: the flow's document has its digest.
+pub(super) static DELETE_RELEASE: Sql = Sql {
+    text: "delete from release where account_id = ? and id = ? and not exists (
+  select 1 from flow
+  where flow.account_id = release.account_id and flow.id = release.flow_id
+  and flow.document like '%' || release.id || '%')",
     kinds: &[],
 };
 
