@@ -47,7 +47,6 @@ use ahead::Ahead;
 use configuration::{Changes, Configuration, Route};
 use effect::Effects;
 use judge::{Done, Stage, Stop};
-use outlook::Noted;
 
 /// How long a connection is not read from after storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -325,6 +324,9 @@ impl Pipeline {
         let reading = configuration.reading(&claimed.channel);
         let message = hl7::Message::parse_with(&claimed.payload, reading);
         let mut message = message.map_err(Stop::Unreadable)?;
+        let client = account.client.ranked(claimed.rank.number());
+        let pace = &account.pace;
+        let underway = pace.begin(&claimed.lease, claimed.is_followed, client.made());
         let rule = configuration.patient_key(&claimed.channel);
         if flow.entity == Entity::Lead && flow.lead_behaviour == Behaviour::Nothing {
             return Ok(Done::NothingToDo);
@@ -345,7 +347,7 @@ impl Pipeline {
         let waits = !plan.activities.is_empty() && now_ms < lead_until_ms;
         let ask = !waits || claimed.last_reason != judge::NO_LEAD_YET;
         let mut effects = Effects {
-            client: account.client.ranked(claimed.rank.number()),
+            client,
             account,
             ledger,
             how: plan.how.clone(),
@@ -361,13 +363,7 @@ impl Pipeline {
         let lead_was_known = patient
             .as_ref()
             .is_some_and(|patient| patient.lead.is_some());
-        account.pace.note(Noted {
-            lane: claimed.lease.lane(),
-            attempt: claimed.attempt,
-            is_followed: claimed.is_followed,
-            calls: effects.client.made(),
-            lead_was_known,
-        });
+        underway.end(lead_was_known);
         let outcome = written?;
         if waits && outcome.lead == LeadOutcome::None {
             let look_again_ms = (flow.wait_for_lead_ms / LOOKS).max(FIRST_LOOK_MS);

@@ -23,6 +23,9 @@ pub use day::Used;
 /// What LeadSquared counts over when the plan does not say: five seconds.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(5);
 
+/// A call is with LeadSquared this long after it was sent at the latest, however busy this machine is.
+const ARRIVES: Duration = Duration::from_secs(1);
+
 /// The rate budget of one account, shared by all its callers.
 pub struct Budget {
     state: Mutex<State>,
@@ -267,7 +270,7 @@ impl State {
             return Err(free_at);
         }
         // A call that gets no answer does not hold its place for ever: it arrived long ago, or never will.
-        let entry = (now + window * 2, self.next);
+        let entry = (now + window + window.max(ARRIVES), self.next);
         self.next += 1;
         self.taken.insert(entry);
         Ok(Some(entry))

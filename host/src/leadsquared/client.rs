@@ -136,9 +136,9 @@ impl Client {
         }
     }
 
-    /// How many calls this client has made.
-    pub fn made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
+    /// How many calls this client has made; it goes on counting.
+    pub fn made(&self) -> Arc<AtomicU64> {
+        self.made.clone()
     }
 
     /// The budget that this client's calls count against.

@@ -3,8 +3,9 @@
 //! Calls are the scarce resource of the whole product; nobody should have to guess when the queue is empty.
 //! [`Pace`] learns what a delivery costs, [`outlook`] puts it together.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use super::{Pipeline, ahead};
 use crate::flow::AccountId;
 use crate::leadsquared::Standing;
 use crate::store;
-use crate::store::journal::{Lanes, State};
+use crate::store::journal::{Lanes, Lease, State};
 
 /// How much of an average the newest delivery is, once there have been as many.
 const MEMORY: f64 = 200.0;
@@ -36,18 +37,54 @@ struct Costs {
     share: Average,
     /// Lanes of which a delivery was noted that others waited behind: the next one is not their first.
     begun: HashSet<Arc<[u8]>>,
+    /// The first deliveries of their lanes that are under way, with the calls that each has made.
+    firsts: BTreeMap<u64, Arc<AtomicU64>>,
+    /// Numbers of those.
+    last: u64,
 }
 
-/// One settled delivery.
-#[derive(Debug, Clone, Copy)]
-pub struct Noted<'a> {
-    pub lane: Option<&'a Arc<[u8]>>,
-    /// Which try this was, from 1.
-    pub attempt: u32,
-    /// Whether others wait behind it in its lane.
-    pub is_followed: bool,
-    pub calls: u64,
-    pub lead_was_known: bool,
+/// A delivery under way.
+#[derive(Debug)]
+pub struct Underway<'a> {
+    pace: &'a Pace,
+    lane: Option<Arc<[u8]>>,
+    is_followed: bool,
+    calls: Arc<AtomicU64>,
+    /// Its number, if it is the first of its lane.
+    first: Option<u64>,
+}
+
+impl Underway<'_> {
+    /// Notes what it cost, whatever came of it.
+    pub fn end(self, lead_was_known: bool) {
+        let mut costs = self.pace.costs();
+        let calls = self.calls.load(Ordering::Relaxed) as f64;
+        match lead_was_known {
+            true => costs.known.add(calls),
+            false => costs.unknown.add(calls),
+        }
+        if self.first.is_some() {
+            costs.share.add(f64::from(u8::from(!lead_was_known)));
+        }
+        let Some(lane) = &self.lane else {
+            return;
+        };
+        costs.begun.remove(lane);
+        if self.is_followed {
+            if costs.begun.len() >= BEGUN {
+                costs.begun.clear();
+            }
+            costs.begun.insert(lane.clone());
+        }
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if let Some(first) = self.first {
+            self.pace.costs().firsts.remove(&first);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,38 +109,55 @@ impl Average {
 }
 
 impl Pace {
-    /// Notes what one settled delivery cost.
-    pub fn note(&self, noted: Noted<'_>) {
-        let mut costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let calls = noted.calls as f64;
-        match noted.lead_was_known {
-            true => costs.known.add(calls),
-            false => costs.unknown.add(calls),
-        }
-        let has_begun = noted.lane.is_some_and(|lane| costs.begun.remove(lane));
-        if noted.attempt == 1 && !has_begun {
-            let unknown = !noted.lead_was_known;
-            costs.share.add(f64::from(u8::from(unknown)));
-        }
-        if let (Some(lane), true) = (noted.lane, noted.is_followed) {
-            if costs.begun.len() >= BEGUN {
-                costs.begun.clear();
-            }
-            costs.begun.insert(lane.clone());
+    fn costs(&self) -> MutexGuard<'_, Costs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to count what the delivery of `lease` costs; `calls` counts those that it makes.
+    pub fn begin(&self, lease: &Lease, is_followed: bool, calls: Arc<AtomicU64>) -> Underway<'_> {
+        self.begin_at(lease.lane().cloned(), lease.attempt, is_followed, calls)
+    }
+
+    fn begin_at(
+        &self,
+        lane: Option<Arc<[u8]>>,
+        attempt: u32,
+        is_followed: bool,
+        calls: Arc<AtomicU64>,
+    ) -> Underway<'_> {
+        let mut costs = self.costs();
+        let has_begun = lane.as_ref().is_some_and(|lane| costs.begun.contains(lane));
+        let first = (attempt == 1 && !has_begun).then(|| {
+            costs.last += 1;
+            let number = costs.last;
+            costs.firsts.insert(number, calls.clone());
+            number
+        });
+        Underway {
+            pace: self,
+            lane,
+            is_followed,
+            calls,
+            first,
         }
     }
 
     /// The calls that `deliveries` will cost, of which the first of each untouched lane may be about an unknown patient.
     /// `joined` of them are updates, and those that wait in one lane go out together.
     fn expect(&self, deliveries: u64, joined: u64, lanes: Lanes) -> f64 {
-        let costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let costs = self.costs();
         // A search and a creation; an update.
         let (unknown, known) = (costs.unknown.or(2.0), costs.known.or(1.0));
-        let first = lanes.untouched.min(deliveries);
         let share = costs.share.or(1.0);
-        let rest = deliveries - first;
+        let one = share * unknown + (1.0 - share) * known;
+        let first = lanes.untouched.min(deliveries);
+        // What is under way has made some of its calls.
+        let left = |calls: &Arc<AtomicU64>| (one - calls.load(Ordering::Relaxed) as f64).max(0.0);
+        let underway: f64 = costs.firsts.values().map(left).sum();
+        let rest = (deliveries - first).saturating_sub(costs.firsts.len() as u64);
         let joined = joined.min(rest);
-        first as f64 * (share * unknown + (1.0 - share) * known)
+        first as f64 * one
+            + underway
             + (joined as f64 * known).min(lanes.followed as f64)
             + (rest - joined) as f64 * known
     }
@@ -205,14 +259,12 @@ mod tests {
         assert_eq!(pace.expect(2_000, 0, lanes(500, 500)), 2_500.0);
         // The three go out as one.
         assert_eq!(pace.expect(2_000, 2_000, lanes(500, 500)), 1_500.0);
+        let begin = |patient: u64, is_followed, calls| {
+            let lane = patient.to_be_bytes().as_slice().into();
+            pace.begin_at(Some(lane), 1, is_followed, Arc::new(AtomicU64::new(calls)))
+        };
         let note = |patient: u64, is_followed, calls| {
-            pace.note(Noted {
-                lane: Some(&patient.to_be_bytes().as_slice().into()),
-                attempt: 1,
-                is_followed,
-                calls,
-                lead_was_known: calls < 3,
-            });
+            begin(patient, is_followed, calls).end(calls < 3);
         };
         // Each new patient costs three calls, and the next two messages of theirs one.
         for patient in 0..100 {
@@ -225,6 +277,13 @@ mod tests {
             1_900.0 + 2.0 * 400.0,
             "those that came behind say nothing of the next patient"
         );
+        let underway: Vec<_> = (200..300).map(|patient| begin(patient, true, 2)).collect();
+        assert_eq!(
+            pace.expect(1_900, 0, lanes(300, 500)),
+            1_800.0 + 2.0 * 300.0 + 100.0,
+            "of three calls two are made"
+        );
+        drop(underway);
         for patient in 0..2_000 {
             note(patient, false, 0);
         }
