@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod flow;
 pub mod message;
+pub mod plugin;
 pub mod retention;
 pub mod send;
 pub mod simulate;
@@ -61,6 +62,9 @@ enum Command {
         after_help = "Example: ligature message get adt-a04.hl7 PID-5.1"
     )]
     Message(message::Command),
+    /// Makes, examines and tries a component, as its vendor.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Shows and lets go of messages that have been kept long enough.
     #[command(
         subcommand,
@@ -140,6 +144,7 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
         Command::Flow(command) => Box::pin(flow::run(command, out)).await,
         Command::Token(command) => Box::pin(token::run(command, out)).await,
         Command::Message(command) => message::run(command, out),
+        Command::Plugin(command) => Box::pin(plugin::run(command, out)).await,
         Command::Retention(command) => Box::pin(retention::run(command, out)).await,
         Command::Send(args) => Ok(ExitCode::from(send::run(args, out).await?)),
         Command::Doctor(doctor) => Ok(ExitCode::from(doctor::run(doctor, out).await?)),

@@ -91,6 +91,21 @@ pub enum Rejected {
 ///
 /// The first thing that is wrong, in the order in which an author would have to mend it.
 pub fn check(bytes: &[u8]) -> Result<Direction, Rejected> {
+    let direction = outline(bytes)?.check()?;
+    // Last, because a component with WASI imports often fails here as well, with a text that helps nobody.
+    let features = WasmFeatures::default();
+    match Validator::new_with_features(features).validate_all(bytes) {
+        Ok(_) => Ok(direction),
+        Err(error) => Err(Rejected::Unsupported(error.message().into())),
+    }
+}
+
+/// Reads what a component says of itself without being run.
+///
+/// # Errors
+///
+/// When the file is no component that can be read to its end.
+pub fn outline(bytes: &[u8]) -> Result<Outline, Rejected> {
     if bytes.len() > MAX_FILE_BYTES {
         let size_bytes = bytes.len();
         return Err(Rejected::TooLarge { size_bytes });
@@ -101,14 +116,7 @@ pub fn check(bytes: &[u8]) -> Result<Direction, Rejected> {
         [0, b'a', b's', b'm', ..] => {}
         _ => return Err(Rejected::NotWebAssembly),
     }
-    let outline = Outline::read(bytes)?;
-    let direction = outline.check()?;
-    // Last, because a component with WASI imports often fails here as well, with a text that helps nobody.
-    let features = WasmFeatures::default();
-    match Validator::new_with_features(features).validate_all(bytes) {
-        Ok(_) => Ok(direction),
-        Err(error) => Err(Rejected::Unsupported(error.message().into())),
-    }
+    Outline::read(bytes)
 }
 
 /// What a direction means, to be read after "maps".
@@ -264,12 +272,12 @@ pub(crate) fn link_error(error: &wasmtime::Error) -> Rejected {
 }
 
 /// What can be seen of a component from outside.
-#[derive(Default)]
-struct Outline {
-    imports: Vec<String>,
-    exports: Vec<String>,
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outline {
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
     /// Languages and tools that the file names as its makers.
-    producers: Vec<String>,
+    pub producers: Vec<String>,
 }
 
 impl Outline {

@@ -1,0 +1,288 @@
+//! `ligature plugin`: a vendor's loop, through the host's own code.
+//!
+//! A project is written by `new` ([`project`]), made into a component by `build` ([`build`]), looked at by `inspect`
+//! ([`inspect`]), tried on one message by `run` and on many by `test` ([`cases`]). What runs here runs under the same
+//! limits and grants as in a flow, with everything granted that the component asks for.
+
+mod build;
+mod cases;
+mod inspect;
+mod project;
+mod report;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::flow::change::Change;
+use crate::flow::table::csv;
+use crate::flow::{CodeTable, Digest, Direction, Release};
+use crate::hl7;
+use crate::mapping::{self, ChangeInput, Component, Input, Run, Runtime, Tables};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Writes a project that builds and passes its tests as it is.
+    #[command(after_help = "Example: ligature plugin new appointments --language rust")]
+    New(project::Args),
+    /// Makes the component of a project.
+    #[command(after_help = "Example: ligature plugin build appointments")]
+    Build(build::Args),
+    /// Shows what a component is, reads and writes, or why a host would not take it.
+    #[command(after_help = "Example: ligature plugin inspect appointments.wasm")]
+    Inspect(inspect::Args),
+    /// Maps one message, or one change in LeadSquared, and prints the result as JSON.
+    #[command(
+        after_help = "Example: ligature plugin run appointments.wasm --message booking.hl7 --table providers=providers.csv"
+    )]
+    Run(RunArgs),
+    /// Maps every message of a folder and compares the results with what is expected of them.
+    ///
+    /// NAME.hl7 (or NAME.change.json, a change in LeadSquared) goes with NAME.expected.json, and with NAME.toml where it
+    /// needs settings, tables or an event of its own; what stands in case.toml holds for all.
+    #[command(after_help = "Example: ligature plugin test cases --component appointments.wasm")]
+    Test(cases::Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The component.
+    component: PathBuf,
+    /// A file with one HL7 message.
+    #[arg(long, required_unless_present = "change", conflicts_with = "change")]
+    message: Option<PathBuf>,
+    /// A file with one change in LeadSquared: {"event": "lead-update", "lead": {"before": {…}, "after": {…}}}
+    #[arg(long)]
+    change: Option<PathBuf>,
+    /// The event of the flow; the message's own if left out.
+    #[arg(long)]
+    event: Option<String>,
+    /// A setting.
+    #[arg(long = "setting", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+    /// A code table, by the component's name for it.
+    #[arg(long = "table", value_name = "NAME=FILE.csv")]
+    tables: Vec<String>,
+    /// The flow's time zone.
+    #[arg(long, default_value = "UTC")]
+    time_zone: String,
+    /// The flow's country calling code for numbers without one.
+    #[arg(long)]
+    country_code: Option<String>,
+}
+
+/// Runs the subcommand.
+pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::New(args) => project::run(&args, out),
+        Command::Build(args) => build::run(&args, out),
+        Command::Inspect(args) => Box::pin(inspect::run(&args, out)).await,
+        Command::Run(args) => Box::pin(run_one(&args, out)).await,
+        Command::Test(args) => Box::pin(cases::run(&args, out)).await,
+    }
+}
+
+async fn run_one(args: &RunArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+    let bench = Bench::open()?;
+    let component = bench.load(&read(&args.component)?).await?;
+    let mut flow = Flow {
+        event: args.event.clone(),
+        time_zone: args.time_zone.clone(),
+        country_code: args.country_code.clone(),
+        ..Flow::default()
+    };
+    for setting in &args.settings {
+        let (name, value) = pair(setting, "--setting NAME=VALUE")?;
+        flow.settings.insert(name.into(), value.into());
+    }
+    for table in &args.tables {
+        let (name, file) = pair(table, "--table NAME=FILE.csv")?;
+        flow.tables.insert(name.into(), file.into());
+    }
+    let subject = match (&args.message, &args.change) {
+        (Some(file), _) => Subject::message(&read(file)?)?,
+        (None, Some(file)) => Subject::change(&read(file)?)?,
+        (None, None) => bail!("name a --message or a --change"),
+    };
+    let result = bench.run(&component, &flow, Path::new(""), subject).await?;
+    writeln!(out, "{}", serde_json::to_string_pretty(&result.whole())?)?;
+    Ok(match result.is_answer {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn pair<'a>(text: &'a str, form: &str) -> anyhow::Result<(&'a str, &'a str)> {
+    text.split_once('=')
+        .with_context(|| format!("{text:?} is not of the form {form}"))
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// What a flow would tell the component.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Flow {
+    /// The message's own if left out.
+    event: Option<String>,
+    settings: BTreeMap<String, String>,
+    /// The component's names to CSV files.
+    tables: BTreeMap<String, String>,
+    time_zone: String,
+    country_code: Option<String>,
+    /// RFC 3339; the beginning of 1970 if left out, so that results stay the same.
+    received_at: Option<jiff::Timestamp>,
+}
+
+/// What is mapped.
+enum Subject {
+    Message(hl7::Message),
+    Change(Change),
+}
+
+impl Subject {
+    fn message(bytes: &[u8]) -> anyhow::Result<Self> {
+        let message = hl7::Message::parse(bytes).context("the file is no HL7 message")?;
+        Ok(Self::Message(message))
+    }
+
+    fn change(bytes: &[u8]) -> anyhow::Result<Self> {
+        let change =
+            serde_json::from_slice(bytes).context("the file is no change in LeadSquared")?;
+        Ok(Self::Change(change))
+    }
+}
+
+/// A runtime with a folder that goes when it goes.
+struct Bench {
+    runtime: Arc<Runtime>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn open() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a folder for compiled components")?;
+        let config = mapping::Config::new(folder.path().to_owned());
+        // Nobody else writes into the folder, and nothing is loaded from it twice.
+        let runtime = Runtime::new(config, |_| [0; 32])?;
+        Ok(Self {
+            runtime: Arc::new(runtime),
+            _folder: folder,
+        })
+    }
+
+    async fn load(&self, bytes: &[u8]) -> anyhow::Result<Arc<Component>> {
+        let (runtime, bytes) = (self.runtime.clone(), bytes.to_vec());
+        let loaded = tokio::task::spawn_blocking(move || runtime.load(&bytes)).await?;
+        Ok(loaded?)
+    }
+
+    /// Maps one subject; tables are read from `folder`.
+    async fn run(
+        &self,
+        component: &Arc<Component>,
+        flow: &Flow,
+        folder: &Path,
+        subject: Subject,
+    ) -> anyhow::Result<report::Result> {
+        let known = &component.manifest.settings;
+        for name in flow.settings.keys() {
+            let is_known = known.iter().any(|setting| setting.name == *name);
+            ensure!(is_known, "the component has no setting {name:?}");
+        }
+        let release = Arc::new(Release {
+            flow: "plugin".into(),
+            component: component.digest.clone(),
+            grants: component.manifest.grants(),
+            bindings: BTreeMap::new(),
+            settings: flow.settings.clone(),
+            tables: BTreeMap::new(),
+        });
+        let tables = Arc::new(self.tables(component, flow, folder)?);
+        let received_at = flow.received_at.unwrap_or_default();
+        let time_zone = match flow.time_zone.as_str() {
+            "" => "UTC".to_owned(),
+            name => name.to_owned(),
+        };
+        match (subject, component.direction()) {
+            (Subject::Message(message), Direction::EhrToLeadSquared) => {
+                let header = message.header();
+                let own = format!("{}^{}", header.message_code, header.trigger_event);
+                let input = Input {
+                    message: Arc::new(message),
+                    release,
+                    tables,
+                    event: flow.event.clone().unwrap_or(own),
+                    received_at_ms: received_at.as_millisecond(),
+                    time_zone,
+                    default_country_code: flow.country_code.clone(),
+                };
+                let run = self.runtime.to_lead_squared(component, input).await;
+                Ok(report::result(run, report::mapped))
+            }
+            (Subject::Change(change), Direction::LeadSquaredToEhr) => {
+                let input = ChangeInput {
+                    change: Arc::new(change),
+                    release,
+                    tables,
+                    received_at_ms: received_at.as_millisecond(),
+                    time_zone,
+                    default_country_code: flow.country_code.clone(),
+                };
+                let run: Run<_> = self.runtime.to_ehr(component, input).await;
+                Ok(report::result(run, report::composed))
+            }
+            (_, direction) => bail!(
+                "the component maps {}: give it one of those",
+                mapping::gate::words(direction)
+            ),
+        }
+    }
+
+    fn tables(&self, component: &Component, flow: &Flow, folder: &Path) -> anyhow::Result<Tables> {
+        let known = &component.manifest.tables;
+        let mut tables = Tables::new();
+        for (name, file) in &flow.tables {
+            let is_known = known.iter().any(|table| table.name == *name);
+            ensure!(is_known, "the component has no code table {name:?}");
+            let sheet = csv::read(&read(&folder.join(file))?);
+            let csv::Sheet { columns, entries } = sheet.with_context(|| file.clone())?;
+            let table = CodeTable {
+                columns,
+                entries,
+                ..CodeTable::new("plugin".into(), name.clone())
+            };
+            tables.insert(name.clone(), Arc::new(table.into()));
+        }
+        Ok(tables)
+    }
+}
+
+/// A digest as people compare it.
+fn short(digest: &Digest) -> &str {
+    digest.as_str().get(..12).unwrap_or_default()
+}
+
+/// Objects without nothing in them read better.
+fn object(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    let is_something = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    };
+    let members = members.into_iter().filter(|(_, value)| is_something(value));
+    Value::Object(
+        members
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
+}
