@@ -11,6 +11,7 @@ mod account;
 mod activity;
 mod lead;
 mod metadata;
+pub mod recent;
 pub mod webhook;
 
 mod budget;

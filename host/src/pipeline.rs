@@ -17,6 +17,7 @@ pub mod judge;
 pub mod ledger;
 pub mod outlook;
 pub mod patient;
+pub mod poll;
 pub mod retention;
 pub mod send;
 pub mod webhooks;

@@ -26,7 +26,7 @@ use crate::mapping::{self, Runtime};
 use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::{self, Configuration};
-use crate::pipeline::{Pipeline, account, dispatch, retention, webhooks};
+use crate::pipeline::{Pipeline, account, dispatch, poll, retention, webhooks};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
 use crate::web::{self, Web};
@@ -197,6 +197,11 @@ pub async fn start(
     pages
         .tracker
         .spawn(webhooks::keep(pipeline.clone(), pages.stop.clone()));
+    deliveries.tracker.spawn(poll::keep(
+        pipeline.clone(),
+        deliveries.tracker.clone(),
+        deliveries.stop.clone(),
+    ));
     deliveries.tracker.spawn(dispatch::dispatch(
         pipeline.clone(),
         concurrency,

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod outcome;
 pub mod outgoing;
 pub mod owner;
+pub mod seen;
 pub mod sending;
 pub mod written;
 

@@ -34,6 +34,8 @@ mod message;
 mod outbound;
 #[cfg(test)]
 mod people;
+#[cfg(test)]
+mod poll;
 mod retention;
 #[cfg(test)]
 mod scarce;

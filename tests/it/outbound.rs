@@ -6,13 +6,14 @@ mod table;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use ligature::flow::Status;
 use ligature::simulator::ehr;
 use ligature::simulator::lead_squared::{Settings, Webhooks};
 use ligature_tests::http;
 use ligature_tests::office::{Office, lead_squared};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,11 +21,11 @@ use tokio_util::task::TaskTracker;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The patient of this sample must never reach an EHR.
-const TEMPLATE: &str = "MSH|^~\\&|LIG|CRM|EHR|CLINIC|20260101||ADT^A08|T1|P|2.5.1|||AL|NE||UNICODE UTF-8\r\
+pub(crate) const TEMPLATE: &str = "MSH|^~\\&|LIG|CRM|EHR|CLINIC|20260101||ADT^A08|T1|P|2.5.1|||AL|NE||UNICODE UTF-8\r\
 EVN|A08|20260101\rSCH|TPL1||||||||||^^^20260101\r\
 PID|1||TPL77^^^CLINIC^MR||TPLFAMILY^TPLGIVEN||19500101|F|||TPLSTREET^^TPLCITY||TPLPHONE\rPV1|1|O|TPLWARD\r";
 
-const PATIENT: &str = r#"
+pub(crate) const PATIENT: &str = r#"
 format = 1
 direction = "leadsquared-to-ehr"
 name = "Patient"
@@ -57,7 +58,7 @@ field = "lead.mx_City"
 null = "clear"
 "#;
 
-const APPOINTMENT: &str = r#"
+pub(crate) const APPOINTMENT: &str = r#"
 [[place]]
 target = "SCH-2.1"
 field = "activity.mx_Custom_1"
@@ -68,9 +69,10 @@ field = "activity.Status"
 "#;
 
 /// The account knows which field holds the patient identifier, and tells the EHR its own number.
-const ACCOUNT: &str = "identifier_fields = [\"mx_MRN\"]\nlead_number = { authority = \"LSQ\" }\n";
+pub(crate) const ACCOUNT: &str =
+    "identifier_fields = [\"mx_MRN\"]\nlead_number = { authority = \"LSQ\" }\n";
 
-async fn ehr(settings: ehr::Settings) -> anyhow::Result<ehr::Handle> {
+pub(crate) async fn ehr(settings: ehr::Settings) -> anyhow::Result<ehr::Handle> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     Ok(ehr::Simulator::start(
@@ -78,7 +80,7 @@ async fn ehr(settings: ehr::Settings) -> anyhow::Result<ehr::Handle> {
     )?)
 }
 
-fn channel(id: &str, ehr: &ehr::Handle) -> String {
+pub(crate) fn channel(id: &str, ehr: &ehr::Handle) -> String {
     format!(
         "[[channels]]\nid = \"{id}\"\n[channels.target]\naddress = \"{}\"\nanswer_timeout_ms = 1000\n\n",
         ehr.address()
@@ -86,16 +88,31 @@ fn channel(id: &str, ehr: &ehr::Handle) -> String {
 }
 
 /// An office whose flows are in force and whose webhooks are made.
-struct Bridge {
-    office: Office,
+pub(crate) struct Bridge {
+    pub(crate) office: Office,
     token: String,
 }
 
 impl Bridge {
     /// Opens one with `documents` for channels and flows, each flow with the mapping that `mapping` gives it.
-    async fn open(documents: &str, flows: &[(String, String)]) -> anyhow::Result<Self> {
+    pub(crate) async fn open(documents: &str, flows: &[(String, String)]) -> anyhow::Result<Self> {
+        let bridge = Self::without_webhooks("", documents, flows).await?;
+        let made = json!({ "address": bridge.office.address(), "limit": 30 });
+        bridge
+            .call("POST", "accounts/clinic/webhooks", made)
+            .await?;
+        Ok(bridge)
+    }
+
+    /// The same with further settings of the account, and with no webhook made yet.
+    pub(crate) async fn without_webhooks(
+        account: &str,
+        documents: &str,
+        flows: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let settings = Settings {
             rate_limit: None,
+            log_calls: true,
             webhooks: Webhooks {
                 spacing: Duration::from_millis(5),
                 grouped: None,
@@ -105,7 +122,8 @@ impl Bridge {
             ..Settings::default()
         };
         let simulator = lead_squared(settings).await?;
-        let office = Office::open_as(None, simulator, ACCOUNT, documents).await?;
+        let account = format!("{ACCOUNT}{account}");
+        let office = Office::open_as(None, simulator, &account, documents).await?;
         let token = office.token("all,see-patient-data").await?;
         let bridge = Self { office, token };
         for (id, mapping) in flows {
@@ -122,14 +140,26 @@ impl Bridge {
                 .call("POST", &format!("flows/{id}/activate"), activation)
                 .await?;
         }
-        let made = json!({ "address": bridge.office.address(), "limit": 30 });
-        bridge
-            .call("POST", "accounts/clinic/webhooks", made)
-            .await?;
+        let mut configurations = bridge.office.host.pipeline.configurations();
+        let in_force = configurations.wait_for(|configuration| {
+            let is_active = |id: &str| {
+                let route = configuration.route(&id.into());
+                route.is_some_and(|route| {
+                    route.release.is_some() && route.flow.status == Status::Active
+                })
+            };
+            flows.iter().all(|(id, _)| is_active(id))
+        });
+        timeout(PATIENCE, in_force).await??;
         Ok(bridge)
     }
 
-    async fn call(&self, method: &str, path: &str, body: Value) -> anyhow::Result<Value> {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> anyhow::Result<Value> {
         let url = format!("{}/api/v1/{path}", self.office.address());
         let request = http()
             .request(method.parse()?, url)
@@ -150,7 +180,7 @@ impl Bridge {
     }
 
     /// Deliveries as they stand: flow, state, reason, and the lead that they are about.
-    async fn deliveries(&self) -> anyhow::Result<Vec<Delivery>> {
+    pub(crate) async fn deliveries(&self) -> anyhow::Result<Vec<Delivery>> {
         let mut found = Vec::new();
         let mut after = String::new();
         loop {
@@ -176,7 +206,7 @@ impl Bridge {
     }
 
     /// Waits until `count` deliveries are there and none of them is queued or running.
-    async fn settled(&self, count: usize) -> anyhow::Result<Vec<Delivery>> {
+    pub(crate) async fn settled(&self, count: usize) -> anyhow::Result<Vec<Delivery>> {
         let started = Instant::now();
         loop {
             let deliveries = self.deliveries().await?;
@@ -194,22 +224,26 @@ impl Bridge {
     }
 
     /// Waits until so many messages have reached the EHR.
-    async fn until(&self, ehr: &ehr::Handle, count: usize) -> anyhow::Result<Vec<ehr::Received>> {
+    pub(crate) async fn until(
+        &self,
+        ehr: &ehr::Handle,
+        count: usize,
+    ) -> anyhow::Result<Vec<ehr::Received>> {
         let came = ehr.until(|received| received.len() >= count);
-        match tokio::time::timeout(PATIENCE, came).await {
+        match timeout(PATIENCE, came).await {
             Ok(received) => Ok(received),
             Err(_) => anyhow::bail!("{count} messages wanted: {:#?}", self.deliveries().await?),
         }
     }
 
-    fn create_lead(&self, values: &[(&str, &str)]) -> anyhow::Result<String> {
+    pub(crate) fn create_lead(&self, values: &[(&str, &str)]) -> anyhow::Result<String> {
         self.office
             .simulator
             .create_lead(values)
             .map_err(anyhow::Error::msg)
     }
 
-    fn edit_lead(&self, id: &str, values: &[(&str, &str)]) -> anyhow::Result<bool> {
+    pub(crate) fn edit_lead(&self, id: &str, values: &[(&str, &str)]) -> anyhow::Result<bool> {
         self.office
             .simulator
             .edit_lead(id, values)
@@ -218,20 +252,20 @@ impl Bridge {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Delivery {
-    flow: String,
-    record: String,
-    state: String,
-    reason: String,
-    detail: String,
+pub(crate) struct Delivery {
+    pub(crate) flow: String,
+    pub(crate) record: String,
+    pub(crate) state: String,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
 /// A flow to the EHR; `outbound` are its settings.
-fn flow(id: &str, channel: &str, event: &str, entity: &str, outbound: &str) -> String {
+pub(crate) fn flow(id: &str, channel: &str, event: &str, entity: &str, outbound: &str) -> String {
     let activity = match entity {
         "activity" => "activity = { code = 205, key_field = \"mx_Custom_1\" }\n",
         _ => "",

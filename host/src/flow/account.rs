@@ -39,6 +39,9 @@ pub struct Account {
     /// What is written to the lead that a merge retired.
     #[serde(default)]
     pub retired_lead: RetiredLead,
+    /// Reads what was changed in LeadSquared regularly, beside webhooks or in their place; none leaves it to webhooks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Poll>,
     /// LeadSquared roles whose users may use the connector, beside administrators.
     #[serde(default)]
     pub roles: Vec<Role>,
@@ -107,6 +110,29 @@ fn default_number_field() -> String {
 /// Patient external identifier.
 fn default_number_type() -> String {
     "PT".into()
+}
+
+/// How leads that were changed are read regularly, for changes that no webhook told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Poll {
+    /// From one reading to the next, in milliseconds.
+    pub interval_ms: u64,
+    /// How far each reading goes back behind the one before, in milliseconds: clocks differ, and LeadSquared lists a
+    /// change some time after it was made.
+    pub overlap_ms: u64,
+    /// How long webhooks are given to tell first, in milliseconds: they say what a field held before.
+    pub settle_ms: u64,
+}
+
+impl Default for Poll {
+    fn default() -> Self {
+        Self {
+            interval_ms: 5 * 60 * 1_000,
+            overlap_ms: 10 * 60 * 1_000,
+            settle_ms: 60 * 1_000,
+        }
+    }
 }
 
 /// A role of LeadSquared's users (`leadsquared.md` 10) that can be let in; `Administrator` always is.

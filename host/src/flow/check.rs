@@ -58,11 +58,16 @@ pub struct Facts {
     pub confirmed_not_unique: bool,
     /// A person has confirmed that every lead is to go to the EHR.
     pub confirmed_without_condition: bool,
+    /// What a flow to the EHR would have sent of late, in words.
+    pub would_have_sent: Option<String>,
     /// Which way the flow's channel goes.
     pub channel: Option<Kind>,
     /// The account's lead flows to the EHR.
     pub lead_flows_to_ehr: Option<BTreeSet<FlowId>>,
 }
+
+const MINUTE_MS: u64 = 60 * 1_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
 
 /// Lead fields whose values families share; none of them tells a patient.
 const SHARED: [&str; 3] = ["EmailAddress", "Phone", "Mobile"];
@@ -137,6 +142,29 @@ pub fn account(account: &Account) -> Vec<Fault> {
                 "lead_number.field",
                 "name a field of repeated identifiers, such as PID-3",
             ));
+        }
+    }
+    if let Some(poll) = &account.poll {
+        for (path, value_ms, least_ms, most_ms, text) in [
+            (
+                "interval_ms",
+                poll.interval_ms,
+                MINUTE_MS,
+                24 * HOUR_MS,
+                "from a minute to a day",
+            ),
+            (
+                "overlap_ms",
+                poll.overlap_ms,
+                0,
+                24 * HOUR_MS,
+                "at most a day",
+            ),
+            ("settle_ms", poll.settle_ms, 0, HOUR_MS, "at most an hour"),
+        ] {
+            if !(least_ms..=most_ms).contains(&value_ms) {
+                faults.push(Fault::new(&format!("poll.{path}"), text));
+            }
         }
     }
     if account.rate_plan.window_ms == 0 {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::client::Client;
 use super::error::{Effect, Error};
 use super::lead::{Attribute, Reply};
+use super::webhook::Fields;
 use super::wire::{Flat, Loose};
 
 /// Activities asked for in one page; 25 is what an account gives unasked.
@@ -100,6 +101,21 @@ impl Client {
             )
             .await?;
         Ok(())
+    }
+
+    /// Reads the fields of one activity; none when it was deleted.
+    pub async fn activity_by_id(&self, id: &str) -> Result<Option<Fields>, Error> {
+        let path = "ProspectActivity.svc/GetActivityDetails";
+        let details: Details = match self.get(path, &[("activityId", id)]).await {
+            Err(Error::ActivityNotFound) => return Ok(None),
+            details => details?,
+        };
+        let fields = details.fields.into_iter();
+        Ok(Some(
+            fields
+                .filter_map(|field| Some((field.schema_name.0?, field.value.0)))
+                .collect(),
+        ))
     }
 
     /// Finds the activity of type `code` on a lead whose `key_field` holds `key`; of several, the oldest.
@@ -271,6 +287,22 @@ struct EventParameter {
 struct Paging<'a> {
     offset: &'a str,
     row_count: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Details {
+    #[serde(default)]
+    fields: Vec<Detail>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Detail {
+    #[serde(default)]
+    schema_name: Loose,
+    #[serde(default)]
+    value: Loose,
 }
 
 #[derive(Deserialize)]

@@ -58,6 +58,11 @@ pub struct Lead {
 }
 
 impl Lead {
+    pub(super) fn of(fields: Flat) -> Self {
+        let id = fields.get("ProspectID").unwrap_or_default().to_owned();
+        Self { id, fields }
+    }
+
     /// The value of `field`; none when it is unset or was not asked for.
     pub fn get(&self, field: &str) -> Option<&str> {
         self.fields.get(field)
@@ -80,9 +85,7 @@ impl fmt::Debug for Lead {
 
 impl<'de> Deserialize<'de> for Lead {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let fields = Flat::deserialize(from)?;
-        let id = fields.get("ProspectID").unwrap_or_default().to_owned();
-        Ok(Self { id, fields })
+        Ok(Self::of(Flat::deserialize(from)?))
     }
 }
 

@@ -121,8 +121,8 @@ impl Pipeline {
                 remarks: Vec::new(),
             },
         };
-        if !composing.complete().await? {
-            return Ok(Done::NotSent(NotSent::Gone));
+        if let Some(why) = composing.complete().await? {
+            return Ok(Done::NotSent(why));
         }
         match composing.decide().await? {
             Decision::Send(parts) => {
@@ -160,41 +160,61 @@ fn change_of(claimed: &Claimed, entry: &Entry) -> Result<Change, Stop> {
     })
 }
 
+/// The fields of an entity that the component of a flow may read.
+fn reads(route: &Route, entity: Entity) -> impl Iterator<Item = &str> {
+    let reads = route.release.iter();
+    let reads = reads.flat_map(|(release, _)| &release.grants.reads);
+    let reads = reads.filter_map(|read| Field::parse(read));
+    let fields = reads.filter(move |field| field.entity == entity);
+    fields.map(|field| field.name)
+}
+
 impl<'a> Composing<'a> {
-    /// Reads what the webhook did not say, once for all tries; says whether the lead is there.
-    async fn complete(&mut self) -> Result<bool, Stop> {
+    /// Reads what the webhook did not say, once for all tries; gives why nothing is sent if a record is not there.
+    async fn complete(&mut self) -> Result<Option<NotSent>, Stop> {
         // Who waits for an identifier looks whether it has come.
         let is_looking = self.claimed.last_reason == NO_IDENTIFIER_YET;
-        if !is_looking
-            && let Some(kept) = self.ledger.newest(READ)
-            && let Ok(change) = serde_json::from_slice(&kept.payload)
-        {
+        let kept = self.ledger.newest(READ);
+        let kept = kept.and_then(|kept| serde_json::from_slice(&kept.payload).ok());
+        let is_kept = kept.is_some();
+        if let Some(change) = kept {
             self.change = Arc::new(change);
-            return Ok(true);
         }
-        if !is_looking && !self.lacks() {
-            return Ok(true);
-        }
-        let lead = self.client.lead_by_id(&self.entry.lead_id).await;
-        let Some(lead) = lead.map_err(Stop::LeadSquared)? else {
-            return Ok(false);
-        };
         let mut change = (*self.change).clone();
-        for (field, value) in lead.fields() {
-            let value = value.map(str::to_owned);
-            let known = &mut change.lead.after;
-            match is_looking {
-                true => drop(known.insert(field.to_owned(), value)),
-                // What the webhook said is how it was then.
-                false => drop(known.entry(field.to_owned()).or_insert(value)),
+        let wants_lead = is_looking || !is_kept && self.lacks();
+        let wants_activity = !is_kept && self.lacks_of_activity();
+        if wants_lead {
+            let lead = self.client.lead_by_id(&self.entry.lead_id).await;
+            let Some(lead) = lead.map_err(Stop::LeadSquared)? else {
+                return Ok(Some(NotSent::Gone));
+            };
+            for (field, value) in lead.fields() {
+                let value = value.map(str::to_owned);
+                let known = &mut change.lead.after;
+                match is_looking {
+                    true => drop(known.insert(field.to_owned(), value)),
+                    // What the webhook said is how it was then.
+                    false => drop(known.entry(field.to_owned()).or_insert(value)),
+                }
             }
         }
-        self.ledger
-            .begin(READ, OperationKind::ReadRecord, &change)
-            .await?;
-        self.ledger.done(&self.entry.lead_id);
-        self.change = Arc::new(change);
-        Ok(true)
+        if let (true, Some(activity)) = (wants_activity, &mut change.activity) {
+            let read = self.client.activity_by_id(self.entry.entity_id()).await;
+            let Some(fields) = read.map_err(Stop::LeadSquared)? else {
+                return Ok(Some(NotSent::ActivityGone));
+            };
+            for (field, value) in fields {
+                activity.after.entry(field).or_insert(value);
+            }
+        }
+        if wants_lead || wants_activity {
+            self.ledger
+                .begin(READ, OperationKind::ReadRecord, &change)
+                .await?;
+            self.ledger.done(&self.entry.lead_id);
+            self.change = Arc::new(change);
+        }
+        Ok(None)
     }
 
     /// Whether the webhook left out a lead field that somebody asks for.
@@ -211,6 +231,15 @@ impl<'a> Composing<'a> {
         !has_identifier || !self.asked().iter().all(|field| after.contains_key(field))
     }
 
+    /// Whether the webhook left out a field of the activity that the mapping may read.
+    fn lacks_of_activity(&self) -> bool {
+        let Some(activity) = &self.change.activity else {
+            return false;
+        };
+        let mut reads = reads(self.route, Entity::Activity);
+        reads.any(|field| !activity.after.contains_key(field))
+    }
+
     /// The lead fields that conditions and mappings of this delivery ask for.
     fn asked(&self) -> BTreeSet<String> {
         let mut asked = BTreeSet::new();
@@ -221,17 +250,9 @@ impl<'a> Composing<'a> {
             asked.insert(NUMBER_FIELD.into());
         }
         for part in [Part::Register, Part::Update, Part::Own] {
-            let reads = self.flow_of(part).and_then(|route| route.in_force.as_ref());
-            for read in reads
-                .iter()
-                .flat_map(|in_force| &in_force.release.grants.reads)
-            {
-                if let Some(field) = Field::parse(read)
-                    && field.entity == Entity::Lead
-                {
-                    asked.insert(field.name.into());
-                }
-            }
+            let routes = self.flow_of(part).into_iter();
+            let fields = routes.flat_map(|route| reads(route, Entity::Lead));
+            asked.extend(fields.map(str::to_owned));
         }
         asked
     }

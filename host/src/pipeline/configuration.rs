@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use super::Said;
@@ -84,6 +84,8 @@ pub struct AccountEntry {
     pub pace: Pace,
     keys: Keys,
     fields: Mutex<Option<(Instant, Arc<Fields>)>>,
+    /// The id of the user whose keys are used.
+    user: OnceCell<String>,
 }
 
 impl Configuration {
@@ -383,6 +385,7 @@ impl AccountEntry {
             pace: Pace::default(),
             keys,
             fields: Mutex::new(None),
+            user: OnceCell::new(),
         })
     }
 
@@ -409,6 +412,14 @@ impl AccountEntry {
     /// The account's keys, to look for it elsewhere.
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// The id of the user whose keys are used, asked for once with `client`.
+    pub(super) async fn user(&self, client: &Client) -> Result<&str, leadsquared::Error> {
+        let asking = self
+            .user
+            .get_or_try_init(async || Ok(client.who_am_i().await?.id));
+        asking.await.map(String::as_str)
     }
 
     /// Whether calls are made with the same keys to the same host.

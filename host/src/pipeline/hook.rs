@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tracing::warn;
 
 use super::Pipeline;
 use super::admission::start;
 use super::configuration::Configuration;
+use super::poll::sightings::Sightings;
 use crate::flow::{AccountId, ChannelId, Direction, MessageId, WebhookEvent};
 use crate::leadsquared;
 use crate::leadsquared::webhook::Entry;
@@ -30,14 +32,38 @@ impl Pipeline {
         entries: Vec<Entry>,
     ) -> Result<usize, store::Error> {
         let configuration = self.configuration();
+        let leads = entries.iter().filter(|entry| entry.activity.is_none());
+        let leads = leads.map(|entry| entry.lead_id.as_str()).collect();
+        let mut sightings = match Sightings::are_kept(&configuration, account) {
+            true => Some(Sightings::load(self, &configuration, account, leads).await?),
+            false => None,
+        };
         let arrivals = entries
             .into_iter()
             .map(|entry| {
                 let event = entry.event(said).into();
-                arrival(&configuration, account, event, entry)
+                let sightings = sightings.as_mut();
+                let is_late = sightings.is_some_and(|sightings| sightings.told(event, &entry));
+                let arrival = arrival(&configuration, account, event, entry);
+                match is_late {
+                    true => Arrival {
+                        route: Route::Skipped {
+                            reason: "told-by-poll",
+                            text: "a reading of the account told of this change already".into(),
+                        },
+                        ..arrival
+                    },
+                    false => arrival,
+                }
             })
             .collect();
         let appended = self.store.journal().append(arrivals).await?;
+        if let Some(sightings) = sightings
+            && let Err(fault) = sightings.keep().await
+        {
+            // The next reading tells of it again, and what says the same is not sent.
+            warn!(%account, %fault, "it was not noted that webhooks have told");
+        }
         let new = appended
             .iter()
             .filter(|appended| **appended == Appended::Stored);
@@ -46,7 +72,7 @@ impl Pipeline {
 }
 
 /// A change of one record. The same entry again is a repetition; LeadSquared numbers nothing.
-fn arrival(
+pub(super) fn arrival(
     configuration: &Configuration,
     account: &AccountId,
     event: WebhookEvent,

@@ -78,7 +78,9 @@ pub struct Webhooks {
     /// Webhooks that there are, those of other programs among them.
     pub used: usize,
     pub webhooks: Vec<Standing>,
-    /// What flows need and no webhook of ours tells of.
+    /// What flows need and no webhook of ours tells of, but the account's poll finds: changes of leads, some minutes later.
+    pub polled: Vec<Subject>,
+    /// What flows need and nobody tells of.
     pub missing: Vec<Subject>,
 }
 
@@ -204,7 +206,8 @@ impl Pipeline {
         let hook = self.store.catalog().hook(account).await?;
         let listed = self.entry(account)?.client.webhooks().await?;
         let needed = self.needed(account).await?;
-        Ok(standing(needed, account, hook.as_ref(), &listed))
+        let is_polled = self.entry(account)?.account.poll.is_some();
+        Ok(standing(needed, account, hook.as_ref(), &listed, is_polled))
     }
 
     /// Makes the webhooks that flows need and that are missing, in place of ours that none needs, and anew those that
@@ -221,7 +224,9 @@ impl Pipeline {
         limit: Option<u32>,
         author: &Author,
     ) -> Result<Webhooks, Error> {
-        let client = self.entry(account)?.client.clone();
+        let entry = self.entry(account)?;
+        let is_polled = entry.account.poll.is_some();
+        let client = entry.client.clone();
         let catalog = self.store.catalog();
         let before = catalog.hook(account).await?;
         let mut hook = match before.clone() {
@@ -258,19 +263,28 @@ impl Pipeline {
             .into_iter()
             // One is enough of each.
             .partition(|known| serves(known) && seen.insert(known.1));
-        let missing: Vec<Subject> = needed
+        let mut missing: Vec<Subject> = needed
             .iter()
             .filter(|subject| !kept.iter().any(|(_, known)| known == *subject))
             .copied()
             .collect();
-        let after = listed.len() - gone.len() + missing.len();
+        let used = listed.len() - gone.len();
+        if is_polled {
+            leave_to_the_poll(&mut missing, (hook.limit as usize).saturating_sub(used));
+        }
+        let after = used + missing.len();
         if !missing.is_empty() && after > hook.limit as usize {
+            let instead = match missing.iter().any(Subject::can_be_polled) && !is_polled {
+                true => {
+                    ", set the account's `poll`, which can stand in for lead-create and lead-update"
+                }
+                false => "",
+            };
             return Err(Error::Refused(format!(
-                "the plan allows {} webhooks, and there would be {after}: {} of other programs or in use, and {} to be \
-                 made. Delete some in LeadSquared, let fewer flows run, let the account be read regularly instead, or \
-                 send a larger `limit` if the plan allows more",
+                "the plan allows {} webhooks, and there would be {after}: {used} of other programs or in use, and {} to be \
+                 made. Delete some in LeadSquared, let fewer flows run{instead}, or send a larger `limit` if the plan \
+                 allows more",
                 hook.limit,
-                listed.len() - gone.len(),
                 missing.len()
             )));
         }
@@ -306,9 +320,11 @@ impl Pipeline {
         if !is_ours {
             return Ok(());
         }
-        let client = self.entry(account)?.client.clone();
+        let entry = self.entry(account)?;
+        let client = entry.client.clone();
         let listed = client.webhooks().await?;
         let needed = self.needed(account).await?;
+        let is_polled = entry.account.poll.is_some();
         for (webhook, subject) in ours(account, Some(&address), &listed) {
             let event = subject.event;
             match webhook.status {
@@ -324,7 +340,9 @@ impl Pipeline {
                 _ => {}
             }
         }
-        for Subject { event, .. } in standing(needed, account, Some(&hook), &listed).missing {
+        for Subject { event, .. } in
+            standing(needed, account, Some(&hook), &listed, is_polled).missing
+        {
             warn!(%account, %event, "no webhook tells of what a flow needs: POST /api/v1/accounts/{account}/webhooks makes it");
         }
         Ok(())
@@ -478,12 +496,31 @@ fn ours<'a>(
     found.collect()
 }
 
+/// Takes out of what is missing, as far as there is no room for it, what a poll can stand in for.
+///
+/// New leads first: of a change a webhook also says what was there before.
+fn leave_to_the_poll(missing: &mut Vec<Subject>, room: usize) {
+    for event in [WebhookEvent::LeadCreate, WebhookEvent::LeadUpdate] {
+        if missing.len() > room {
+            missing.retain(|subject| subject.event != event);
+        }
+    }
+}
+
+impl Subject {
+    /// Whether reading the account finds it, too.
+    fn can_be_polled(&self) -> bool {
+        self.event.entity() == Entity::Lead
+    }
+}
+
 /// What is there beside what is needed.
 fn standing(
     needed: BTreeSet<Subject>,
     account: &AccountId,
     hook: Option<&Hook>,
     listed: &[Webhook],
+    is_polled: bool,
 ) -> Webhooks {
     let address = hook.and_then(|hook| hook.address.clone());
     let ours = ours(account, address.as_deref(), listed);
@@ -497,66 +534,17 @@ fn standing(
         })
         .collect();
     let is_told = |subject: &Subject| webhooks.iter().any(|it| it.subject == *subject);
+    let untold = needed.into_iter().filter(|it| !is_told(it));
+    let (polled, missing) = untold.partition(|it| is_polled && it.can_be_polled());
     Webhooks {
         address,
         limit: hook.map_or(PLAN_LIMIT, |hook| hook.limit),
         used: listed.len(),
-        missing: needed.into_iter().filter(|it| !is_told(it)).collect(),
+        polled,
+        missing,
         webhooks,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_such_as_leadsquared_can_reach() {
-        let check = |address: &str, expected: Option<&str>| {
-            assert_eq!(reachable(address).ok().as_deref(), expected, "{address}");
-        };
-        check(
-            "https://bridge.example.org/",
-            Some("https://bridge.example.org"),
-        );
-        check(
-            "https://example.org/bridge",
-            Some("https://example.org/bridge"),
-        );
-        check("http://127.0.0.1:8080", Some("http://127.0.0.1:8080"));
-        check("http://bridge.example.org", None);
-        check("http://127.0.0.1.example.org", None);
-        check("https://", None);
-        check("https://example.org/?a=1", None);
-        check("bridge.example.org", None);
-    }
-
-    #[test]
-    fn webhooks_are_ours_by_their_address() {
-        let account = AccountId::from("clinic");
-        let check = |url: &str, expected: bool| {
-            let found = is_under(url, "https://example.org", &account);
-            assert_eq!(found, expected, "{url}");
-        };
-        check("https://example.org/hooks/clinic", true);
-        check("https://example.org/hooks/clinic/lead-update", true);
-        check("https://example.org/hooks/clinic?event=6", true);
-        check("https://example.org/hooks/clinic2", false);
-        check("https://example.org.example.com/hooks/clinic", false);
-        check("https://example.com/hooks/clinic", false);
-    }
-
-    #[test]
-    fn a_former_secret_is_taken_for_a_while() {
-        let mut hook = Hook::new().unwrap();
-        let first = hook.secrets.current.clone();
-        hook.secrets.renew(0).unwrap();
-        let second = hook.secrets.current.clone();
-        assert_ne!(first, second);
-        let taken = |now| hook.secrets.clone().taken(now);
-        assert_eq!(taken(FORMER_MS - 1), [second.clone(), first]);
-        assert_eq!(taken(FORMER_MS).as_slice(), std::slice::from_ref(&second));
-        assert!(is_same(&second, &second) && !is_same(&second, &second[1..]));
-        assert!(!format!("{hook:?}").contains(&second));
-    }
-}
+mod tests;

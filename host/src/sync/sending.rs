@@ -13,7 +13,7 @@ use super::written::{Fingerprint, Written};
 
 /// How much later than our write LeadSquared's clock may say that it took place: clocks differ, and webhooks of
 /// activities are gathered for a minute.
-const ECHO_MS: i64 = 2 * 60 * 1_000;
+pub(super) const ECHO_MS: i64 = 2 * 60 * 1_000;
 
 /// One message of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub enum NotSent {
     Same,
     /// The lead is gone.
     Gone,
+    /// The activity is gone.
+    ActivityGone,
 }
 
 impl NotSent {
@@ -64,6 +66,7 @@ impl NotSent {
             NotSent::Unidentified | NotSent::NeverIdentified => "no-patient-identifier",
             NotSent::Same => "unchanged",
             NotSent::Gone => "lead-gone",
+            NotSent::ActivityGone => "activity-gone",
         }
     }
 
@@ -82,6 +85,7 @@ impl NotSent {
             }
             NotSent::Same => "not sent: it would say what was sent last",
             NotSent::Gone => "not sent: the lead was deleted or merged in LeadSquared",
+            NotSent::ActivityGone => "not sent: the activity was deleted in LeadSquared",
         }
     }
 }
@@ -201,12 +205,18 @@ fn is_echo(change: &Change, known: &Known<'_>, fingerprint: &Fingerprint<'_>) ->
     reads.all(|name| {
         let value = snapshot.after.get(name).and_then(Option::as_deref);
         !changed.contains(&name)
-            || forms(value.unwrap_or_default()).any(|form| {
-                known
-                    .written
-                    .says(&Attribute::text(name, form), fingerprint)
-            })
+            || is_written(known.written, name, value.unwrap_or_default(), fingerprint)
     })
+}
+
+/// Whether this host wrote the value last, in whatever form LeadSquared gives it back.
+pub(super) fn is_written(
+    written: &Written,
+    name: &str,
+    value: &str,
+    fingerprint: &Fingerprint<'_>,
+) -> bool {
+    forms(value).any(|form| written.says(&Attribute::text(name, form), fingerprint))
 }
 
 /// A value as LeadSquared gives it back, and as it may have been written.
@@ -224,7 +234,7 @@ fn forms(value: &str) -> impl Iterator<Item = String> {
 }
 
 /// `2026-10-07 14:03:21.000` in UTC.
-fn instant_ms(text: &str) -> Option<i64> {
+pub fn instant_ms(text: &str) -> Option<i64> {
     let at: jiff::civil::DateTime = text.trim().parse().ok()?;
     let at = jiff::tz::TimeZone::UTC.to_timestamp(at).ok()?;
     Some(at.as_millisecond())

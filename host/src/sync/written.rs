@@ -135,6 +135,16 @@ impl Written {
         known.is_some_and(|known| !known.is_refused && known.value == value(attribute, fingerprint))
     }
 
+    /// Whether this host has ever written the field.
+    pub fn knows(&self, field: &str, fingerprint: &Fingerprint<'_>) -> bool {
+        self.field(field, fingerprint).is_some()
+    }
+
+    /// When the last write took place.
+    pub fn at_ms(&self) -> i64 {
+        self.at_ms
+    }
+
     /// Whether the last write took place at about this time.
     pub fn is_about(&self, at_ms: i64, within_ms: i64) -> bool {
         self.at_ms.abs_diff(at_ms) <= within_ms.unsigned_abs()
@@ -174,7 +184,7 @@ impl Written {
     }
 }
 
-fn name(field: &str, fingerprint: &Fingerprint<'_>) -> u32 {
+pub(super) fn name(field: &str, fingerprint: &Fingerprint<'_>) -> u32 {
     fingerprint("", field) as u32
 }
 

@@ -15,6 +15,7 @@ pub mod error;
 pub mod flows;
 pub mod list;
 pub mod metadata;
+pub mod poll;
 pub mod records;
 pub mod releases;
 pub mod retention;
@@ -77,6 +78,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(metadata::users))
         .routes(routes!(webhooks::show, webhooks::make))
         .routes(routes!(webhooks::rotate))
+        .routes(routes!(poll::show, poll::run))
         .routes(routes!(channels::list, channels::create))
         .routes(routes!(channels::show, channels::save, channels::delete))
         .routes(routes!(retention::show))

@@ -49,10 +49,14 @@ pub(super) fn outbound(faults: &mut Vec<Fault>, flow: &Flow, facts: &Facts) {
         && flow.status != Status::Draft
         && !facts.confirmed_without_condition
     {
+        let count = facts.would_have_sent.as_deref();
+        let count = count.map(|count| format!(" ({count})")).unwrap_or_default();
         fault(
             "outbound.condition",
-            "without a condition every lead of the account is sent to the EHR: name one, such as a stage, or confirm with \
-             confirm_no_condition",
+            &format!(
+                "without a condition every lead of the account is sent to the EHR{count}: name one, such as a stage, or confirm \
+                 with confirm_no_condition"
+            ),
         );
     }
     if outbound.max_sends == 0 {

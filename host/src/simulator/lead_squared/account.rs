@@ -57,6 +57,8 @@ pub(super) struct Lead {
     pub(super) values: Vec<(usize, String)>,
     pub(super) created_at: Timestamp,
     pub(super) modified_at: Timestamp,
+    /// The same, but a new activity counts as well.
+    pub(super) touched_at: Timestamp,
     pub(super) created_by: Uuid,
     pub(super) modified_by: Uuid,
     pub(super) is_deleted: bool,
@@ -214,6 +216,7 @@ impl Account {
             values: Vec::with_capacity(values.len()),
             created_at: now,
             modified_at: now,
+            touched_at: now,
             created_by: self.acting,
             modified_by: self.acting,
             is_deleted: false,
@@ -243,9 +246,15 @@ impl Account {
             }
         }
         self.set(place, values);
-        self.leads[place].modified_at = Timestamp::now();
+        self.touch(place);
         self.leads[place].modified_by = self.acting;
         Ok(())
+    }
+
+    fn touch(&mut self, place: usize) {
+        let now = Timestamp::now();
+        let lead = &mut self.leads[place];
+        (lead.modified_at, lead.touched_at) = (now, now);
     }
 
     pub(super) fn delete_lead(&mut self, id: &str) -> bool {
@@ -285,7 +294,7 @@ impl Account {
             into,
             lacking.map(|(field, value)| (field, Some(value))).collect(),
         );
-        self.leads[into].modified_at = Timestamp::now();
+        self.touch(into);
         if with_activities {
             let moved = std::mem::take(&mut self.leads[from].activities);
             for place in &moved {

@@ -185,6 +185,7 @@ impl New {
         });
         account.activity_by_id.insert(id, place);
         account.leads[lead].activities.push(place);
+        account.leads[lead].touched_at = now;
         account.tell_activity(place, None);
         id
     }

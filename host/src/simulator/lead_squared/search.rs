@@ -1,5 +1,7 @@
 //! The calls that read leads.
 
+use jiff::civil;
+use jiff::tz::TimeZone;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -119,7 +121,10 @@ pub(super) fn by_criteria(account: &mut Account, call: &Call) -> Result<Answer, 
     )
 }
 
-/// Leads that were changed in a time, both ends included; each as a list of attributes.
+/// Leads that were changed in a time, a new activity included; each as a list of attributes.
+///
+/// Both ends count to the second, but the times that they are compared with have parts of one that nobody sees: what
+/// happened within the last second is not listed.
 pub(super) fn recently_modified(account: &mut Account, call: &Call) -> Result<Answer, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -135,26 +140,37 @@ pub(super) fn recently_modified(account: &mut Account, call: &Call) -> Result<An
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Times {
+        #[serde(default)]
         from_date: String,
+        #[serde(default)]
         to_date: String,
     }
     let asked: Asked = call.json()?;
-    let times = &asked.parameter;
-    for (name, at) in [("FromDate", &times.from_date), ("ToDate", &times.to_date)] {
-        if !is_date_time(at) {
-            return Err(Refusal::invalid(format!("{name} value is not correct.")));
-        }
-    }
+    let time = |name: &str, text: &str| match is_date_time(text) {
+        true => text
+            .parse::<civil::DateTime>()
+            .and_then(|at| TimeZone::UTC.to_timestamp(at))
+            .map_err(|_| Refusal::invalid(format!("{name} value is not correct."))),
+        false => Err(Refusal::invalid(format!("{name} value is not correct."))),
+    };
+    let from = time("FromDate", &asked.parameter.from_date)?;
+    let to = time("ToDate", &asked.parameter.to_date)?;
     let (page, size) = (asked.paging.page_index.0, asked.paging.page_size.0 as usize);
     if size > 5_000 {
-        return Err(Refusal::invalid("PageSize can not be more than 5000."));
+        return Err(Refusal::mx(
+            "MXMandatoryFieldMissingException",
+            "Page size can not be larger than 5000.",
+        ));
     }
-    let is_within = |lead: &&Lead| {
-        let at = utc(lead.modified_at);
-        !lead.is_deleted && at >= times.from_date && at <= times.to_date
-    };
+    let is_within = |lead: &&Lead| !lead.is_deleted && (from..=to).contains(&lead.touched_at);
     let mut found: Vec<&Lead> = account.leads.iter().filter(is_within).collect();
-    found.sort_by_key(|lead| lead.modified_at);
+    if found.is_empty() {
+        return Ok(Answer::json(&serde_json::json!({ "RecordCount": 0 })));
+    }
+    match asked.sorting.column_name.as_str() {
+        "" => found.sort_by_key(|lead| lead.touched_at),
+        column => found.sort_by_key(|lead| value(account, lead, column)),
+    }
     if asked.sorting.direction == "1" {
         found.reverse();
     }
@@ -168,11 +184,16 @@ pub(super) fn recently_modified(account: &mut Account, call: &Call) -> Result<An
     let known = |name: &&str| account.fields.get(name).is_some();
     let names: Vec<&str> = names.into_iter().filter(known).collect();
     let leads = found.iter().skip((page.max(1) as usize - 1) * size);
+    let pair = |name: &str, value: Option<String>| serde_json::json!({ "Attribute": name, "Value": value });
     let leads = leads.take(size).map(|lead| {
-        let pairs = names.iter().map(
-            |name| serde_json::json!({ "Attribute": name, "Value": value(account, lead, name) }),
-        );
-        serde_json::json!({ "LeadPropertyList": pairs.collect::<Vec<_>>() })
+        let fields = names
+            .iter()
+            .map(|name| pair(name, value(account, lead, name)));
+        let echoed = [
+            pair("CanUpdate", Some("true".into())),
+            pair("Total", Some(found.len().to_string())),
+        ];
+        serde_json::json!({ "LeadPropertyList": fields.chain(echoed).collect::<Vec<_>>() })
     });
     let leads: Vec<_> = leads.collect();
     Ok(Answer::json(
@@ -286,7 +307,8 @@ pub(super) fn value(account: &Account, lead: &Lead, name: &str) -> Option<String
         "ProspectID" => lead.id.to_string(),
         "ProspectAutoId" => lead.auto_id.to_string(),
         "CreatedOn" => format!("{}.000", utc(lead.created_at)),
-        "ModifiedOn" | "LeadLastModifiedOn" => format!("{}.000", utc(lead.modified_at)),
+        "ModifiedOn" => format!("{}.000", utc(lead.modified_at)),
+        "LeadLastModifiedOn" => format!("{}.000", utc(lead.touched_at)),
         "CreatedBy" => lead.created_by.to_string(),
         "ModifiedBy" => lead.modified_by.to_string(),
         "OwnerIdName" => "Bridge User".to_owned(),

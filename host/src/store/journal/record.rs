@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::Journal;
 use crate::flow::AccountId;
-use crate::store::Error;
 use crate::store::database::{Kind, Script, Sql, Value};
+use crate::store::writer::Planned;
+use crate::store::{Error, now_ms};
 use Kind::{Bytes, Int, Text};
 
 /// A record as it was left by a delivery.
@@ -38,6 +39,25 @@ impl Journal {
             found.insert(row.string(0)?, row.bytes(1)?.to_vec());
         }
         Ok(ids.iter().map(|id| found.get(*id).cloned()).collect())
+    }
+
+    /// Keeps records that no delivery leaves; durable on return.
+    pub async fn keep_records(&self, account: &AccountId, records: &[Record]) -> Result<(), Error> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let now = now_ms();
+        let rows = records.iter().flat_map(|record| {
+            [
+                account.as_str().into(),
+                record.id.as_str().into(),
+                record.document.clone().into(),
+                now.into(),
+            ]
+        });
+        let plan = vec![Planned::rows(&KEEP, rows.collect())];
+        self.shared.writer.plain(plan, false).await?;
+        Ok(())
     }
 
     /// A keyed fingerprint of one value of one field: equal values of a field have equal ones.

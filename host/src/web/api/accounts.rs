@@ -30,6 +30,10 @@ pub struct AccountView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     found: Option<Found>,
+    /// How the regular reading of the account stands, in words; none while the account is not in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    poll: Option<String>,
 }
 
 /// The access key and secret key of one LeadSquared user; never read back.
@@ -84,6 +88,16 @@ fn view(kept: Kept<Account>) -> AccountView {
         version: kept.version,
         updated_at: rfc3339(kept.updated_at_ms),
         found: None,
+        poll: None,
+    }
+}
+
+/// An account with what is known of it beside its settings.
+async fn whole(web: &Web, kept: Kept<Account>) -> AccountView {
+    let standing = web.pipeline.poll_standing(&kept.document.id).await;
+    AccountView {
+        poll: standing.ok().map(|standing| standing.summary),
+        ..view(kept)
     }
 }
 
@@ -202,7 +216,7 @@ pub async fn show(
     web.may(&headers, Right::View).await?;
     let kept = kept(&web.pipeline.store.catalog(), &part(&params, "id")?).await?;
     let version = kept.version;
-    Ok(versioned(StatusCode::OK, &view(kept), version))
+    Ok(versioned(StatusCode::OK, &whole(&web, kept).await, version))
 }
 
 /// Changes an account; its keys stay.
@@ -234,7 +248,7 @@ pub async fn save(
     web.pipeline.put_in_force().await;
     let kept = kept(&catalog, &id).await?;
     let version = kept.version;
-    Ok(versioned(StatusCode::OK, &view(kept), version))
+    Ok(versioned(StatusCode::OK, &whole(&web, kept).await, version))
 }
 
 /// Deletes an account that has no channels and no flows; its messages stay.

@@ -146,6 +146,7 @@ pub(super) async fn check(
                 writes: release.map(activate::writes),
                 confirmed_not_unique: confirmed.not_unique,
                 confirmed_without_condition: confirmed.no_condition,
+                would_have_sent: Box::pin(would_have_sent(web, flow, confirmed)).await,
                 channel: channel.map(|kept| kept.document.kind()),
                 lead_flows_to_ehr: Some(check::lead_flows_to_ehr(flows)),
                 activity: Box::pin(activity(web, flow, &activity_writes)).await?,
@@ -169,6 +170,17 @@ pub(super) async fn check(
         faults.push(Fault::new("id", "another account has a flow of this id"));
     }
     Error::check(NOUN, faults)
+}
+
+/// What a flow without a condition would have sent of late, where it is about to be put in force unconfirmed.
+async fn would_have_sent(web: &Web, flow: &Flow, confirmed: Confirmed) -> Option<String> {
+    let outbound = flow.outbound.as_ref()?;
+    let is_asked =
+        flow.status != Status::Draft && outbound.condition.is_empty() && !confirmed.no_condition;
+    match is_asked {
+        true => Some(web.pipeline.would_have_sent(flow).await),
+        false => None,
+    }
 }
 
 /// What LeadSquared says of the activity type of a flow that is put in force.

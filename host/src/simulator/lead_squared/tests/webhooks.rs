@@ -352,11 +352,15 @@ async fn what_was_changed_lately_is_listed() {
     let expected = json!([
         {"Attribute": "ProspectID", "Value": second},
         {"Attribute": "FirstName", "Value": "Bo"},
+        {"Attribute": "CanUpdate", "Value": "true"},
+        {"Attribute": "Total", "Value": "2"},
     ]);
     assert_eq!(page["Leads"][0]["LeadPropertyList"], expected);
     assert_eq!(page["Leads"].as_array().map(Vec::len), Some(1));
     let (_, none) = bench.post(&path, ask("2998-01-01 00:00:00", 1)).await;
-    assert_eq!(none["RecordCount"], 0);
+    assert_eq!(none, json!({ "RecordCount": 0 }));
+    let large = bench.post(&path, ask("2020-01-01 00:00:00", 5_001)).await;
+    assert_eq!(verdict(&large), "500 MXMandatoryFieldMissingException");
     let wrong = bench.post(&path, ask("yesterday", 1)).await;
     assert_eq!(verdict(&wrong), "500 MXInvalidInputException");
 }
