@@ -171,6 +171,11 @@ pub fn lead_squared_keys() -> anyhow::Result<Keys> {
     }
 }
 
+/// The token that the command line shows to a running host, from `LIGATURE_TOKEN`.
+pub fn token() -> Option<String> {
+    secret("LIGATURE_TOKEN")
+}
+
 impl Config {
     /// Reads and checks the file at `path` and the secrets of the environment.
     pub fn load(path: &Path) -> anyhow::Result<Self> {

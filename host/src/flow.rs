@@ -11,6 +11,7 @@ pub mod event;
 pub mod event_time;
 pub mod exclusion;
 pub mod id;
+pub mod load;
 pub mod mapped;
 pub mod outbound;
 pub mod patient;
@@ -130,7 +131,7 @@ impl Default for OtherPerson {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Automations {
-    /// For messages as they come.
+    /// For messages as they come; never for loads of existing data.
     pub run: bool,
     /// Not for messages whose event is older than this, in milliseconds.
     pub max_age_ms: u64,

@@ -15,6 +15,7 @@ pub mod hook;
 pub mod intake;
 pub mod judge;
 pub mod ledger;
+pub mod load;
 pub mod outlook;
 pub mod patient;
 pub mod poll;
@@ -84,6 +85,8 @@ pub struct Said<'a> {
     pub message: &'a MessageId,
     pub event: &'a str,
     pub received_at_ms: i64,
+    /// Whether it is of a load of existing data.
+    pub is_loaded: bool,
 }
 
 impl<'a> Said<'a> {
@@ -92,6 +95,7 @@ impl<'a> Said<'a> {
             message: &claimed.message,
             event: &claimed.event,
             received_at_ms: claimed.received_at_ms,
+            is_loaded: claimed.is_loaded,
         }
     }
 }
@@ -411,6 +415,7 @@ impl Pipeline {
             message_code: &code,
             event_at_ms,
             now_ms: Timestamp::now().as_millisecond(),
+            is_loaded: said.is_loaded,
         };
         let mut plan = sync::plan(
             &account.account,

@@ -10,6 +10,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::mapping::{self, Runtime};
 use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::{self, Configuration};
-use crate::pipeline::{Pipeline, account, dispatch, poll, retention, webhooks};
+use crate::pipeline::{Pipeline, account, dispatch, load, poll, retention, webhooks};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
 use crate::web::{self, Web};
@@ -197,6 +198,11 @@ pub async fn start(
     pages
         .tracker
         .spawn(webhooks::keep(pipeline.clone(), pages.stop.clone()));
+    deliveries.tracker.spawn(load::feed::keep(
+        pipeline.clone(),
+        deliveries.tracker.clone(),
+        deliveries.stop.clone(),
+    ));
     deliveries.tracker.spawn(poll::keep(
         pipeline.clone(),
         deliveries.tracker.clone(),
@@ -262,6 +268,11 @@ impl Host {
         self.pages.end(Duration::from_secs(2)).await;
         self.open.close().await;
     }
+}
+
+/// The file beside the store in which the first start leaves a token of the interface; none where the store is no file.
+pub fn first_token_file(storage: &str) -> Option<PathBuf> {
+    first_token::beside(storage)
 }
 
 /// Runs the host of `config` until it is asked to stop.

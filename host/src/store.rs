@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod journal;
+pub mod loads;
 pub mod templates;
 
 mod database;
@@ -26,6 +27,7 @@ use catalog::Catalog;
 use database::{Address, Dialect, Readers, Renderer, Row, Sql, Value};
 use journal::Journal;
 use journal::search::Recent;
+use loads::Loads;
 use templates::Templates;
 use writer::Writer;
 
@@ -205,6 +207,10 @@ impl Store {
 
     pub fn templates(&self) -> Templates {
         Templates::new(self.shared.clone())
+    }
+
+    pub fn loads(&self) -> Loads {
+        Loads::new(self.shared.clone())
     }
 
     pub fn catalog(&self) -> Catalog {

@@ -146,6 +146,8 @@ pub struct About<'a> {
     /// EVN-6, EVN-2 or MSH-7, in epoch milliseconds.
     pub event_at_ms: Option<i64>,
     pub now_ms: i64,
+    /// Whether it is of a load of existing data: automations are for what happens now.
+    pub is_loaded: bool,
 }
 
 /// Turns what a component answered into the writes to make.
@@ -259,7 +261,7 @@ fn how(flow: &Flow, about: &About<'_>) -> How {
             kind: about.message_code.into(),
             at_ms,
         }),
-        automations: run && age_ms <= i64::try_from(max_age_ms).unwrap_or(i64::MAX),
+        automations: run && !about.is_loaded && age_ms <= i64::try_from(max_age_ms).unwrap_or(i64::MAX),
         skip_unchanged: flow.skip_unchanged,
     }
 }

@@ -157,6 +157,7 @@ fn arrival(control_id: &str, lanes: &[&str]) -> Arrival {
         acknowledgement: format!("MSA|AA|{control_id}").into_bytes(),
         warnings: String::new(),
         peer: "127.0.0.1".into(),
+        load: None,
         route: Route::Flows(vec![queued("lead")]),
     }
 }

@@ -74,7 +74,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("wasmtime", &["mapping"]),
     ("ligature_mapper", &["mapping"]),
     ("sqlx", &["store"]),
-    ("reqwest", &["leadsquared", "simulator"]),
+    ("reqwest", &["cli", "leadsquared", "simulator"]),
     ("axum", &["simulator", "web"]),
     ("askama", &["simulator", "web"]),
 ];

@@ -26,10 +26,13 @@ create table message (
   peer text not null,
   size bigint not null,
   kept text not null,
+  load_id text collate "C",
   acknowledgement bytea,
   payload bytea,
   primary key (account_id, id)
 );
+
+create index message_load on message (load_id, account_id) where load_id is not null;
 
 -- What no flow takes is kept whole for a while and then by its header facts; few messages, in the order of their age.
 create index message_bare on message (account_id, kept, channel_id, id) where route <> 'flows';
@@ -186,4 +189,28 @@ create table hold (
   owner text collate "C" not null,
   held_until bigint not null,
   primary key (account_id, what)
+);
+
+-- Existing data that is put through a flow: how far each load has come, and what is still before it, sealed.
+create table load (
+  account_id text collate "C" not null,
+  id text collate "C" not null,
+  flow_id text collate "C" not null,
+  state text not null,
+  taken bigint not null,
+  total bigint not null,
+  created_at bigint not null,
+  updated_at bigint not null,
+  document bytea not null,
+  primary key (account_id, id)
+);
+
+-- `patient` is a keyed hash: how many patients there are is asked before a load begins.
+create table load_item (
+  account_id text collate "C" not null,
+  load_id text collate "C" not null,
+  number bigint not null,
+  patient bytea,
+  item bytea not null,
+  primary key (account_id, load_id, number)
 );

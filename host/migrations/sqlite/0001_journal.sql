@@ -32,11 +32,14 @@ create table message (
   peer text not null,
   size bigint not null,
   kept text not null,
+  load_id text,
   acknowledgement blob,
   payload blob
 );
 
 create unique index message_id on message (account_id, id);
+
+create index message_load on message (load_id, account_id) where load_id is not null;
 
 -- What no flow takes is kept whole for a while and then by its header facts; few messages, in the order of their age.
 create index message_bare on message (account_id, kept, channel_id, id) where route <> 'flows';
@@ -176,3 +179,27 @@ create table hold (
   held_until bigint not null,
   primary key (account_id, what)
 ) without rowid;
+
+-- Existing data that is put through a flow: how far each load has come, and what is still before it, sealed.
+create table load (
+  account_id text not null,
+  id text not null,
+  flow_id text not null,
+  state text not null,
+  taken bigint not null,
+  total bigint not null,
+  created_at bigint not null,
+  updated_at bigint not null,
+  document blob not null,
+  primary key (account_id, id)
+) without rowid;
+
+-- `patient` is a keyed hash: how many patients there are is asked before a load begins.
+create table load_item (
+  account_id text not null,
+  load_id text not null,
+  number bigint not null,
+  patient blob,
+  item blob not null,
+  primary key (account_id, load_id, number)
+);

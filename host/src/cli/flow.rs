@@ -3,6 +3,7 @@
 //! The form of the files is in `setup`, what an import would change in `plan`, writing them in `export`.
 
 mod export;
+mod load;
 pub mod plan;
 pub mod setup;
 mod template;
@@ -52,6 +53,9 @@ pub enum Command {
     /// The sample message of a flow.
     #[command(subcommand)]
     Template(template::Command),
+    /// Existing data: messages in files, or leads that are in LeadSquared already.
+    #[command(subcommand)]
+    Load(load::Command),
 }
 
 pub(super) async fn run(
@@ -59,13 +63,14 @@ pub(super) async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<ExitCode> {
     let config = match &command {
+        Command::Load(command) => return Box::pin(load::run(command, out)).await,
         Command::Import { config, .. } | Command::Export { config, .. } => config,
         Command::Template(command) => &command.args().config,
     };
     let config = Config::load(config)?;
     let setup = match &command {
         Command::Import { folder, .. } => Some(Setup::read(folder)?),
-        Command::Export { .. } | Command::Template(_) => None,
+        Command::Export { .. } | Command::Template(_) | Command::Load(_) => None,
     };
     let open = serve::open(
         &config.storage,
@@ -97,7 +102,9 @@ pub(super) async fn run(
                 Ok(())
             }
             (Command::Template(command), _) => template::run(&command, &open.store, out).await,
-            (Command::Import { .. }, None) => unreachable!("an import has been read"),
+            (Command::Import { .. } | Command::Load(_), None | Some(_)) => {
+                unreachable!("an import has been read, and a load has a way of its own")
+            }
         }
     };
     let done = Box::pin(done).await;

@@ -162,7 +162,7 @@ pub async fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<u8> {
 }
 
 /// The files themselves, and those of the folders among them.
-fn input_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn input_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -190,7 +190,7 @@ fn input_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Drawn on standard error, and only where that is a terminal.
-fn progress_bar(total: usize) -> ProgressBar {
+pub(super) fn progress_bar(total: usize) -> ProgressBar {
     if total < LONG_WORK || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -230,7 +230,7 @@ impl Original {
 }
 
 /// Takes a file apart: frames, if it is a recording of MLLP, then the messages of each.
-fn payloads(bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn payloads(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     if bytes.contains(&START_BLOCK) {
         let mut decoder = Decoder::new(bytes.len());

@@ -11,6 +11,9 @@ use super::wire::{Flat, Loose};
 /// Leads asked for in one page of a search; a unique field finds one at most.
 const PAGE_SIZE: u32 = 100;
 
+/// The same where many are expected; what clients use (`leadsquared.md` 3).
+const LIST_SIZE: u32 = 1_000;
+
 /// One field of a lead or an activity, as it is to be.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attribute {
@@ -100,10 +103,31 @@ impl Client {
         value: &str,
         columns: &[&str],
     ) -> Result<Vec<Lead>, Error> {
-        let mut found: Vec<Lead> = Vec::new();
         if value.trim().is_empty() {
-            return Ok(found);
+            return Ok(Vec::new());
         }
+        let held = self.holders(field, value, columns, PAGE_SIZE).await?;
+        let found = held.into_iter().filter(|(held, _)| *held == Held::Same);
+        Ok(found.map(|(_, lead)| lead).collect())
+    }
+
+    /// Lists the leads whose `field` holds `value`, whatever case it is written in; of many, thousand a call.
+    ///
+    /// # Errors
+    /// As [`Client::search`].
+    pub async fn leads_with(&self, field: &str, value: &str) -> Result<Vec<Lead>, Error> {
+        let found = self.holders(field, value, &[], LIST_SIZE).await?;
+        Ok(found.into_iter().map(|(_, lead)| lead).collect())
+    }
+
+    async fn holders(
+        &self,
+        field: &str,
+        value: &str,
+        columns: &[&str],
+        page_size: u32,
+    ) -> Result<Vec<(Held, Lead)>, Error> {
+        let mut found = Vec::new();
         let mut wanted = vec!["ProspectID", field];
         wanted.extend(
             columns
@@ -125,7 +149,7 @@ impl Client {
                 },
                 paging: Paging {
                     page_index: page,
-                    page_size: PAGE_SIZE,
+                    page_size,
                 },
             };
             let leads: Vec<Lead> = self
@@ -137,10 +161,12 @@ impl Client {
                     &[],
                 )
                 .await?;
-            let last = leads.len() < PAGE_SIZE as usize;
+            let last = leads.len() < page_size as usize;
             for lead in leads {
                 match Held::of(field, value, lead.get(field)) {
-                    Held::Same if !lead.id.is_empty() => found.push(lead),
+                    held @ (Held::Same | Held::Nearly) if !lead.id.is_empty() => {
+                        found.push((held, lead));
+                    }
                     Held::Same | Held::Nearly => {}
                     Held::Other => {
                         return Err(Error::SearchIgnored {

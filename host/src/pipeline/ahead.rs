@@ -66,6 +66,7 @@ impl Ahead<'_> {
             message: &next.message,
             event: &next.event,
             received_at_ms: next.received_at_ms,
+            is_loaded: next.is_loaded,
         };
         // They are noted in its own turn.
         let (mut stage, mut misses) = (Stage::Map, Vec::new());

@@ -125,6 +125,7 @@ pub(super) fn arrival(
         facts_only: false,
         warnings: String::new(),
         peer: String::new(),
+        load: None,
         route,
     }
 }

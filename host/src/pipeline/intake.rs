@@ -114,6 +114,7 @@ fn readable(
         facts_only: rule.is_some(),
         warnings: warnings(&message, codes.is_unclear),
         peer: String::new(),
+        load: None,
         route,
     };
     let answer = Answer {
@@ -244,6 +245,7 @@ fn bare(channel: &Channel, payload: &[u8], route: Route, now: &Zoned) -> Arrival
         facts_only: false,
         warnings: String::new(),
         peer: String::new(),
+        load: None,
         route,
     }
 }

@@ -142,6 +142,15 @@ impl Pace {
         }
     }
 
+    /// The calls that messages of a load will cost, of so many patients; `joins` says whether their updates go out together.
+    pub(super) fn of_load(&self, messages: u64, patients: u64, joins: bool) -> f64 {
+        let lanes = Lanes {
+            untouched: patients,
+            followed: patients.min(messages.saturating_sub(patients)),
+        };
+        self.expect(messages, if joins { messages } else { 0 }, lanes)
+    }
+
     /// The calls that `deliveries` will cost, of which the first of each untouched lane may be about an unknown patient.
     /// `joined` of them are updates, and those that wait in one lane go out together.
     fn expect(&self, deliveries: u64, joined: u64, lanes: Lanes) -> f64 {

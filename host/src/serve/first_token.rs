@@ -57,7 +57,7 @@ async fn write(store: &Store, file: &Path) -> anyhow::Result<bool> {
 }
 
 /// The file beside the store's, if the store is a file.
-fn beside(storage: &str) -> Option<PathBuf> {
+pub(super) fn beside(storage: &str) -> Option<PathBuf> {
     let path = storage.strip_prefix("sqlite:")?;
     let path = path.strip_prefix("//").unwrap_or(path);
     let path = path.split('?').next().unwrap_or(path);

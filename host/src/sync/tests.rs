@@ -101,6 +101,7 @@ fn about() -> About<'static> {
         message_code: "ADT",
         event_at_ms: None,
         now_ms: 0,
+        is_loaded: false,
     }
 }
 

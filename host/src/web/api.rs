@@ -14,6 +14,7 @@ pub mod components;
 pub mod error;
 pub mod flows;
 pub mod list;
+pub mod loads;
 pub mod metadata;
 pub mod poll;
 pub mod records;
@@ -90,6 +91,13 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(releases::delete))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::pause))
+        .routes(routes!(loads::list, loads::create))
+        .routes(routes!(loads::show))
+        .routes(routes!(loads::add))
+        .routes(routes!(loads::start))
+        .routes(routes!(loads::pause))
+        .routes(routes!(loads::resume))
+        .routes(routes!(loads::cancel))
         .routes(routes!(components::list, components::upload))
         .routes(routes!(components::show, components::delete))
         .routes(routes!(components::bytes))

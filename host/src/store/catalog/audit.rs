@@ -111,7 +111,7 @@ pub(super) fn values(author: &Author, record: &Record) -> Vec<Value> {
 }
 
 /// The record of something that has no version.
-pub(super) fn plain(author: &Author, record: &Record) -> Planned {
+pub(in crate::store) fn plain(author: &Author, record: &Record) -> Planned {
     Planned::one(&NOTE, values(author, record))
 }
 

@@ -46,6 +46,8 @@ pub struct Arrival {
     pub warnings: String,
     /// Who sent it as the connection tells: address, and the subject of its certificate.
     pub peer: String,
+    /// The load of existing data that it belongs to.
+    pub load: Option<String>,
     pub route: Route,
 }
 
@@ -239,6 +241,7 @@ impl Journal {
                 arrival.peer.as_str().into(),
                 (arrival.payload.len() as i64).into(),
                 kept.into(),
+                Value::optional_text(arrival.load.as_deref()),
                 (&acknowledgement).into(),
                 Value::optional_bytes(payload.as_ref()),
             ],
@@ -300,14 +303,14 @@ use Kind::{Bytes, Int, Text};
 
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, kept, acknowledgement, payload) as (values {rows})
+  reason, detail, remark, warnings, peer, size, kept, load_id, acknowledgement, payload) as (values {rows})
 insert {or_rollback} into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, kept, acknowledgement, payload)
+  reason, detail, remark, warnings, peer, size, kept, load_id, acknowledgement, payload)
 select account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, kept, acknowledgement, payload from v
+  reason, detail, remark, warnings, peer, size, kept, load_id, acknowledgement, payload from v
 where account_id is not null",
     kinds: &[
-        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Text, Bytes, Bytes,
+        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Text, Text, Bytes, Bytes,
     ],
 };
 

@@ -71,6 +71,8 @@ pub struct Claimed {
     pub last_reason: String,
     /// Whether others waited behind it in its lane when it was claimed.
     pub is_followed: bool,
+    /// Whether it is of a load of existing data.
+    pub is_loaded: bool,
     pub payload: Vec<u8>,
     /// What earlier tries noted in the ledger, oldest first.
     pub operations: Vec<OperationRow>,
@@ -151,6 +153,7 @@ impl Journal {
             rank: Rank::new(u8::try_from(head.rank).unwrap_or(u8::MAX)),
             last_reason: head.reason,
             is_followed: head.is_followed,
+            is_loaded: head.is_loaded,
             payload,
             operations,
         })
@@ -256,7 +259,8 @@ head as (
   from v where v.account_id is not null)
 select h.account_id, h.lane, d.seq, d.id, d.message_id, d.flow_id, d.state, d.due_at, d.attempts, d.lanes,
   m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.payload, l.rank, d.reason,
-  (select min(y.seq) from lane_entry y where y.account_id = h.account_id and y.lane = h.lane and y.seq > h.seq)
+  (select min(y.seq) from lane_entry y where y.account_id = h.account_id and y.lane = h.lane and y.seq > h.seq),
+  m.load_id
 from head h
 join lane l on l.account_id = h.account_id and l.lane = h.lane
 left join lane_entry e on e.account_id = h.account_id and e.lane = h.lane and e.seq = h.seq
@@ -327,6 +331,7 @@ pub(in crate::store) struct Head {
     rank: i64,
     reason: String,
     is_followed: bool,
+    is_loaded: bool,
     operations: Vec<SealedOperation>,
 }
 
@@ -446,6 +451,7 @@ impl<'a> Progress<'a> {
                 rank: row.int(16)?,
                 reason: row.string(17)?,
                 is_followed: !row.is_null(18),
+                is_loaded: !row.is_null(19),
                 operations: Vec::new(),
             };
             if several {

@@ -1,0 +1,211 @@
+//! Who carries a load out: a running host, asked by its interface, or the store for a host that runs later.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::config::{self, Config};
+use crate::flow::load::{Leads, Load};
+use crate::pipeline::Pipeline;
+use crate::pipeline::configuration::Configuration;
+use crate::serve::{self, Open};
+use crate::store::catalog::Author;
+
+/// How long a host on this machine may take to say that it is there.
+const HELLO: Duration = Duration::from_secs(2);
+
+/// How long one request may take; listing and counting take seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The two ways; both give a load as the interface shows it.
+pub(super) enum Way {
+    Host(Interface),
+    Store(Box<Stored>),
+}
+
+/// The interface of a running host.
+pub(super) struct Interface {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+/// A store that no host has open, or one that hosts share.
+pub(super) struct Stored {
+    open: Open,
+    pipeline: Pipeline,
+    author: Author,
+}
+
+impl Way {
+    /// Finds out whether a host runs at the console's address.
+    pub(super) async fn find(config: Config) -> anyhow::Result<Self> {
+        let mut address = config.console.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        let base = format!("http://{address}");
+        // reqwest asks for the process's provider; the first to install one wins, and all of ours are ring.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .timeout(PATIENCE)
+            .build()
+            .context("an HTTP client cannot be made")?;
+        let hello = http.get(format!("{base}/healthz")).timeout(HELLO).send().await;
+        if hello.is_ok_and(|answer| answer.status().is_success()) {
+            let token = token(&config.storage).context(
+                "a host runs, and takes a token with the rights view and operate: set LIGATURE_TOKEN",
+            )?;
+            return Ok(Self::Host(Interface { http, base, token }));
+        }
+        let open = serve::open(&config.storage, config.migrate, config.keys, &config.mapping).await?;
+        let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
+        let pipeline = Pipeline::new(open.store.clone(), open.runtime.clone(), configuration);
+        Ok(Self::Store(Box::new(Stored {
+            open,
+            pipeline,
+            author: Author("command line".into()),
+        })))
+    }
+
+    pub(super) fn is_host(&self) -> bool {
+        matches!(self, Self::Host(_))
+    }
+
+    pub(super) async fn close(self) {
+        if let Self::Store(stored) = self {
+            let Stored { open, pipeline, .. } = *stored;
+            let owner = pipeline.owner.clone();
+            let _ = pipeline.store.journal().release_all(&owner).await;
+            drop(pipeline);
+            open.close().await;
+        }
+    }
+
+    pub(super) async fn list(&self) -> anyhow::Result<Vec<Value>> {
+        match self {
+            Self::Host(host) => {
+                let page = host.send("GET", "loads?limit=500", None).await?;
+                Ok(page["items"].as_array().cloned().unwrap_or_default())
+            }
+            Self::Store(stored) => {
+                let mut found = Vec::new();
+                for load in stored.pipeline.store.loads().list().await? {
+                    found.push(stored.shown(&load).await?);
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    pub(super) async fn show(&self, id: &str) -> anyhow::Result<Value> {
+        match self {
+            Self::Host(host) => host.send("GET", &format!("loads/{id}"), None).await,
+            Self::Store(stored) => stored.shown(&stored.load(id).await?).await,
+        }
+    }
+
+    pub(super) async fn create(&self, flow: &str, leads: Option<&Leads>) -> anyhow::Result<Value> {
+        match self {
+            Self::Host(host) => {
+                let body = json!({ "flow": flow, "leads": leads }).to_string();
+                host.send("POST", "loads", Some(body.into())).await
+            }
+            Self::Store(stored) => {
+                let (pipeline, author) = (&stored.pipeline, &stored.author);
+                let flow = flow.into();
+                let load = pipeline.create_load(&flow, leads.cloned(), author).await?;
+                if leads.is_some() {
+                    // Nobody else lists them now.
+                    Box::pin(pipeline.carry(&load.id)).await?;
+                }
+                stored.shown(&stored.load(&load.id).await?).await
+            }
+        }
+    }
+
+    /// Adds messages behind the first `total`.
+    pub(super) async fn add(&self, id: &str, total: u64, bytes: Vec<u8>) -> anyhow::Result<Value> {
+        match self {
+            Self::Host(host) => {
+                let path = format!("loads/{id}/messages?total={total}");
+                host.send("POST", &path, Some(bytes)).await
+            }
+            Self::Store(stored) => {
+                let load = stored.load(id).await?;
+                stored.pipeline.add_messages(&load, total, &bytes).await?;
+                stored.shown(&stored.load(id).await?).await
+            }
+        }
+    }
+
+    /// Starts, pauses, resumes or cancels a load.
+    pub(super) async fn act(&self, id: &str, action: &str) -> anyhow::Result<Value> {
+        match self {
+            Self::Host(host) => {
+                let path = format!("loads/{id}/{action}");
+                host.send("POST", &path, Some(b"{}".to_vec())).await
+            }
+            Self::Store(stored) => {
+                let load = stored.load(id).await?;
+                let (pipeline, author) = (&stored.pipeline, &stored.author);
+                match action {
+                    "pause" => pipeline.pause_load(&load, author).await?,
+                    "cancel" => pipeline.cancel_load(&load, author).await?,
+                    _ => pipeline.start_load(&load, author).await?,
+                }
+                stored.shown(&stored.load(id).await?).await
+            }
+        }
+    }
+}
+
+impl Stored {
+    async fn load(&self, id: &str) -> anyhow::Result<Load> {
+        let load = self.pipeline.store.loads().get(id).await?;
+        load.with_context(|| format!("there is no load {id}"))
+    }
+
+    async fn shown(&self, load: &Load) -> anyhow::Result<Value> {
+        let standing = self.pipeline.load_standing(load).await?;
+        Ok(serde_json::to_value(standing)?)
+    }
+}
+
+impl Interface {
+    async fn send(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> anyhow::Result<Value> {
+        let url = format!("{}/api/v1/{path}", self.base);
+        let mut request = self.http.request(method.parse()?, url).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let answer = request.send().await.context("the host does not answer")?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.context("the host does not answer")?;
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if !status.is_success() {
+            let error = &value["error"];
+            let fields = error["fields"].as_array().into_iter().flatten();
+            let fields = fields.filter_map(|field| field["message"].as_str());
+            let mut text = error["message"].as_str().unwrap_or("no reason given").to_owned();
+            fields.for_each(|field| text.push_str(&format!("\n  {field}")));
+            bail!("{text}");
+        }
+        Ok(value)
+    }
+}
+
+/// The token of the environment, or the one that the first start left beside the store.
+fn token(storage: &str) -> Option<String> {
+    let beside = || {
+        let file = serve::first_token_file(storage)?;
+        std::fs::read_to_string(Path::new(&file)).ok()
+    };
+    let token = config::token().or_else(beside)?;
+    Some(token.trim().to_owned())
+}
