@@ -261,7 +261,9 @@ fn how(flow: &Flow, about: &About<'_>) -> How {
             kind: about.message_code.into(),
             at_ms,
         }),
-        automations: run && !about.is_loaded && age_ms <= i64::try_from(max_age_ms).unwrap_or(i64::MAX),
+        automations: run
+            && !about.is_loaded
+            && age_ms <= i64::try_from(max_age_ms).unwrap_or(i64::MAX),
         skip_unchanged: flow.skip_unchanged,
     }
 }

@@ -27,6 +27,8 @@ mod interface;
 mod journal;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod load;
 mod mapping;
 #[cfg(test)]
 mod message;

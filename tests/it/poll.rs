@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use ligature::flow::AccountId;
 use ligature::simulator::ehr::{self, Handle};
-use ligature::simulator::lead_squared::{Fault, Kind, When};
+use ligature::simulator::lead_squared::{Fault, Kind, Settings, When};
 use ligature_tests::clinic::Clinic;
 use ligature_tests::http;
+use ligature_tests::office::{Office, lead_squared};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -351,6 +353,44 @@ async fn fields_of_an_activity_that_a_webhook_lacks_are_read() -> anyhow::Result
         "{deliveries:#?}"
     );
     bridge.office.host.stop().await;
+    Ok(())
+}
+
+/// Of two hosts on one PostgreSQL one reads, and the other one when it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_host_reads_an_account() -> anyhow::Result<()> {
+    let storage = ligature_tests::postgres()?;
+    let documents = "[[channels]]\nid = \"out\"\n[channels.target]\naddress = \"127.0.0.1:1\"\n\
+         [[flows]]\nid = \"update\"\ndirection = \"leadsquared-to-ehr\"\nchannel = \"out\"\nevent = \"ADT^A08\"\n\
+         entity = \"lead\"\nstatus = { state = \"paused\", reason = \"test\" }\noutbound = { webhook = \"lead-update\" }\n";
+    let settings = ligature_tests::clinic::unlimited();
+    let simulator = lead_squared(settings.clone()).await?;
+    let keys = simulator.keys().clone();
+    let first = Office::open_as(Some(&storage), simulator, POLL, documents).await?;
+    let simulator = lead_squared(Settings { keys, ..settings }).await?;
+    let second = Office::open_as(Some(&storage), simulator, POLL, documents).await?;
+    let account = AccountId::from("clinic");
+    for _ in 0..2 {
+        ensure!(
+            Box::pin(first.host.pipeline.poll(&account))
+                .await?
+                .is_some()
+        );
+        ensure!(
+            Box::pin(second.host.pipeline.poll(&account))
+                .await?
+                .is_none()
+        );
+    }
+    first.host.stop().await;
+    ensure!(
+        Box::pin(second.host.pipeline.poll(&account))
+            .await?
+            .is_some()
+    );
+    let standing = second.host.pipeline.poll_standing(&account).await?;
+    ensure!(standing.last_run_at.is_some(), "{standing:?}");
+    second.host.stop().await;
     Ok(())
 }
 

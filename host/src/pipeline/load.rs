@@ -81,10 +81,14 @@ impl Pipeline {
         }
         match (route.flow.direction, &leads) {
             (Direction::EhrToLeadSquared, Some(_)) => {
-                return refuse(format!("flow {flow} comes from the EHR: it loads messages, not leads"));
+                return refuse(format!(
+                    "flow {flow} comes from the EHR: it loads messages, not leads"
+                ));
             }
             (Direction::LeadSquaredToEhr, _) if route.flow.entity == Entity::Activity => {
-                return refuse(format!("flow {flow} is of activities: leads are loaded by lead flows"));
+                return refuse(format!(
+                    "flow {flow} is of activities: leads are loaded by lead flows"
+                ));
             }
             (Direction::LeadSquaredToEhr, None) => {
                 return refuse(format!(
@@ -128,7 +132,10 @@ impl Pipeline {
             Some((route, channels.next()?))
         });
         let Some((route, channel)) = found.filter(|_| load.what.leads.is_none()) else {
-            return Err(Error::Refused(format!("load {} takes no messages", load.id)));
+            return Err(Error::Refused(format!(
+                "load {} takes no messages",
+                load.id
+            )));
         };
         let mut what = load.what.clone();
         let mut items = Vec::new();
@@ -194,7 +201,12 @@ impl Pipeline {
     /// # Errors
     /// `Refused` when it has ended.
     pub async fn cancel_load(&self, load: &Load, author: &Author) -> Result<(), Error> {
-        let from = [State::Collecting, State::Ready, State::Running, State::Paused];
+        let from = [
+            State::Collecting,
+            State::Ready,
+            State::Running,
+            State::Paused,
+        ];
         self.change_load(load, &from, State::Cancelled, (author, "cancel"))
             .await
     }
@@ -248,7 +260,8 @@ fn check(leads: &Leads) -> Result<(), Error> {
         Leads::Changed { from, to } => {
             let is_time = |text: &str| text.parse::<Timestamp>().is_ok();
             let are_times = is_time(from) && to.as_deref().is_none_or(is_time);
-            (!are_times).then_some("`changed.from` and `changed.to` are times such as 2026-01-31T00:00:00Z")
+            (!are_times)
+                .then_some("`changed.from` and `changed.to` are times such as 2026-01-31T00:00:00Z")
         }
         Leads::Field { name, value } => (name.trim().is_empty() || value.trim().is_empty())
             .then_some("`field.name` is a lead field, and `field.value` what it holds"),
@@ -286,7 +299,9 @@ fn calls(route: &Route, left: u64, patients: u64) -> f64 {
 
 /// How long `calls` take behind what is queued already.
 fn time_ms(outlook: &Outlook, calls: f64) -> Option<u64> {
-    let per_window = outlook.calls_per_window.map(|limit| f64::from(limit.max(1)));
+    let per_window = outlook
+        .calls_per_window
+        .map(|limit| f64::from(limit.max(1)));
     let by_window = per_window.map(|limit| {
         let windows = (calls + outlook.expected_calls) / limit;
         (windows * outlook.window_ms as f64) as u64
@@ -381,7 +396,9 @@ fn summary(
     };
     if left_out > 0 {
         let reasons = load.what.left_out.iter();
-        let reasons: Vec<_> = reasons.map(|(why, count)| format!("{count} {why}")).collect();
+        let reasons: Vec<_> = reasons
+            .map(|(why, count)| format!("{count} {why}"))
+            .collect();
         text.push_str(&format!("; {left_out} left out ({})", reasons.join(", ")));
     }
     if let Some(error) = &load.what.error {

@@ -100,7 +100,10 @@ impl Loads {
         let (account, id) = (load.account.as_str(), load.id.as_str());
         let mut rows = Vec::with_capacity(items.len() * 6);
         for (number, item) in (total..).zip(items) {
-            let sealed = self.shared.vault.seal(&place(account, &format!("{id}.{number}"), ITEM), &item.bytes)?;
+            let sealed = self.shared.vault.seal(
+                &place(account, &format!("{id}.{number}"), ITEM),
+                &item.bytes,
+            )?;
             let patient = item.patient.as_deref();
             let patient = patient.map(|patient| {
                 let hash = self.shared.vault.index(account, "load patient", patient);
@@ -155,15 +158,26 @@ impl Loads {
         let Some(&last) = from.last() else {
             return Ok(false);
         };
-        let mut values: Vec<Value> = vec![to.as_str().into(), now_ms().into(), account.into(), id.into()];
+        let mut values: Vec<Value> = vec![
+            to.as_str().into(),
+            now_ms().into(),
+            account.into(),
+            id.into(),
+        ];
         let states = from.iter().copied().chain(std::iter::repeat(last));
         values.extend(states.take(4).map(|state| state.as_str().into()));
         let mut plan = vec![Planned::one(&CHANGE, values)];
         if to.is_final() {
-            plan.push(Planned::one(&REMOVE_OF_ENDED, vec![account.into(), id.into(), to.as_str().into()]));
+            plan.push(Planned::one(
+                &REMOVE_OF_ENDED,
+                vec![account.into(), id.into(), to.as_str().into()],
+            ));
         }
         if let Some((author, action)) = author {
-            plan.push(audit::plain(author, &Record::of(action, account, "load", id)));
+            plan.push(audit::plain(
+                author,
+                &Record::of(action, account, "load", id),
+            ));
         }
         let answers = self.shared.writer.plain(plan, false).await?;
         Ok(answers.first().is_some_and(|rows| !rows.is_empty()))
@@ -196,7 +210,10 @@ impl Loads {
             .map(|row| {
                 let number = row.int(0)?;
                 let place_id = format!("{id}.{number}");
-                Ok(self.shared.vault.open(&place(account, &place_id, ITEM), &row.bytes(1)?)?)
+                Ok(self
+                    .shared
+                    .vault
+                    .open(&place(account, &place_id, ITEM), &row.bytes(1)?)?)
             })
             .collect()
     }

@@ -96,7 +96,8 @@ impl Seen {
         let is_same = |field: &String| {
             let told = self.fields.get(&name(field, fingerprint));
             let value = fields.get(field).and_then(Option::as_deref);
-            told.is_none_or(|told| *told == fingerprint(field, value.unwrap_or_default()))
+            let value = plain(value.unwrap_or_default());
+            told.is_none_or(|told| *told == fingerprint(field, value))
         };
         self.changed_at_ms > changed_at_ms
             || self.changed_at_ms == changed_at_ms && asked.iter().all(is_same)
@@ -121,7 +122,7 @@ impl Seen {
         self.changed_at_ms = changed_at_ms;
         for field in asked {
             if let Some(value) = fields.get(field) {
-                let value = value.as_deref().unwrap_or_default();
+                let value = plain(value.as_deref().unwrap_or_default());
                 self.fields
                     .insert(name(field, fingerprint), fingerprint(field, value));
             }
@@ -146,7 +147,7 @@ impl Seen {
             match (told, written.knows(field, fingerprint)) {
                 // Whichever came last.
                 (Some(_), true) if written.at_ms() > told_at_ms => is_written,
-                (Some(told), _) => *told == fingerprint(field, value),
+                (Some(told), _) => *told == fingerprint(field, plain(value)),
                 (None, true) => is_written,
                 // LeadSquared fills fields of its own when we write.
                 (None, false) => value.is_empty() || is_own,
@@ -157,6 +158,17 @@ impl Seen {
             .filter(is_unchanged)
             .map(String::as_str)
             .collect()
+    }
+}
+
+/// A value in one form: webhooks and lists may write times and flags differently (`leadsquared.md` 1.3).
+fn plain(value: &str) -> &str {
+    let value = value.trim();
+    let value = value.strip_suffix(".000").unwrap_or(value);
+    match value.strip_suffix(" 00:00:00").unwrap_or(value) {
+        "true" | "True" => "1",
+        "false" | "False" => "0",
+        value => value,
     }
 }
 
@@ -263,6 +275,17 @@ mod tests {
             "Phone",
             "somebody else's program"
         );
+    }
+
+    #[test]
+    fn a_value_is_the_same_in_every_form() {
+        let check = |told: &str, listed: &str| assert_eq!(plain(told), plain(listed));
+        check("2026-10-07 14:03:21", "2026-10-07 14:03:21.000");
+        check("1980-01-01", "1980-01-01 00:00:00.000");
+        check("True", "1");
+        check("false", "0");
+        check(" Rye", "Rye");
+        assert_ne!(plain("10"), plain("1"));
     }
 
     #[test]

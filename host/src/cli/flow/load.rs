@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -213,8 +213,10 @@ fn chunks(args: &Start) -> anyhow::Result<Vec<Vec<u8>>> {
     for file in send::input_files(&args.files)? {
         let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
         for message in send::payloads(&bytes) {
+            // Anything else would become lines of the message in front of it.
+            let has_header = message.trim_ascii_start().starts_with(b"MSH");
             match chunks.last_mut() {
-                Some(chunk) if chunk.len() + message.len() < CHUNK_BYTES => {
+                Some(chunk) if has_header && chunk.len() + message.len() < CHUNK_BYTES => {
                     // A header begins a line.
                     if !chunk.ends_with(b"\r") && !chunk.ends_with(b"\n") {
                         chunk.push(b'\r');
@@ -253,9 +255,9 @@ fn time(text: &str) -> anyhow::Result<String> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at.to_string());
     }
-    let day: Date = text
-        .parse()
-        .with_context(|| format!("{text:?} is no day or time, such as 2026-01-31 or 2026-01-31T08:00:00Z"))?;
+    let day: Date = text.parse().with_context(|| {
+        format!("{text:?} is no day or time, such as 2026-01-31 or 2026-01-31T08:00:00Z")
+    })?;
     Ok(day.to_zoned(TimeZone::UTC)?.timestamp().to_string())
 }
 
@@ -294,6 +296,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.hl7"), "MSH|1\rPID|1\rMSH|2").unwrap();
         std::fs::write(folder.path().join("b.hl7"), "\x0bMSH|3\r\x1c\r").unwrap();
+        std::fs::write(folder.path().join("c.txt"), "nothing of the kind").unwrap();
         let args = Start {
             flow: "f".into(),
             files: vec![folder.path().into()],
@@ -306,8 +309,12 @@ mod tests {
             config: PathBuf::new(),
         };
         let chunks = chunks(&args).unwrap();
-        let chunks: Vec<_> = chunks.iter().map(|chunk| chunk.escape_ascii().to_string()).collect();
-        assert_eq!(chunks, [r"MSH|1\rPID|1\rMSH|2\rMSH|3\r"]);
+        let chunks: Vec<_> = chunks
+            .iter()
+            .map(|chunk| chunk.escape_ascii().to_string())
+            .collect();
+        let expected = [r"MSH|1\rPID|1\rMSH|2\rMSH|3\r", "nothing of the kind"];
+        assert_eq!(chunks, expected);
         assert!(leads(&args).unwrap().is_none());
     }
 }

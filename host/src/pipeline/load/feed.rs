@@ -92,7 +92,10 @@ impl Pipeline {
         let loads = self.store.loads();
         while let Some(load) = loads.get(id).await? {
             let journal = self.store.journal();
-            if !journal.hold(&load.account, LOADING, &self.owner, LEASE).await? {
+            if !journal
+                .hold(&load.account, LOADING, &self.owner, LEASE)
+                .await?
+            {
                 return Ok(());
             }
             match (load.state, load.what.leads.clone()) {
@@ -111,7 +114,10 @@ impl Pipeline {
     /// Lists the leads of a load; what LeadSquared will not answer ends it.
     async fn collect(&self, load: &Load, leads: &Leads) -> Result<(), Error> {
         let loads = self.store.loads();
-        let client = self.entry(&load.account)?.client.ranked(Rank::LAST.number());
+        let client = self
+            .entry(&load.account)?
+            .client
+            .ranked(Rank::LAST.number());
         let mut what = load.what.clone();
         let ids = match listed(&client, leads).await {
             Ok(ids) => ids,
@@ -123,7 +129,9 @@ impl Pipeline {
             Err(fault) => {
                 what.error = Some(fault.sentence());
                 loads.put_what(load, &what).await?;
-                loads.change(load, &[State::Collecting], State::Failed, None).await?;
+                loads
+                    .change(load, &[State::Collecting], State::Failed, None)
+                    .await?;
                 return Ok(());
             }
         };
@@ -146,7 +154,9 @@ impl Pipeline {
         if what.error.take().is_some() {
             loads.put_what(load, &what).await?;
         }
-        loads.change(load, &[State::Collecting], State::Ready, None).await?;
+        loads
+            .change(load, &[State::Collecting], State::Ready, None)
+            .await?;
         info!(load = %load.id, flow = %load.flow, leads = total, "the leads of a load are listed");
         Ok(())
     }
@@ -155,7 +165,10 @@ impl Pipeline {
     async fn take_items(&self, load: &Load) -> Result<bool, Error> {
         let configuration = self.configuration();
         let Some(route) = configuration.route(&load.flow) else {
-            return Err(Error::Refused(format!("there is no flow {} any more", load.flow)));
+            return Err(Error::Refused(format!(
+                "there is no flow {} any more",
+                load.flow
+            )));
         };
         // What is paused takes nothing in that would wait there.
         if route.flow.status != Status::Active {
@@ -174,7 +187,10 @@ impl Pipeline {
             .map(|(number, item)| arrival(&configuration, route, load, number, item))
             .collect();
         let Some(arrivals) = arrivals else {
-            let text = format!("flow {} has no longer the channel or the event of its load", load.flow);
+            let text = format!(
+                "flow {} has no longer the channel or the event of its load",
+                load.flow
+            );
             return Err(Error::Refused(text));
         };
         let appended = self.store.journal().append(arrivals).await?;
@@ -270,7 +286,10 @@ fn arrival(
             routed.rank = Rank::LAST;
         }
         if routed.is_empty() {
-            let text = format!("flow {} does not take {} any more", load.flow, arrival.event);
+            let text = format!(
+                "flow {} does not take {} any more",
+                load.flow, arrival.event
+            );
             arrival.route = journal::Route::Skipped {
                 reason: "no-flow",
                 text,

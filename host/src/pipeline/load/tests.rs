@@ -71,7 +71,10 @@ fn the_time_depends_on_the_plan_and_on_what_is_queued() {
     check(Some(10), Some(1_000), 51.0, Some(DAY.as_millis() as u64));
     check(None, Some(1_000), 1_950.0, Some(2 * DAY.as_millis() as u64));
     let words = [900, 90_500, 5_000_000, 90_000_000, 200_000_000].map(duration);
-    assert_eq!(words, ["1 s", "2 minutes", "84 minutes", "25 hours", "3 days"]);
+    assert_eq!(
+        words,
+        ["1 s", "2 minutes", "84 minutes", "25 hours", "3 days"]
+    );
 }
 
 #[test]

@@ -56,14 +56,24 @@ impl Way {
             .timeout(PATIENCE)
             .build()
             .context("an HTTP client cannot be made")?;
-        let hello = http.get(format!("{base}/healthz")).timeout(HELLO).send().await;
+        let hello = http
+            .get(format!("{base}/healthz"))
+            .timeout(HELLO)
+            .send()
+            .await;
         if hello.is_ok_and(|answer| answer.status().is_success()) {
             let token = token(&config.storage).context(
                 "a host runs, and takes a token with the rights view and operate: set LIGATURE_TOKEN",
             )?;
             return Ok(Self::Host(Interface { http, base, token }));
         }
-        let open = serve::open(&config.storage, config.migrate, config.keys, &config.mapping).await?;
+        let open = serve::open(
+            &config.storage,
+            config.migrate,
+            config.keys,
+            &config.mapping,
+        )
+        .await?;
         let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
         let pipeline = Pipeline::new(open.store.clone(), open.runtime.clone(), configuration);
         Ok(Self::Store(Box::new(Stored {
@@ -81,7 +91,7 @@ impl Way {
         if let Self::Store(stored) = self {
             let Stored { open, pipeline, .. } = *stored;
             let owner = pipeline.owner.clone();
-            let _ = pipeline.store.journal().release_all(&owner).await;
+            let _ = pipeline.store.journal().let_go(&owner).await;
             drop(pipeline);
             open.close().await;
         }
@@ -180,7 +190,10 @@ impl Stored {
 impl Interface {
     async fn send(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> anyhow::Result<Value> {
         let url = format!("{}/api/v1/{path}", self.base);
-        let mut request = self.http.request(method.parse()?, url).bearer_auth(&self.token);
+        let mut request = self
+            .http
+            .request(method.parse()?, url)
+            .bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -192,7 +205,10 @@ impl Interface {
             let error = &value["error"];
             let fields = error["fields"].as_array().into_iter().flatten();
             let fields = fields.filter_map(|field| field["message"].as_str());
-            let mut text = error["message"].as_str().unwrap_or("no reason given").to_owned();
+            let mut text = error["message"]
+                .as_str()
+                .unwrap_or("no reason given")
+                .to_owned();
             fields.for_each(|field| text.push_str(&format!("\n  {field}")));
             bail!("{text}");
         }
