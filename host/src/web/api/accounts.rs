@@ -233,7 +233,7 @@ pub async fn save(
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let account: Account = body.take("account", NOUN)?;
-    body.end(NOUN, &["updated_at", "found"])?;
+    body.end(NOUN, &["updated_at", "found", "poll"])?;
     let mut faults = check::account(&account);
     if account.id.as_str() != id {
         faults.push(Fault::new("id", "is the account's name and cannot change"));
