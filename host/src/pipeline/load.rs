@@ -53,6 +53,9 @@ pub struct Standing {
     pub delivered: u64,
     pub skipped: u64,
     pub dead: u64,
+    /// Those that wait for a person, for their patient or for their flow, and hold nobody up.
+    pub aside: u64,
+    /// Those that are queued, running, or waiting for their next try.
     pub open: u64,
     /// Why leads could not be listed.
     pub error: Option<String>,
@@ -343,6 +346,7 @@ fn standing(
         delivered: progress.delivered,
         skipped: progress.skipped,
         dead: progress.dead,
+        aside: progress.aside,
         open: progress.open,
         error: load.what.error.clone(),
         created_at: at(load.created_at_ms),
@@ -377,10 +381,18 @@ fn summary(
             delivered,
             skipped,
             dead,
+            aside,
             open,
             ..
         } = progress;
-        format!("{delivered} delivered, {skipped} skipped, {dead} dead, {open} under way")
+        let mut text =
+            format!("{delivered} delivered, {skipped} skipped, {dead} dead, {open} under way");
+        if *aside > 0 {
+            text.push_str(&format!(
+                ", {aside} waiting for a person or for their patient"
+            ));
+        }
+        text
     };
     let left_out: u64 = load.what.left_out.values().sum();
     let mut text = match load.state {

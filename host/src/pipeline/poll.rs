@@ -240,7 +240,9 @@ impl Pipeline {
         let mut arrivals = Vec::new();
         for ((id, fields), written) in leads.iter().zip(&written) {
             found.leads += 1;
-            let Some(changed_at_ms) = time(fields, "ModifiedOn") else {
+            let changed_at_ms = time(fields, "ModifiedOn");
+            let changed_at_ms = changed_at_ms.or_else(|| time(fields, "LeadLastModifiedOn"));
+            let Some(changed_at_ms) = changed_at_ms else {
                 found.nothing_new += 1;
                 continue;
             };

@@ -37,7 +37,9 @@ pub struct Progress {
     pub delivered: u64,
     pub skipped: u64,
     pub dead: u64,
-    /// Queued, running, waiting or parked.
+    /// Those that wait for a person, for their patient or for their flow, and hold nobody up.
+    pub aside: u64,
+    /// Queued, running, or waiting for their next try.
     pub open: u64,
 }
 
@@ -263,19 +265,18 @@ impl Loads {
                 "delivered" => progress.delivered += count,
                 "skipped" => progress.skipped += count,
                 "dead" => progress.dead += count,
+                "parked" => progress.aside += count,
                 _ => progress.open += count,
             }
         }
         Ok(progress)
     }
 
-    /// Deliveries of a flow that are to be carried out, counted up to `most`; those that wait for a patient's lead or
-    /// identifier, whose reasons are given, take no time.
+    /// Deliveries of a flow that are to be carried out, counted up to `most` of each state.
     pub async fn under_way(
         &self,
         account: &AccountId,
         flow: &FlowId,
-        patient: [&str; 2],
         most: usize,
     ) -> Result<usize, Error> {
         let mut under_way = 0;
@@ -284,8 +285,6 @@ impl Loads {
                 account.as_str().into(),
                 state.into(),
                 flow.as_str().into(),
-                patient[0].into(),
-                patient[1].into(),
                 (most as i64).into(),
             ];
             under_way += count(&self.shared.one(&UNDER_WAY, values).await?)? as usize;
@@ -448,6 +447,6 @@ group by d.state",
 
 static UNDER_WAY: Sql = Sql {
     text: "select count(*) from (
-  select 1 from delivery where account_id = ? and state = ? and flow_id = ? and reason not in (?, ?) limit ?) x",
+  select 1 from delivery where account_id = ? and state = ? and flow_id = ? limit ?) x",
     kinds: &[],
 };

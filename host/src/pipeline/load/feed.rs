@@ -21,7 +21,6 @@ use crate::leadsquared::recent::{At, Between};
 use crate::leadsquared::{self, Client, webhook};
 use crate::pipeline::account::Error;
 use crate::pipeline::configuration::{Configuration, Route};
-use crate::pipeline::judge::{NO_IDENTIFIER_YET, NO_LEAD_YET};
 use crate::pipeline::{Pipeline, hook, intake, patient};
 use crate::store::journal::{self, Appended, Arrival, DuplicateKey, Rank};
 use crate::store::loads::Item;
@@ -175,8 +174,7 @@ impl Pipeline {
             return Ok(false);
         }
         let loads = self.store.loads();
-        let patient = [NO_LEAD_YET, NO_IDENTIFIER_YET];
-        let under_way = loads.under_way(&load.account, &load.flow, patient, WINDOW);
+        let under_way = loads.under_way(&load.account, &load.flow, WINDOW);
         if under_way.await? >= WINDOW {
             return Ok(false);
         }

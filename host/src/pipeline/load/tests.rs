@@ -27,7 +27,8 @@ fn a_load_is_told_in_words() {
         delivered: 300,
         skipped: 40,
         dead: 2,
-        open: 48,
+        aside: 5,
+        open: 43,
     };
     let said = |load: &Load, expected_ms| {
         standing(load, progress, Some(310), 1_510.5, expected_ms).summary
@@ -37,7 +38,7 @@ fn a_load_is_told_in_words() {
     messages.taken = 400;
     messages.state = State::Running;
     let standing = standing(&messages, progress, Some(310), 1.0, None);
-    insta::assert_snapshot!(standing.summary, @"400 of 1200 messages taken; 300 delivered, 40 skipped, 2 dead, 48 under way; still 1 calls to LeadSquared, no limit of calls is set; 4 left out (3 ADT^A08, 1 unreadable)");
+    insta::assert_snapshot!(standing.summary, @"400 of 1200 messages taken; 300 delivered, 40 skipped, 2 dead, 43 under way, 5 waiting for a person or for their patient; still 1 calls to LeadSquared, no limit of calls is set; 4 left out (3 ADT^A08, 1 unreadable)");
     assert_eq!(standing.repeated, 10);
     let since = Leads::Changed {
         from: "2026-01-01T00:00:00Z".into(),

@@ -158,3 +158,25 @@ fn empties(entry: &Entry) -> bool {
         after.is_some_and(|value| !holds(value))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leadsquared::webhook::parse;
+
+    #[test]
+    fn a_change_that_empties_a_field_says_so() {
+        let check = |before: &str, after: &str, expected: bool| {
+            let body =
+                format!(r#"{{"Before":{{{before}}},"After":{{"ProspectID":"l1",{after}}}}}"#);
+            let entry = parse(body.as_bytes()).unwrap().entries.remove(0);
+            assert_eq!(empties(&entry), expected, "{body}");
+        };
+        check(r#""Phone":"1""#, r#""Phone":null"#, true);
+        check(r#""Phone":"1""#, r#""Phone":"""#, true);
+        check(r#""Phone":"1""#, r#""Phone":"2""#, false);
+        check(r#""Phone":"""#, r#""Phone":null"#, false);
+        // Not said is not emptied.
+        check(r#""Phone":"1""#, r#""City":"A""#, false);
+    }
+}
