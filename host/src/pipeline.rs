@@ -393,7 +393,7 @@ impl Pipeline {
         let in_force = route.in_force.as_ref().ok_or(Stop::NoRelease)?;
         let release = &in_force.release;
         let code = message.header().message_code.to_string();
-        let event_at_ms = event_time(&message, &route.zone);
+        let event_at = event_time(&message, &route.zone);
 
         *stage = Stage::Map;
         let input = route.input(in_force, Arc::new(message), said);
@@ -413,7 +413,7 @@ impl Pipeline {
         let about = sync::About {
             message: said.message,
             message_code: &code,
-            event_at_ms,
+            event_at,
             now_ms: Timestamp::now().as_millisecond(),
             is_loaded: said.is_loaded,
         };

@@ -18,6 +18,7 @@ mod tests;
 
 use std::fmt;
 
+use crate::flow::event_time::EventTime;
 use crate::flow::mapped;
 use crate::flow::{
     Account, Automations, Behaviour, Constant, Entity, Flow, MessageId, OtherPerson, Release,
@@ -143,8 +144,8 @@ pub struct About<'a> {
     pub message: &'a MessageId,
     /// MSH-9.1.
     pub message_code: &'a str,
-    /// EVN-6, EVN-2 or MSH-7, in epoch milliseconds.
-    pub event_at_ms: Option<i64>,
+    /// EVN-6, EVN-2 or MSH-7.
+    pub event_at: Option<EventTime>,
     pub now_ms: i64,
     /// Whether it is of a load of existing data: automations are for what happens now.
     pub is_loaded: bool,
@@ -254,12 +255,13 @@ fn how(flow: &Flow, about: &About<'_>) -> How {
         run, max_age_ms, ..
     } = flow.automations;
     let age_ms = about
-        .event_at_ms
-        .map_or(0, |at| about.now_ms.saturating_sub(at));
+        .event_at
+        .map_or(0, |at| about.now_ms.saturating_sub(at.earliest_ms));
     How {
-        news: about.event_at_ms.map(|at_ms| News {
+        news: about.event_at.map(|at| News {
             kind: about.message_code.into(),
-            at_ms,
+            at_ms: at.earliest_ms,
+            latest_ms: at.latest_ms,
         }),
         automations: run
             && !about.is_loaded

@@ -99,11 +99,14 @@ impl Change {
 
     /// Whether anything changed of what a release's component reads.
     ///
-    /// An update in which nothing did has nothing to tell the EHR.
+    /// An update in which nothing did has nothing to tell the EHR. Nothing is said of the lead of an
+    /// activity: what it was before is not known.
     pub fn concerns(&self, reads: &[String]) -> bool {
+        let entity = self.event.entity();
         let mut reads = reads.iter().filter_map(|read| Field::parse(read));
         reads.any(|read| {
-            let snapshot = self.snapshot(read.entity);
+            let is_told = |snapshot: &&Snapshot| read.entity == entity || snapshot.before.is_some();
+            let snapshot = self.snapshot(read.entity).filter(is_told);
             snapshot.is_some_and(|snapshot| snapshot.changed().any(|name| name == read.name))
         })
     }

@@ -7,14 +7,23 @@ use jiff::tz::TimeZone;
 use crate::hl7::value::DateTime;
 use crate::hl7::{Content, Message, Path};
 
+/// When an event happened, in epoch milliseconds.
+///
+/// The two differ where a local time comes twice, in the night in which clocks go back, and has no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTime {
+    pub earliest_ms: i64,
+    pub latest_ms: i64,
+}
+
 /// Occurred, recorded, sent: the best there is. EVN-6 came with version 2.3.1, and SIU has no EVN at all.
 const PLACES: [(&str, u16); 3] = [("EVN", 6), ("EVN", 2), ("MSH", 7)];
 
-/// Gives when the event of `message` happened, in epoch milliseconds: EVN-6, else EVN-2, else MSH-7.
+/// Gives when the event of `message` happened: EVN-6, else EVN-2, else MSH-7.
 ///
 /// A time without an offset is read in `zone`. What is less precise than a second is taken at the beginning of what was
 /// written, so that `20260301` is that day's first instant. A field that is empty, null or no DTM gives way to the next.
-pub fn event_time(message: &Message, zone: &TimeZone) -> Option<i64> {
+pub fn event_time(message: &Message, zone: &TimeZone) -> Option<EventTime> {
     PLACES.iter().find_map(|(segment, field)| {
         let path = Path::new(segment, Some(*field))?;
         match message.get(&path) {
@@ -24,7 +33,7 @@ pub fn event_time(message: &Message, zone: &TimeZone) -> Option<i64> {
     })
 }
 
-fn beginning(text: &str, zone: &TimeZone) -> Option<i64> {
+fn beginning(text: &str, zone: &TimeZone) -> Option<EventTime> {
     let written = DateTime::parse(text)?;
     let first = DateTime {
         month: written.month.or(Some(1)),
@@ -32,7 +41,10 @@ fn beginning(text: &str, zone: &TimeZone) -> Option<i64> {
         hour: written.hour.or(Some(0)),
         ..written
     };
-    first.instant(zone).map(|instant| instant.as_millisecond())
+    Some(EventTime {
+        earliest_ms: first.instant(zone)?.as_millisecond(),
+        latest_ms: first.latest_instant(zone)?.as_millisecond(),
+    })
 }
 
 #[cfg(test)]
@@ -48,8 +60,11 @@ mod tests {
         );
         let message = Message::parse(text.as_bytes()).unwrap();
         let zone = TimeZone::get(zone).unwrap();
-        let given = event_time(&message, &zone)
-            .map(|ms| Timestamp::from_millisecond(ms).unwrap().to_string());
+        let given = event_time(&message, &zone).map(|at| {
+            Timestamp::from_millisecond(at.earliest_ms)
+                .unwrap()
+                .to_string()
+        });
         assert_eq!(
             given.unwrap_or_default(),
             expected,
@@ -111,12 +126,35 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_comes_twice_has_two_instants() {
+        let zone = TimeZone::get("America/New_York").unwrap();
+        let check = |written: &str, hours: i64| {
+            let text = format!("MSH|^~\\&|EHR|CLINIC|||{written}||SIU^S12|1|P|2.5\rSCH|1\r");
+            let message = Message::parse(text.as_bytes()).unwrap();
+            let at = event_time(&message, &zone).unwrap();
+            assert_eq!(
+                at.latest_ms - at.earliest_ms,
+                hours * 3_600_000,
+                "{written}"
+            );
+        };
+        check("20261101013000", 1);
+        check("20261101013000-0500", 0);
+        check("20261101003000", 0);
+        check("20261101023000", 0);
+        // What a gap skips does not come at all.
+        check("20260308023000", 0);
+    }
+
+    #[test]
     fn a_message_without_evn_has_the_time_it_was_sent() {
         let text = "MSH|^~\\&|EHR|CLINIC|||20260301120000+0100||SIU^S12|1|P|2.5\rSCH|1\r";
         let message = Message::parse(text.as_bytes()).unwrap();
         let given = event_time(&message, &TimeZone::UTC).unwrap();
         assert_eq!(
-            Timestamp::from_millisecond(given).unwrap().to_string(),
+            Timestamp::from_millisecond(given.earliest_ms)
+                .unwrap()
+                .to_string(),
             "2026-03-01T11:00:00Z"
         );
     }

@@ -44,6 +44,11 @@ impl WebhookEvent {
         Self::ALL.into_iter().find(|event| event.as_str() == word)
     }
 
+    /// Whether a record was made, and not changed.
+    pub fn is_creation(self) -> bool {
+        matches!(self, Self::LeadCreate | Self::LeadActivityCreate)
+    }
+
     pub fn entity(self) -> Entity {
         match self {
             Self::LeadCreate | Self::LeadUpdate => Entity::Lead,

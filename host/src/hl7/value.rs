@@ -4,7 +4,7 @@
 //! defines them (DTM 2A.3.22, NM 2A.3.42, SI 2A.3.63 in version 2.8). A mapping reads dates with code of its own, which
 //! runs inside components; this is for the console, hints and checks.
 
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use jiff::{Timestamp, civil};
 
 /// A date and time as written: `YYYY[MM[DD[HH[MM[SS[.S[S[S[S]]]]]]]]][+|-ZZZZ]`; its precision is its length.
@@ -120,17 +120,7 @@ impl DateTime {
     ///
     /// A local time that a change of clocks skips is moved forward, one that comes twice is the earlier.
     pub fn instant(&self, zone: &TimeZone) -> Option<Timestamp> {
-        let nanosecond = self
-            .fraction
-            .map_or(0, |fraction| i32::from(fraction.ten_thousandths) * 100_000);
-        let local = civil::Date::new(self.year as i16, self.month? as i8, self.day? as i8)
-            .ok()?
-            .at(
-                self.hour? as i8,
-                self.minute.unwrap_or(0) as i8,
-                self.second.unwrap_or(0) as i8,
-                nanosecond,
-            );
+        let local = self.local()?;
         match self.offset_minutes {
             Some(minutes) => {
                 let offset = Offset::from_seconds(i32::from(minutes) * 60).ok()?;
@@ -138,6 +128,28 @@ impl DateTime {
             }
             None => zone.to_ambiguous_timestamp(local).compatible().ok(),
         }
+    }
+
+    /// The same, but of a local time that comes twice the later.
+    pub fn latest_instant(&self, zone: &TimeZone) -> Option<Timestamp> {
+        let ambiguous = zone.to_ambiguous_timestamp(self.local()?);
+        match (self.offset_minutes, ambiguous.offset()) {
+            (None, AmbiguousOffset::Fold { .. }) => ambiguous.later().ok(),
+            _ => self.instant(zone),
+        }
+    }
+
+    fn local(&self) -> Option<civil::DateTime> {
+        let nanosecond = self
+            .fraction
+            .map_or(0, |fraction| i32::from(fraction.ten_thousandths) * 100_000);
+        let date = civil::Date::new(self.year as i16, self.month? as i8, self.day? as i8);
+        Some(date.ok()?.at(
+            self.hour? as i8,
+            self.minute.unwrap_or(0) as i8,
+            self.second.unwrap_or(0) as i8,
+            nanosecond,
+        ))
     }
 }
 

@@ -22,13 +22,17 @@ use crate::flow::change::{Change, Field, Snapshot};
 use crate::flow::{Entity, Flow, WebhookEvent};
 use crate::leadsquared::Client;
 use crate::leadsquared::webhook::{self, Entry};
-use crate::store::journal::{Claimed, LinkKey, OperationKind, Record};
+use crate::store::journal::{Claimed, LinkKey, OperationKind, Record, underway};
 use crate::sync::outgoing::LeftOut;
 use crate::sync::sending::{self, Decision, Known, NotSent, Part};
 use crate::sync::written::Written;
+use crate::sync::written::told::{self, Told};
 
 /// The lead's number, by which the EHR can name a lead to us.
 const NUMBER_FIELD: &str = "ProspectAutoId";
+
+/// How long a change waits for this host's own writes before it looks again.
+const LOOK_AGAIN_MS: u64 = 250;
 
 /// Places in a delivery's ledger.
 const READ: i64 = 0;
@@ -124,7 +128,13 @@ impl Pipeline {
         if let Some(why) = composing.complete().await? {
             return Ok(Done::NotSent(why));
         }
-        match composing.decide().await? {
+        let mut decision = composing.decide().await?;
+        if matches!(decision, Decision::Send(_)) {
+            composing.wait_for_own_writes().await?;
+            // What they have written is noted now.
+            decision = composing.decide().await?;
+        }
+        match decision {
             Decision::Send(parts) => {
                 for part in parts {
                     if let Some(done) = Box::pin(composing.part(part, stage)).await? {
@@ -274,11 +284,7 @@ impl<'a> Composing<'a> {
         let in_force = self.route.in_force.as_ref().ok_or(Stop::NoRelease)?;
         let release = &in_force.release;
         let account = &self.account.account;
-        let written = self
-            .ledger
-            .record(&account.id, self.entry.entity_id())
-            .await?;
-        let written = written.map_or_else(Written::default, |bytes| Written::parse(&bytes));
+        let (written, told) = self.noted(self.entry.entity_id()).await?;
         let registered = self
             .ledger
             .links(&account.id, &[self.registration()])
@@ -287,6 +293,7 @@ impl<'a> Composing<'a> {
             account,
             reads: &release.grants.reads,
             written: &written,
+            told: &told,
             registered: registered.into_iter().flatten().next().is_some(),
             received_at_ms: self.claimed.received_at_ms,
         };
@@ -300,10 +307,42 @@ impl<'a> Composing<'a> {
         ))
     }
 
+    /// What this host wrote last to a record, and what the EHR was told of it.
+    async fn noted(&self, record: &str) -> Result<(Written, Told), Stop> {
+        let (account, told) = (&self.account.account.id, Told::record(record));
+        let kept = self.ledger.records(account, &[record, &told]).await?;
+        let mut kept = kept.into_iter().map(Option::unwrap_or_default);
+        let written = Written::parse(&kept.next().unwrap_or_default());
+        Ok((written, Told::parse(&kept.next().unwrap_or_default())))
+    }
+
     fn registration(&self) -> LinkKey {
         LinkKey {
             kind: "registered".into(),
             key: self.entry.lead_id.clone(),
+        }
+    }
+
+    /// LeadSquared may tell of a write before it has answered it, and before this host has noted what it wrote.
+    async fn wait_for_own_writes(&self) -> Result<(), Stop> {
+        let until_ms = self.claimed.received_at_ms;
+        let now_ms = Timestamp::now().as_millisecond();
+        if now_ms > until_ms.saturating_add(sending::ECHO_MS) {
+            return Ok(());
+        }
+        let told = underway::Told {
+            record: self.entry.entity_id(),
+            since_ms: until_ms.saturating_sub(sending::ECHO_MS),
+            until_ms,
+        };
+        let journal = self.pipeline.store.journal();
+        let account = &self.account.account.id;
+        let writing = journal.is_writing(account, &self.claimed.delivery, told);
+        match writing.await.map_err(Stop::Store)? {
+            false => Ok(()),
+            true => Err(Stop::OwnWrite {
+                due_at_ms: now_ms.saturating_add_unsigned(LOOK_AGAIN_MS),
+            }),
         }
     }
 
@@ -360,6 +399,7 @@ impl<'a> Composing<'a> {
             Ok(acknowledged) => {
                 self.ledger.done(&message.control_id);
                 self.remember(part, &route.flow, &message);
+                self.tell(route).await?;
                 self.sent.parts.push(part);
                 *stage = Stage::Lead;
                 self.read_back(at, &route.flow, &acknowledged.response)
@@ -392,10 +432,51 @@ impl<'a> Composing<'a> {
             self.ledger.link(number_link(&number), &lead, None);
         }
         let id = message::sent_record(flow, self.entry.entity_id());
+        let last = message::LastSent {
+            content: message.content,
+            at_ms: Timestamp::now().as_millisecond(),
+        };
         self.ledger.records.push(Record {
             id,
-            document: message.content.to_le_bytes().into(),
+            document: last.to_bytes(),
         });
+    }
+
+    /// Keeps what the EHR has been told of the records, so that nothing is written when it says the same.
+    async fn tell(&mut self, route: &Route) -> Result<(), Stop> {
+        let account = &self.account.account.id;
+        let reads = route
+            .release
+            .iter()
+            .flat_map(|(release, _)| &release.grants.reads);
+        let reads: Vec<Field<'_>> = reads.filter_map(|read| Field::parse(read)).collect();
+        let activity = self.entry.activity.as_ref().map(|activity| &activity.id);
+        let records = [
+            (Entity::Lead, Some(&self.entry.lead_id)),
+            (Entity::Activity, activity),
+        ];
+        for (entity, id) in records {
+            let (Some(id), Some(snapshot)) = (id, self.change.snapshot(entity)) else {
+                continue;
+            };
+            let (written, mut told) = self.noted(id).await?;
+            let received_at_ms = self.claimed.received_at_ms;
+            let sent = told::Sent {
+                before: snapshot.before.as_ref(),
+                after: &snapshot.after,
+                received_at_ms,
+                modified_at_ms: sending::modified_ms(&snapshot.after).unwrap_or(received_at_ms),
+            };
+            let fields = reads.iter().filter(|read| read.entity == entity);
+            let fingerprint = self.ledger.fingerprint(account);
+            told.note(fields.map(|read| read.name), &sent, &written, &fingerprint);
+            drop(fingerprint);
+            self.ledger.records.push(Record {
+                id: Told::record(id),
+                document: told.to_bytes(),
+            });
+        }
+        Ok(())
     }
 
     /// The lead's number, where the EHR is told it.

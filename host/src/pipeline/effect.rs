@@ -17,6 +17,7 @@ use crate::leadsquared::{Attribute, Client};
 use crate::store::journal::{LinkKey, Record};
 use crate::sync::outcome::Outcome;
 use crate::sync::written::Written;
+use crate::sync::written::told::Told;
 use crate::sync::{How, Plan, SearchBy};
 
 pub use lead::Lead;
@@ -66,10 +67,13 @@ impl Effects<'_> {
         })
     }
 
-    /// What this host wrote last to the record of this id.
-    async fn written(&self, id: &str) -> Result<Written, Stop> {
-        let kept = self.ledger.record(&self.account.account.id, id).await?;
-        Ok(kept.map_or_else(Written::default, |bytes| Written::parse(&bytes)))
+    /// What this host wrote last to the record of this id, and what people wrote there that the EHR was told.
+    async fn written(&self, id: &str) -> Result<(Written, Told), Stop> {
+        let (account, told) = (&self.account.account.id, Told::record(id));
+        let kept = self.ledger.records(account, &[id, &told]).await?;
+        let mut kept = kept.into_iter().map(Option::unwrap_or_default);
+        let written = Written::parse(&kept.next().unwrap_or_default());
+        Ok((written, Told::parse(&kept.next().unwrap_or_default())))
     }
 
     /// Notes what was written to a record, and what LeadSquared refused.

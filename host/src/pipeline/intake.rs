@@ -137,7 +137,7 @@ fn yield_if_old(
             continue;
         };
         let happened = event_time(message, &route.zone);
-        let age_ms = happened.map_or(0, |at| now.timestamp().as_millisecond() - at);
+        let age_ms = happened.map_or(0, |at| now.timestamp().as_millisecond() - at.earliest_ms);
         if age_ms > OLD_MS {
             routed.rank = Rank::new(routed.rank.number() + 2);
         }

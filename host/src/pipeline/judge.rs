@@ -105,6 +105,10 @@ pub enum Stop {
     NoIdentifierYet {
         due_at_ms: i64,
     },
+    /// This host is writing to LeadSquared, and the change may be that.
+    OwnWrite {
+        due_at_ms: i64,
+    },
     /// A write of unknown outcome is looked up when its request can no longer be under way.
     LookUpLater {
         due_at_ms: i64,
@@ -295,6 +299,7 @@ impl Stop {
             Stop::Unfilled(_) => "not-filled",
             Stop::Ehr { unsent, .. } => unsent.code(),
             Stop::NoIdentifierYet { .. } => NO_IDENTIFIER_YET,
+            Stop::OwnWrite { .. } => "own-write-under-way",
             Stop::LookUpLater { .. } => "looking-up",
             Stop::Store(_) => "storage",
             Stop::LeaseLost => "lease-lost",
@@ -331,6 +336,7 @@ impl Stop {
             ),
             Stop::Ehr { unsent, .. } => unsent.sentence(),
             Stop::NoIdentifierYet { .. } => "the lead has no patient identifier yet, and the EHR would not know who is meant: it is waited for".into(),
+            Stop::OwnWrite { .. } => "this host is writing to LeadSquared, and the change may be its own: it is looked at when that is over".into(),
             Stop::LookUpLater { .. } => {
                 "an earlier write was sent and never answered: LeadSquared is asked whether it took place before anything is sent again".into()
             }
@@ -404,7 +410,7 @@ impl Stop {
             // What was known is forgotten, so the next try resolves afresh; growing waits in case that does not help.
             Stop::LeadGone | Stop::ActivityGone if claimed.attempt == 1 => after(Duration::ZERO),
             Stop::LeadGone | Stop::ActivityGone => retry,
-            Stop::LookUpLater { due_at_ms } => Settled::Waiting {
+            Stop::OwnWrite { due_at_ms } | Stop::LookUpLater { due_at_ms } => Settled::Waiting {
                 due_at_ms: *due_at_ms,
             },
             Stop::Store(_) | Stop::LeaseLost => retry,

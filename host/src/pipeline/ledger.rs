@@ -221,12 +221,24 @@ impl Ledger {
 
     /// What this host wrote last to the record of this id.
     pub async fn record(&self, account: &AccountId, id: &str) -> Result<Option<Vec<u8>>, Stop> {
-        // An earlier write of this attempt is not in the journal yet.
-        if let Some(record) = self.records.iter().rfind(|record| record.id == id) {
-            return Ok(Some(record.document.clone()));
+        Ok(self.records(account, &[id]).await?.pop().flatten())
+    }
+
+    /// The same of several, in the order asked.
+    pub async fn records(
+        &self,
+        account: &AccountId,
+        ids: &[&str],
+    ) -> Result<Vec<Option<Vec<u8>>>, Stop> {
+        let kept = self.store.journal().records(account, ids).await;
+        let mut kept = kept.map_err(Stop::Store)?;
+        for (id, kept) in ids.iter().zip(&mut kept) {
+            // An earlier write of this attempt is not in the journal yet.
+            if let Some(record) = self.records.iter().rfind(|record| record.id == **id) {
+                *kept = Some(record.document.clone());
+            }
         }
-        let kept = self.store.journal().records(account, &[id]).await;
-        Ok(kept.map_err(Stop::Store)?.pop().flatten())
+        Ok(kept)
     }
 
     /// How values of the account's records are told apart.

@@ -9,11 +9,26 @@ use crate::flow::{Account, Entity, Event, Flow, WebhookEvent, check};
 use crate::leadsquared::Attribute;
 
 use super::identity::is_placeholder;
+use super::written::told::{Told, plain_name};
 use super::written::{Fingerprint, Written};
 
 /// How much later than our write LeadSquared's clock may say that it took place: clocks differ, and webhooks of
 /// activities are gathered for a minute.
-pub(super) const ECHO_MS: i64 = 2 * 60 * 1_000;
+pub const ECHO_MS: i64 = 2 * 60 * 1_000;
+
+/// Fields that nobody writes but LeadSquared.
+const OF_LEADSQUARED: [&str; 10] = [
+    "ActivityEvent",
+    "ActivityEventName",
+    "CreatedBy",
+    "CreatedOn",
+    "ModifiedBy",
+    "ModifiedOn",
+    "ProspectActivityId",
+    "ProspectAutoId",
+    "ProspectID",
+    "RelatedProspectId",
+];
 
 /// One message of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +113,8 @@ pub struct Known<'a> {
     pub reads: &'a [String],
     /// What this host wrote last to the record that changed.
     pub written: &'a Written,
+    /// What the EHR was told of it.
+    pub told: &'a Told,
     /// The EHR has the lead's registration from us.
     pub registered: bool,
     pub received_at_ms: i64,
@@ -183,30 +200,45 @@ pub fn identifier<'a>(account: &Account, lead: &'a Fields) -> Option<&'a str> {
         .find(|value| !value.trim().is_empty() && !is_placeholder(&account.placeholders, value))
 }
 
-/// Whether the change is what this host wrote: every field of it that the mapping reads, at about that time.
+/// Whether the change is what this host wrote: the record itself, or every field of it that the mapping reads, at about
+/// that time.
 fn is_echo(change: &Change, known: &Known<'_>, fingerprint: &Fingerprint<'_>) -> bool {
     let entity = change.event.entity();
     let Some(snapshot) = change.snapshot(entity) else {
         return false;
     };
-    let modified = snapshot.after.get("ModifiedOn").cloned().flatten();
-    let modified_ms = modified
-        .as_deref()
-        .and_then(instant_ms)
-        .unwrap_or(known.received_at_ms);
+    // LeadSquared adds fields of its own, which nobody has written; and nothing is made twice.
+    if change.event.is_creation() && known.written.is_created() {
+        return true;
+    }
+    let modified_ms = modified_ms(&snapshot.after).unwrap_or(known.received_at_ms);
     if !known.written.is_about(modified_ms, ECHO_MS) {
         return false;
     }
-    let mut reads = known.reads.iter().filter_map(|read| {
+    let reads = known.reads.iter().filter_map(|read| {
         let field = crate::flow::change::Field::parse(read)?;
         (field.entity == entity).then_some(field.name)
     });
     let changed: Vec<&str> = snapshot.changed().collect();
+    // Where nobody says what it was before, a field may be as it has long been.
+    let is_whole = snapshot.before.is_none();
+    let mut reads = reads.filter(|name| !is_whole || !OF_LEADSQUARED.contains(name));
     reads.all(|name| {
         let value = snapshot.after.get(name).and_then(Option::as_deref);
         !changed.contains(&name)
-            || is_written(known.written, name, value.unwrap_or_default(), fingerprint)
+            || forms(value.unwrap_or_default()).any(|form| {
+                let said = Attribute::text(plain_name(name), form);
+                let Known { written, told, .. } = known;
+                written.wrote(&said, modified_ms, ECHO_MS, fingerprint)
+                    || is_whole
+                        && (written.says(&said, fingerprint) || told.says(&said, fingerprint))
+            })
     })
+}
+
+/// When LeadSquared says that a record was changed.
+pub fn modified_ms(record: &Fields) -> Option<i64> {
+    instant_ms(record.get("ModifiedOn")?.as_deref()?)
 }
 
 /// Whether this host wrote the value last, in whatever form LeadSquared gives it back.
@@ -220,7 +252,7 @@ pub(super) fn is_written(
 }
 
 /// A value as LeadSquared gives it back, and as it may have been written.
-fn forms(value: &str) -> impl Iterator<Item = String> {
+pub(super) fn forms(value: &str) -> impl Iterator<Item = String> {
     let whole = value.split_once('.').map(|(whole, _)| whole.to_owned());
     let day = value.split_once(" 00:00:00").map(|(day, _)| day.to_owned());
     let flag = match value {
@@ -278,6 +310,7 @@ mod tests {
             account: &account,
             reads: &reads,
             written,
+            told: &Told::default(),
             registered,
             received_at_ms: NOW,
         };

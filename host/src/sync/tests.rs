@@ -99,7 +99,7 @@ fn about() -> About<'static> {
     About {
         message: &MESSAGE,
         message_code: "ADT",
-        event_at_ms: None,
+        event_at: None,
         now_ms: 0,
         is_loaded: false,
     }

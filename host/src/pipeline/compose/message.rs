@@ -45,6 +45,26 @@ pub(super) enum Composed {
     Same,
 }
 
+/// What was sent last of one record by one flow.
+pub(super) struct LastSent {
+    pub(super) content: u64,
+    pub(super) at_ms: i64,
+}
+
+impl LastSent {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (content, at) = bytes.split_first_chunk()?;
+        Some(Self {
+            content: u64::from_le_bytes(*content),
+            at_ms: i64::from_le_bytes(at.try_into().ok()?),
+        })
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        [self.content.to_le_bytes(), self.at_ms.to_le_bytes()].concat()
+    }
+}
+
 /// The record of what was sent last of one record by one flow.
 pub(super) fn sent_record(flow: &Flow, record: &str) -> String {
     format!("sent {} {record}", flow.id)
@@ -128,11 +148,24 @@ impl Composing<'_> {
         })))
     }
 
-    /// Whether the EHR was sent exactly this last.
+    /// Whether the EHR was sent exactly this last, and has said nothing else since.
     async fn is_same(&self, flow: &Flow, content: u64) -> Result<bool, Stop> {
-        let id = sent_record(flow, self.entry.entity_id());
+        let entity = self.entry.entity_id();
+        let id = sent_record(flow, entity);
         let last = self.ledger.record(&self.account.account.id, &id).await?;
-        Ok(last.is_some_and(|last| last == content.to_le_bytes()))
+        let Some(last) = last.and_then(|last| LastSent::parse(&last)) else {
+            return Ok(false);
+        };
+        if last.content != content {
+            return Ok(false);
+        }
+        for record in [entity, &self.entry.lead_id] {
+            let (written, _) = self.noted(record).await?;
+            if written.said_by_ehr_at_ms() > last.at_ms {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -162,7 +162,7 @@ impl Composing<'_> {
         let mut written = kept.map_or_else(Written::default, |bytes| Written::parse(&bytes));
         let fingerprint = self.ledger.fingerprint(account);
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        written.note(wrote, &[], None, &fingerprint, now_ms);
+        written.note_answer(wrote, &fingerprint, now_ms);
         drop(fingerprint);
         self.ledger.records.push(Record {
             id: id.into(),

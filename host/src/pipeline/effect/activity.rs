@@ -57,7 +57,12 @@ impl Effects<'_> {
                 if let Some(activity) = self.find(id, plan).await? {
                     self.ledger.adopt(operation, &activity);
                     self.ledger.link(key_link(plan), &activity, Some(id));
-                    self.note(&activity, Written::default(), &content(plan), &[]);
+                    self.note(
+                        &activity,
+                        Written::created(),
+                        &with_key(plan, content(plan)),
+                        &[],
+                    );
                     return Ok(ActivityOutcome::Created);
                 }
             }
@@ -140,7 +145,7 @@ impl Effects<'_> {
             Ok(id) => {
                 self.ledger.done(&id);
                 self.ledger.link(key_link(plan), &id, Some(lead));
-                self.note(&id, Written::default(), &content(plan), &[]);
+                self.note(&id, Written::created(), &with_key(plan, content(plan)), &[]);
                 Ok(())
             }
             Err(fault @ Error::LeadNotFound) => {
@@ -158,11 +163,11 @@ impl Effects<'_> {
         plan: &ActivityPlan,
         activity: &str,
     ) -> Result<ActivityOutcome, Stop> {
-        let written = self.written(activity).await?;
+        let (written, told) = self.written(activity).await?;
         let content = content(plan);
         let fingerprint = self.ledger.fingerprint(&self.account.account.id);
         let news = self.how.news.as_ref();
-        let compared = written.compare(&content, news, &fingerprint, self.now_ms);
+        let compared = written.compare(&content, &told, news, &fingerprint, self.now_ms);
         drop(fingerprint);
         if compared.write.is_empty() && !compared.late.is_empty() {
             return Ok(ActivityOutcome::Late);
@@ -182,7 +187,7 @@ impl Effects<'_> {
             fields: with_key(plan, fields),
         };
         self.send(ordinal, plan, &update).await?;
-        self.note(activity, written, &compared.write, &[]);
+        self.note(activity, written, &with_key(plan, compared.write), &[]);
         Ok(ActivityOutcome::Updated)
     }
 

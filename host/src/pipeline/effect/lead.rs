@@ -9,6 +9,7 @@ use crate::store::journal::{LinkKey, OperationKind};
 use crate::sync::identity::Verdict;
 use crate::sync::outcome::LeadOutcome;
 use crate::sync::written::Written;
+use crate::sync::written::told::Told;
 use crate::sync::{LeadPlan, LeftOut, SearchBy};
 
 /// The position of the lead's write in a delivery; activities follow.
@@ -91,7 +92,7 @@ impl Effects<'_> {
                 if let Some(lead) = self.look_up(plan, &wrote).await? {
                     self.ledger.adopt(operation, &lead);
                     self.remember(plan, &lead);
-                    self.note(&lead, Written::default(), &wrote, &[]);
+                    self.note(&lead, Written::created(), &wrote, &[]);
                     return Ok(Lead::new(&lead, LeadOutcome::Created));
                 }
             }
@@ -216,7 +217,7 @@ impl Effects<'_> {
                 Ok(lead) => {
                     self.ledger.done(&lead);
                     self.remember(plan, &lead);
-                    self.note(&lead, Written::default(), &attributes, &kept_back);
+                    self.note(&lead, Written::created(), &attributes, &kept_back);
                     say_left_out(&kept_back, left_out);
                     return Ok(Lead::new(&lead, LeadOutcome::Created));
                 }
@@ -280,10 +281,10 @@ impl Effects<'_> {
             self.remember(plan, lead);
             return Ok(Lead::new(lead, LeadOutcome::Left));
         }
-        let written = self.written(lead).await?;
+        let (written, told) = self.written(lead).await?;
         let fingerprint = self.ledger.fingerprint(&self.account.account.id);
         let news = self.how.news.as_ref();
-        let compared = written.compare(&plan.attributes, news, &fingerprint, self.now_ms);
+        let compared = written.compare(&plan.attributes, &told, news, &fingerprint, self.now_ms);
         drop(fingerprint);
         if compared.write.is_empty() && !compared.late.is_empty() {
             self.remember(plan, lead);
@@ -298,7 +299,7 @@ impl Effects<'_> {
             self.remember(plan, lead);
             return Ok(Lead::new(lead, LeadOutcome::Unchanged));
         }
-        self.update_lead(plan, lead, compared.write, written, left_out)
+        self.update_lead(plan, lead, compared.write, (written, told), left_out)
             .await
     }
 
@@ -307,10 +308,10 @@ impl Effects<'_> {
         plan: &LeadPlan,
         lead: &str,
         attributes: Vec<Attribute>,
-        written: Written,
+        (written, told): (Written, Told),
         left_out: &mut Vec<LeftOut>,
     ) -> Result<Lead, Stop> {
-        let mut joined = self.joined(plan, &attributes, &written).await;
+        let mut joined = self.joined(plan, &attributes, (&written, &told)).await;
         let mut others: Vec<String> = Vec::new();
         loop {
             let (own, kept_back) = without(plan, &attributes, &others);
@@ -362,7 +363,7 @@ impl Effects<'_> {
         &self,
         plan: &LeadPlan,
         attributes: &[Attribute],
-        written: &Written,
+        (written, told): (&Written, &Told),
     ) -> Option<Joined> {
         let ahead = self.ahead.as_ref()?;
         let next = ahead.plans(self.ledger, self.patient).await;
@@ -383,10 +384,13 @@ impl Effects<'_> {
                 break;
             }
             let news = next.how.news.as_ref();
-            let compared =
-                joined
-                    .written
-                    .compare(&next.lead.attributes, news, &fingerprint, self.now_ms);
+            let compared = joined.written.compare(
+                &next.lead.attributes,
+                told,
+                news,
+                &fingerprint,
+                self.now_ms,
+            );
             is_more |= compared.is_news;
             joined.add(&compared.write);
             joined

@@ -1,0 +1,47 @@
+//! Writes to LeadSquared that are under way: what they change may be told of before this host has noted it.
+
+use super::{DeliveryId, Journal};
+use crate::flow::AccountId;
+use crate::store::Error;
+use crate::store::database::Sql;
+
+/// A record that LeadSquared tells of, and the time in which a write of it must have begun.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// Prospect id or activity id.
+    pub record: &'a str,
+    pub since_ms: i64,
+    pub until_ms: i64,
+}
+
+impl Journal {
+    /// Whether another delivery than `own` may be writing that record: it has begun to, has had no answer, or has not been
+    /// settled since.
+    pub async fn is_writing(
+        &self,
+        account: &AccountId,
+        own: &DeliveryId,
+        told: Told<'_>,
+    ) -> Result<bool, Error> {
+        let values = vec![
+            account.as_str().into(),
+            own.as_str().into(),
+            told.since_ms.into(),
+            told.until_ms.into(),
+            told.record.into(),
+        ];
+        Ok(!self.shared.one(&UNDER_WAY, values).await?.is_empty())
+    }
+}
+
+static UNDER_WAY: Sql = Sql {
+    text: "select o.id
+from delivery d
+join operation o on o.account_id = d.account_id and o.delivery_id = d.id
+where d.account_id = ? and d.id <> ? and d.state in ('running', 'waiting')
+  and o.kind in ('create-lead', 'update-lead', 'upsert-lead', 'create-activity', 'update-activity')
+  and o.started_at >= ? and o.started_at <= ?
+  and (o.state in ('begun', 'unknown') or (o.state = 'done' and d.state = 'running' and o.target = ?))
+limit 1",
+    kinds: &[],
+};
