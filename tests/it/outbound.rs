@@ -1,6 +1,9 @@
 //! What a person does in LeadSquared reaches the EHR as HL7: once, in order, about the right patient, and never as an echo.
 
 mod crash;
+mod day;
+mod many;
+mod readers;
 mod table;
 
 use std::time::Duration;
@@ -8,17 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use ligature::flow::Status;
 use ligature::simulator::ehr;
-use ligature::simulator::lead_squared::{Settings, Webhooks};
-use ligature_tests::http;
-use ligature_tests::office::{Office, lead_squared};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-/// How long a change may be on its way on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use ligature_tests::bridge::{self, Bridge, Mapped, PATIENCE};
+use tokio::time::{Instant, sleep};
 
 /// The patient of this sample must never reach an EHR.
 pub(crate) const TEMPLATE: &str = "MSH|^~\\&|LIG|CRM|EHR|CLINIC|20260101||ADT^A08|T1|P|2.5.1|||AL|NE||UNICODE UTF-8\r\
@@ -72,196 +66,22 @@ field = "activity.Status"
 pub(crate) const ACCOUNT: &str =
     "identifier_fields = [\"mx_MRN\"]\nlead_number = { authority = \"LSQ\" }\n";
 
-pub(crate) async fn ehr(settings: ehr::Settings) -> anyhow::Result<ehr::Handle> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    Ok(ehr::Simulator::start(
-        listener, None, settings, &tracker, stop,
-    )?)
-}
-
-pub(crate) fn channel(id: &str, ehr: &ehr::Handle) -> String {
+fn channel(id: &str, ehr: &ehr::Handle) -> String {
     format!(
         "[[channels]]\nid = \"{id}\"\n[channels.target]\naddress = \"{}\"\nanswer_timeout_ms = 1000\n\n",
         ehr.address()
     )
 }
 
-/// An office whose flows are in force and whose webhooks are made.
-pub(crate) struct Bridge {
-    pub(crate) office: Office,
-    token: String,
-}
-
-impl Bridge {
-    /// Opens one with `documents` for channels and flows, each flow with the mapping that `mapping` gives it.
-    pub(crate) async fn open(documents: &str, flows: &[(String, String)]) -> anyhow::Result<Self> {
-        let bridge = Self::without_webhooks("", documents, flows).await?;
-        let made = json!({ "address": bridge.office.address(), "limit": 30 });
-        bridge
-            .call("POST", "accounts/clinic/webhooks", made)
-            .await?;
-        Ok(bridge)
-    }
-
-    /// The same with further settings of the account, and with no webhook made yet.
-    pub(crate) async fn without_webhooks(
-        account: &str,
-        documents: &str,
-        flows: &[(String, String)],
-    ) -> anyhow::Result<Self> {
-        let settings = Settings {
-            rate_limit: None,
-            log_calls: true,
-            webhooks: Webhooks {
-                spacing: Duration::from_millis(5),
-                grouped: None,
-                plan_limit: 30,
-                ..Webhooks::default()
-            },
-            ..Settings::default()
-        };
-        let simulator = lead_squared(settings).await?;
-        let account = format!("{ACCOUNT}{account}");
-        let office = Office::open_as(None, simulator, &account, documents).await?;
-        let token = office.token("all,see-patient-data").await?;
-        let bridge = Self { office, token };
-        for (id, mapping) in flows {
-            let path = format!("accounts/clinic/flows/{id}/template");
-            let template = json!({ "message": TEMPLATE, "made_up": true });
-            bridge.call("PUT", &path, template).await?;
-            let version = bridge
-                .call("GET", &format!("flows/{id}"), json!({}))
-                .await?["version"]
-                .clone();
-            let activation =
-                json!({ "mapping": mapping, "version": version, "confirm_no_condition": true });
-            bridge
-                .call("POST", &format!("flows/{id}/activate"), activation)
-                .await?;
-        }
-        let mut configurations = bridge.office.host.pipeline.configurations();
-        let in_force = configurations.wait_for(|configuration| {
-            let is_active = |id: &str| {
-                let route = configuration.route(&id.into());
-                route.is_some_and(|route| {
-                    route.release.is_some() && route.flow.status == Status::Active
-                })
-            };
-            flows.iter().all(|(id, _)| is_active(id))
-        });
-        timeout(PATIENCE, in_force).await??;
-        Ok(bridge)
-    }
-
-    pub(crate) async fn call(
-        &self,
-        method: &str,
-        path: &str,
-        body: Value,
-    ) -> anyhow::Result<Value> {
-        let url = format!("{}/api/v1/{path}", self.office.address());
-        let request = http()
-            .request(method.parse()?, url)
-            .bearer_auth(&self.token);
-        let request = match method {
-            "GET" => request,
-            _ => request.body(body.to_string()),
-        };
-        let answer = request.send().await?;
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await?;
-        ensure!(
-            (200..300).contains(&status),
-            "{method} {path}: {status} {}",
-            String::from_utf8_lossy(&body)
-        );
-        Ok(serde_json::from_slice(&body).unwrap_or_default())
-    }
-
-    /// Deliveries as they stand: flow, state, reason, and the lead that they are about.
-    pub(crate) async fn deliveries(&self) -> anyhow::Result<Vec<Delivery>> {
-        let mut found = Vec::new();
-        let mut after = String::new();
-        loop {
-            let page = self
-                .call("GET", &format!("messages?limit=200{after}"), json!({}))
-                .await?;
-            for message in page["messages"].as_array().context("messages")? {
-                for delivery in message["deliveries"].as_array().into_iter().flatten() {
-                    found.push(Delivery {
-                        flow: text(&delivery["flow"]),
-                        record: text(&message["control_id"]),
-                        state: text(&delivery["state"]),
-                        reason: text(&delivery["reason_code"]),
-                        detail: text(&delivery["reason"]),
-                    });
-                }
-            }
-            match page["next"].as_str() {
-                Some(next) => after = format!("&before={next}"),
-                None => return Ok(found),
-            }
-        }
-    }
-
-    /// Waits until `count` deliveries are there and none of them is queued or running.
-    pub(crate) async fn settled(&self, count: usize) -> anyhow::Result<Vec<Delivery>> {
-        let started = Instant::now();
-        loop {
-            let deliveries = self.deliveries().await?;
-            let moves =
-                |delivery: &Delivery| ["queued", "running"].contains(&delivery.state.as_str());
-            if deliveries.len() >= count && !deliveries.iter().any(moves) {
-                return Ok(deliveries);
-            }
-            ensure!(
-                started.elapsed() < PATIENCE,
-                "{count} deliveries wanted: {deliveries:#?}"
-            );
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until so many messages have reached the EHR.
-    pub(crate) async fn until(
-        &self,
-        ehr: &ehr::Handle,
-        count: usize,
-    ) -> anyhow::Result<Vec<ehr::Received>> {
-        let came = ehr.until(|received| received.len() >= count);
-        match timeout(PATIENCE, came).await {
-            Ok(received) => Ok(received),
-            Err(_) => anyhow::bail!("{count} messages wanted: {:#?}", self.deliveries().await?),
-        }
-    }
-
-    pub(crate) fn create_lead(&self, values: &[(&str, &str)]) -> anyhow::Result<String> {
-        self.office
-            .simulator
-            .create_lead(values)
-            .map_err(anyhow::Error::msg)
-    }
-
-    pub(crate) fn edit_lead(&self, id: &str, values: &[(&str, &str)]) -> anyhow::Result<bool> {
-        self.office
-            .simulator
-            .edit_lead(id, values)
-            .map_err(anyhow::Error::msg)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Delivery {
-    pub(crate) flow: String,
-    pub(crate) record: String,
-    pub(crate) state: String,
-    pub(crate) reason: String,
-    pub(crate) detail: String,
-}
-
-pub(crate) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+/// A bridge whose flows all fill the one template, each with the mapping that it is given with.
+async fn open(documents: &str, flows: &[(String, String)]) -> anyhow::Result<Bridge> {
+    let flows = flows.iter().map(|(id, mapping)| Mapped {
+        flow: id,
+        mapping,
+        template: Some(TEMPLATE),
+    });
+    let flows: Vec<_> = flows.collect();
+    Bridge::open(bridge::prompt(), ACCOUNT, documents, &flows).await
 }
 
 /// A flow to the EHR; `outbound` are its settings.
@@ -278,7 +98,7 @@ pub(crate) fn flow(id: &str, channel: &str, event: &str, entity: &str, outbound:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lead_is_registered_gets_its_number_and_is_kept_up() -> anyhow::Result<()> {
-    let ehr = ehr(ehr::Settings {
+    let ehr = bridge::ehr(ehr::Settings {
         assigns: Some("CLINIC".into()),
         ..ehr::Settings::default()
     })
@@ -303,7 +123,7 @@ async fn a_lead_is_registered_gets_its_number_and_is_kept_up() -> anyhow::Result
         ("book", &booked),
     ];
     let flows = flows.map(|(id, mapping)| (id.to_owned(), mapping.to_owned()));
-    let bridge = Bridge::open(&documents, &flows).await?;
+    let bridge = open(&documents, &flows).await?;
 
     // A person makes a lead: the EHR registers the patient and gives a number, which goes into the lead.
     let lead = bridge.create_lead(&[

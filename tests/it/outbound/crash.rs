@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use ligature::simulator::ehr::{self, Handle, Kind, Mood};
+use ligature_tests::bridge;
 use ligature_tests::clinic::Clinic;
 use ligature_tests::http;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Bridge, TEMPLATE, channel, flow};
+use super::{TEMPLATE, channel, flow};
 
 const SENDERS: usize = 8;
 const KILLS: usize = 30;
@@ -57,7 +58,7 @@ fn told(lead: &str, change: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_told_is_lost_or_sent_twice_by_kills() -> anyhow::Result<()> {
-    let ehr = super::ehr(ehr::Settings::default()).await?;
+    let ehr = bridge::ehr(ehr::Settings::default()).await?;
     // Some messages are taken, and their acknowledgement is lost.
     ehr.tell(Mood {
         count: Some(20),
@@ -190,14 +191,14 @@ async fn a_burst_is_durable_and_arrives_in_order() -> anyhow::Result<()> {
     const PAYLOADS: usize = 1_000;
     const AT_ONCE: usize = 16;
     const LEADS: usize = 500;
-    let ehr = super::ehr(ehr::Settings::default()).await?;
+    let ehr = bridge::ehr(ehr::Settings::default()).await?;
     let outbound =
         "webhook = \"lead-update\", condition = [{ field = \"mx_MRN\", present = true }]";
     let documents = [
         channel("out", &ehr),
         flow("update", "out", "ADT^A08", "lead", outbound),
     ];
-    let bridge = Bridge::open(&documents.concat(), &[("update".into(), MAPPING.into())]).await?;
+    let bridge = super::open(&documents.concat(), &[("update".into(), MAPPING.into())]).await?;
     let secret = bridge
         .call("POST", "accounts/clinic/webhooks/secret", json!({}))
         .await?;

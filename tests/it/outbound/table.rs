@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use ligature::simulator::ehr::{self, Handle, Kind, Mood};
+use ligature_tests::bridge::{self, Delivery, PATIENCE};
 
-use super::{APPOINTMENT, Bridge, PATIENT, channel, flow};
+use super::{APPOINTMENT, PATIENT, channel, flow};
 
 /// The lead field that names the case.
 const CASE: &str = "mx_City";
@@ -202,7 +203,7 @@ async fn every_event_behaviour_lead_and_answer_has_its_row() -> anyhow::Result<(
     let (mut documents, mut mappings) = (String::new(), Vec::new());
     let mut settings = String::new();
     for (name, answer) in ANSWERS {
-        let ehr = super::ehr(ehr::Settings::default()).await?;
+        let ehr = bridge::ehr(ehr::Settings::default()).await?;
         ehr.tell(Mood::always(answer.kind()));
         documents.push_str(&channel(name, &ehr));
         for (id, text, mapping) in flows(name, &cases) {
@@ -212,7 +213,7 @@ async fn every_event_behaviour_lead_and_answer_has_its_row() -> anyhow::Result<(
         ehrs.insert(name, ehr);
     }
     documents.push_str(&settings);
-    let bridge = Bridge::open(&documents, &mappings).await?;
+    let bridge = super::open(&documents, &mappings).await?;
 
     let mut records = Vec::new();
     for (case, number) in cases.iter().zip(1..) {
@@ -249,7 +250,7 @@ async fn every_event_behaviour_lead_and_answer_has_its_row() -> anyhow::Result<(
         records.push(record);
     }
 
-    let check = |deliveries: &[super::Delivery]| -> anyhow::Result<()> {
+    let check = |deliveries: &[Delivery]| -> anyhow::Result<()> {
         for (case, number) in cases.iter().zip(1_usize..) {
             let ehr = ehrs
                 .get(case.name.rsplit('-').next().unwrap_or_default())
@@ -317,7 +318,7 @@ async fn every_event_behaviour_lead_and_answer_has_its_row() -> anyhow::Result<(
         let deliveries = bridge.deliveries().await?;
         match check(&deliveries) {
             Ok(()) => break,
-            Err(wrong) if started.elapsed() > 2 * super::PATIENCE => return Err(wrong),
+            Err(wrong) if started.elapsed() > 2 * PATIENCE => return Err(wrong),
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
         }
     }
