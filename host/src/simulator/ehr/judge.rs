@@ -21,6 +21,79 @@ const REQUIRED: [(&str, Required); 3] = [
     ("SRM", &[("ARQ", &[1]), ("RGS", &[1])]),
 ];
 
+/// What a segment must hold where it is sent at all (HL7 v2.5.1: usage R).
+const OF_SEGMENTS: Required = &[
+    ("NK1", &[1]),
+    ("MRG", &[1]),
+    ("OBX", &[3, 11]),
+    ("DG1", &[1, 6]),
+    ("GT1", &[1, 3]),
+    ("IN1", &[1, 2, 3]),
+    ("RGS", &[1]),
+    ("AIS", &[1, 3]),
+    ("AIG", &[1, 4]),
+    ("AIL", &[1]),
+    ("AIP", &[1]),
+];
+
+/// The order of segments by message code; those of one place come in any order, and again. NTE, ROL, SFT and segments that
+/// begin with Z stand anywhere.
+const ORDER: [(&str, &[&str]); 2] = [
+    (
+        "ADT",
+        &[
+            "EVN",
+            "PID",
+            "PD1",
+            "MRG NK1",
+            "PV1",
+            "PV2",
+            "DB1",
+            "OBX",
+            "AL1 IAM",
+            "DG1",
+            "DRG",
+            "PR1",
+            "GT1",
+            "IN1 IN2 IN3",
+            "ACC",
+            "UB1",
+            "UB2",
+            "PDA",
+        ],
+    ),
+    (
+        "SIU",
+        &[
+            "SCH",
+            "TQ1",
+            "PID",
+            "PD1",
+            "PV1",
+            "PV2",
+            "OBX",
+            "DG1",
+            "RGS AIS AIG AIL AIP",
+        ],
+    ),
+];
+
+/// Segments that come once; two patients in one message are an event of their own.
+const ONCE: [&str; 6] = ["EVN", "PID", "PD1", "PV1", "PV2", "SCH"];
+const OF_TWO_PATIENTS: [&str; 3] = ["A17", "A24", "A37"];
+
+/// The structure that an event is sent in (MSH-9.3).
+const STRUCTURES: [(&str, &str); 5] = [
+    ("ADT_A01", "A01 A04 A08 A13"),
+    ("ADT_A05", "A05 A14 A28 A31"),
+    ("ADT_A30", "A34 A46 A47"),
+    ("ADT_A39", "A39 A40 A41 A42"),
+    (
+        "SIU_S12",
+        "S12 S13 S14 S15 S16 S17 S18 S19 S20 S21 S22 S23 S24 S26",
+    ),
+];
+
 /// Fields that are numbers of a set, times, and dates: segment and field.
 const SET_IDS: [(&str, usize); 12] = [
     ("PID", 1),
@@ -179,13 +252,64 @@ fn structure(message: &Message<'_>, findings: &mut Vec<String>) {
             }
         }
     }
+    order(message, findings);
+    for segment in &message.segments {
+        let required = OF_SEGMENTS.iter().find(|(name, _)| *name == segment.name);
+        // What the message must hold has been looked at.
+        let required = required.filter(|(name, _)| *name != "RGS" || code != "SIU");
+        for number in required.map_or(&[][..], |(_, fields)| fields) {
+            if segment.field(*number).is_empty() {
+                findings.push(format!("{}-{number} is empty", segment.name));
+            }
+        }
+    }
     if code == "SIU" && message.field("SCH", 1).is_empty() && message.field("SCH", 2).is_empty() {
         findings.push("SCH-1 and SCH-2 are empty".into());
     }
-    if message.component("MSH", 9, 2) == "A40" && message.field("MRG", 1).is_empty() {
-        findings.push("MRG-1 is missing".into());
+    if message.component("MSH", 9, 2) == "A40" && message.segment("MRG").is_none() {
+        findings.push("MRG is missing".into());
     }
     identifiers(message, findings);
+}
+
+/// Segments stand where those of such a message do, and as often.
+fn order(message: &Message<'_>, findings: &mut Vec<String>) {
+    let (code, event) = (
+        message.component("MSH", 9, 1),
+        message.component("MSH", 9, 2),
+    );
+    let said = message.component("MSH", 9, 3);
+    let structure = STRUCTURES.iter().find(|(structure, events)| {
+        structure.starts_with(code) && events.split(' ').any(|known| known == event)
+    });
+    if structure.is_some_and(|(structure, _)| !said.is_empty() && said != *structure) {
+        findings.push("MSH-9.3 is not the structure of the event".into());
+    }
+    let Some((_, order)) = ORDER.iter().find(|(known, _)| *known == code) else {
+        return;
+    };
+    let mut reached = 0;
+    for segment in message.segments.iter().skip(1) {
+        let name = segment.name;
+        let anywhere = ["NTE", "ROL", "SFT", "MSH"].contains(&name) || name.starts_with('Z');
+        if anywhere || !KNOWN.contains(&name) {
+            continue;
+        }
+        let place = order
+            .iter()
+            .position(|names| names.split(' ').any(|known| known == name));
+        match place {
+            None => findings.push(format!("{name} does not belong into {code}")),
+            Some(place) if place < reached => findings.push(format!("{name} is out of order")),
+            Some(place) => reached = place,
+        }
+    }
+    for name in ONCE {
+        let count = message.segments.iter().filter(|it| it.name == name).count();
+        if count > 1 && !OF_TWO_PATIENTS.contains(&event) {
+            findings.push(format!("{name} comes {count} times"));
+        }
+    }
 }
 
 /// Every identifier of PID-3 says whose it is.
@@ -236,7 +360,16 @@ fn is_time(text: &str) -> bool {
     let all_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     let number = |at: usize| -> Option<u32> { digits.get(at..at + 2)?.parse().ok() };
     let within = |at, least, most| number(at).is_none_or(|n| (least..=most).contains(&n));
+    // A day that its month does not have is no day.
+    let day = (digits.get(..4), number(4), number(6));
+    let is_day = match day {
+        (Some(year), Some(month), Some(day)) => year
+            .parse()
+            .is_ok_and(|year| jiff::civil::Date::new(year, month as i8, day as i8).is_ok()),
+        _ => true,
+    };
     all_digits(digits)
+        && is_day
         && [4, 6, 8, 10, 12, 14].contains(&digits.len())
         && within(4, 1, 12)
         && within(6, 1, 31)

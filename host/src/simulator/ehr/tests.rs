@@ -58,6 +58,35 @@ fn what_is_held_against_messages() {
         swap("PV1|1|O\r", "PV1|1|O\rBOO|1\r"),
         &["BOO is no segment of such a message"],
     );
+    check(swap("19800101", "19800230"), &["PID-7 is no time"]);
+    check(
+        swap("ADT^A08^ADT_A01", "ADT^A08^ADT_A05"),
+        &["MSH-9.3 is not the structure of the event"],
+    );
+    check(
+        swap("PV1|1|O\r", "PV1|1|O\rPD1|||1\r"),
+        &["PD1 is out of order"],
+    );
+    check(
+        swap("PV1|1|O\r", "PV1|1|O\rSCH|1\r"),
+        &["SCH does not belong into ADT"],
+    );
+    check(
+        swap("PV1|1|O\r", "PV1|1|O\rPV1|2|O\r"),
+        &["PV1 comes 2 times"],
+    );
+    check(
+        swap("PV1|1|O\r", "PV1|1|O\rOBX|1|ST||1|text\rIN1|1|PLAN\r"),
+        &["OBX-3 is empty", "OBX-11 is empty", "IN1-3 is empty"],
+    );
+    // Groups repeat, and local segments stand anywhere.
+    check(
+        swap(
+            "PV1|1|O\r",
+            "ZPD|1\rPV1|1|O\rIN1|1|P|A\rIN2||1\rIN1|2|P|B\rZIN|1\r",
+        ),
+        &[],
+    );
     check(swap("UNICODE UTF-8", ""), &[]);
     check(
         |text| {
