@@ -50,3 +50,5 @@ mod troubles;
 mod vectors;
 #[cfg(test)]
 mod warm;
+#[cfg(test)]
+mod week;

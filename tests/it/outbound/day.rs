@@ -131,6 +131,10 @@ target = "SCH-2.1"
 field = "activity.mx_Custom_1"
 
 [[place]]
+target = "SCH-6.1"
+constant = "CHANGED"
+
+[[place]]
 target = "SCH-11.4"
 field = "activity.mx_Custom_2"
 steps = ["date-time"]
@@ -259,16 +263,20 @@ impl Day {
                 template: None,
             });
         }
-        for (flow, mapping) in [
-            ("register", TO_EHR),
-            ("update", TO_EHR),
-            ("book", &to_ehr),
-            ("change", &to_ehr),
+        // Appointments have no EVN.
+        let (head, rest) = TEMPLATE.split_once("\rEVN").context("EVN")?;
+        let (_, rest) = rest.split_once('\r').context("more than EVN")?;
+        let of_visits = format!("{head}\r{rest}");
+        for (flow, mapping, template) in [
+            ("register", TO_EHR, TEMPLATE),
+            ("update", TO_EHR, TEMPLATE),
+            ("book", &to_ehr, &of_visits),
+            ("change", &to_ehr, &of_visits),
         ] {
             flows.push(Mapped {
                 flow,
                 mapping,
-                template: Some(TEMPLATE),
+                template: Some(template),
             });
         }
         let settings = Settings {

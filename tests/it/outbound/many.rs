@@ -101,13 +101,44 @@ pub(super) const OF_BOOKINGS: [(&str, &str, &str); 4] = [
     ("AIP[2]-3.2", "activity.mx_Custom_4", ""),
 ];
 
-/// What no template has.
-const CONSTANTS: [(&str, &str); 4] = [
-    ("EVN-2", "20260101"),
-    ("PID-3.4", "CLN"),
-    ("PID-3.5", "MR"),
-    ("PV1-2", "O"),
+/// What no template has, and the field without which it says nothing.
+const CONSTANTS: [(&str, &str, &str); 19] = [
+    ("EVN-2", "20260101", "lead.mx_MRN"),
+    ("PID-3.4", "CLN", "lead.mx_MRN"),
+    ("PID-3.5", "MR", "lead.mx_MRN"),
+    ("PV1-2", "O", "lead.mx_MRN"),
+    ("NK1-1", "01", "lead.Company"),
+    ("NK1[3]-1", "02", "lead.JobTitle"),
+    ("GT1-1", "01", "lead.LastName"),
+    ("IN1-1", "01", "lead.mx_Primary_Provider"),
+    ("IN1-2.1", "PL", "lead.mx_Primary_Provider"),
+    ("IN1-3.1", "PAY", "lead.mx_Primary_Provider"),
+    ("IN1[2]-1", "02", "lead.mx_Language"),
+    ("IN1[2]-2.1", "PL", "lead.mx_Language"),
+    ("IN1[2]-3.1", "PAY", "lead.mx_Language"),
+    ("OBX-2", "FT", "lead.Notes"),
+    ("OBX-3.1", "NOTE", "lead.Notes"),
+    ("OBX-11", "F", "lead.Notes"),
+    ("DG1-1", "01", "lead.mx_Marital_Status"),
+    ("DG1-6", "F", "lead.mx_Marital_Status"),
+    ("ZPD-1", "LOC", "lead.mx_State"),
 ];
+
+/// The same of appointments.
+const OF_BOOKED: [(&str, &str, &str); 6] = [
+    ("SCH-16.1", "FC", "lead.mx_MRN"),
+    ("SCH-20.1", "EB", "lead.mx_MRN"),
+    ("SCH-6.1", "NEW", "lead.mx_MRN"),
+    ("RGS-1", "01", "lead.mx_MRN"),
+    ("AIS-1", "01", "activity.mx_Custom_6"),
+    ("AIP[2]-1", "01", "activity.mx_Custom_4"),
+];
+
+/// Whether a message of the kind has the segment of a place.
+pub(super) fn belongs(place: &str, is_booking: bool) -> bool {
+    let of_adt = ["EVN", "NK1", "GT1", "IN1"];
+    !is_booking || !of_adt.contains(&&place[..3])
+}
 
 /// Of ADT and SIU.
 fn mapping(is_booking: bool) -> String {
@@ -115,19 +146,20 @@ fn mapping(is_booking: bool) -> String {
         "format = 1\ndirection = \"leadsquared-to-ehr\"\nname = \"Many\"\nversion = \"1\"\n",
     );
     let more: &[_] = if is_booking { &OF_BOOKINGS } else { &[] };
-    for (place, field, steps) in PLACES.iter().chain(more) {
+    let places = PLACES.iter().chain(more);
+    for (place, field, steps) in places.filter(|(place, ..)| belongs(place, is_booking)) {
         text.push_str(&format!(
             "\n[[place]]\ntarget = \"{place}\"\nfield = \"{field}\"\nsteps = [{steps}]\n"
         ));
     }
-    let only_there = [("RGS-1", "1")];
-    let only_there: &[_] = if is_booking { &only_there } else { &[] };
-    for (place, constant) in CONSTANTS.iter().chain(only_there) {
-        if is_booking && place.starts_with("EVN") {
+    let more: &[_] = if is_booking { &OF_BOOKED } else { &[] };
+    for (place, constant, field) in CONSTANTS.iter().chain(more) {
+        if !belongs(place, is_booking) {
             continue;
         }
         text.push_str(&format!(
-            "\n[[place]]\ntarget = \"{place}\"\nconstant = \"{constant}\"\n"
+            "\n[[place]]\ntarget = \"{place}\"\nconstant = \"{constant}\"\n\
+             when = [{{ field = \"{field}\", present = true }}]\n"
         ));
     }
     text
@@ -317,7 +349,7 @@ async fn no_value_of_a_template_is_in_a_thousand_messages() -> anyhow::Result<()
             let is_hosts = ["MSH-7", "MSH-10"].contains(&place.as_str());
             let is_fixed = place.starts_with("MSH-") || place == "EVN-1";
             ensure!(
-                is_hosts || is_fixed || place.starts_with("RGS-") || !forbidden.contains(value),
+                is_hosts || is_fixed || !forbidden.contains(value),
                 "{place} has {value:?} of the template:\n{}",
                 message.text
             );

@@ -17,7 +17,7 @@ type Required = &'static [(&'static str, &'static [usize])];
 /// What a message of each code must hold.
 const REQUIRED: [(&str, Required); 3] = [
     ("ADT", &[("EVN", &[2]), ("PID", &[3, 5]), ("PV1", &[2])]),
-    ("SIU", &[("SCH", &[]), ("PID", &[3, 5]), ("RGS", &[1])]),
+    ("SIU", &[("SCH", &[6]), ("PID", &[3, 5]), ("RGS", &[1])]),
     ("SRM", &[("ARQ", &[1]), ("RGS", &[1])]),
 ];
 
