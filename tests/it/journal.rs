@@ -12,6 +12,7 @@ mod retention;
 mod searching;
 mod starts;
 mod templates;
+mod underway;
 
 use std::sync::Arc;
 use std::time::Duration;

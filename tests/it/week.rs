@@ -480,10 +480,8 @@ impl Week {
         let lead = self.lead(self.person(&row.about)?)?;
         let activities = self.bridge.office.simulator.activities();
         let own = activities.iter().filter(|known| known.lead == lead.id);
-        let numbers = own.filter_map(|known| known.values.get("mx_Custom_1"));
-        let number = numbers
-            .filter(|number| number.starts_with("F-"))
-            .next_back();
+        let mut numbers = own.filter_map(|known| known.values.get("mx_Custom_1"));
+        let number = numbers.rfind(|number| number.starts_with("F-"));
         Ok(Some(number.context("a visit with a number")?.clone()))
     }
 

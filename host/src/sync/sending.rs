@@ -475,4 +475,41 @@ mod tests {
             "[Own]",
         );
     }
+
+    #[test]
+    fn a_record_that_this_host_made_is_an_echo_whatever_leadsquared_adds() {
+        let flow = flow("lead", "ADT^A04", json!({ "webhook": "lead-create" }));
+        let change = json!({ "event": "lead-create", "lead": { "after": { "FirstName": "Ann", "Phone": "set by itself" } } });
+        let mut written = Written::created();
+        let name = [Attribute::text("FirstName", "Ann")];
+        written.note(&name, &[], None, &fingerprint, NOW);
+        assert_eq!(decided(&flow, change.clone(), &written, false), "echo");
+        let mut written = Written::default();
+        written.note(&name, &[], None, &fingerprint, NOW);
+        assert_eq!(decided(&flow, change, &written, false), "[Own]");
+    }
+
+    /// LeadSquared tells of an activity as it stands, and not what it was before.
+    #[test]
+    fn an_activity_that_says_what_was_written_long_ago_is_an_echo_of_what_is_written_now() {
+        let webhook = json!({ "webhook": "lead-activity-update" });
+        let flow = flow("activity", "SIU^S14", webhook);
+        let mut written = Written::created();
+        let status = [Attribute::text("Status", "Booked")];
+        written.note(&status, &[], None, &fingerprint, NOW - 3_600_000);
+        let check = |status: &str, written: &Written, expected: &str| {
+            let change = json!({
+                "event": "lead-activity-update",
+                "lead": { "after": { "mx_MRN": "77" } },
+                "activity": { "after": { "Status": status, "ProspectActivityId": "a" } },
+            });
+            assert_eq!(decided(&flow, change, written, false), expected, "{status}");
+        };
+        // Nobody wrote anything now: a person did.
+        check("Booked", &written, "[Own]");
+        let start = [Attribute::text("mx_Custom_2", "2026-12-01")];
+        written.note(&start, &[], None, &fingerprint, NOW);
+        check("Booked", &written, "echo");
+        check("Arrived", &written, "[Own]");
+    }
 }
