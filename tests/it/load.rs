@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use ligature::simulator::ehr;
 use ligature::simulator::lead_squared::{Change, Settings};
+use ligature_tests::bridge::ehr;
 use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
 use ligature_tests::http;
 use ligature_tests::mllp::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::outbound::{Bridge, PATIENT, channel, ehr, flow};
+use crate::outbound::{self, PATIENT, channel, flow};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -331,7 +332,7 @@ async fn leads_go_to_the_ehr_once() -> anyhow::Result<()> {
         ),
     ];
     let flows = ["update", "book"].map(|id| (id.to_owned(), PATIENT.to_owned()));
-    let bridge = Bridge::without_webhooks("", &documents.concat(), &flows).await?;
+    let bridge = outbound::without_webhooks("", &documents.concat(), &flows).await?;
     for number in 0..LEADS {
         let (number, city) = (number.to_string(), ["Rye", "Rye", "Lowell"][number % 3]);
         let lead = [

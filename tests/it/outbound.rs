@@ -9,8 +9,8 @@ mod table;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use ligature::flow::Status;
 use ligature::simulator::ehr;
+use ligature::simulator::lead_squared::Settings;
 use ligature_tests::bridge::{self, Bridge, Mapped, PATIENCE};
 use tokio::time::{Instant, sleep};
 
@@ -66,7 +66,7 @@ field = "activity.Status"
 pub(crate) const ACCOUNT: &str =
     "identifier_fields = [\"mx_MRN\"]\nlead_number = { authority = \"LSQ\" }\n";
 
-fn channel(id: &str, ehr: &ehr::Handle) -> String {
+pub(crate) fn channel(id: &str, ehr: &ehr::Handle) -> String {
     format!(
         "[[channels]]\nid = \"{id}\"\n[channels.target]\naddress = \"{}\"\nanswer_timeout_ms = 1000\n\n",
         ehr.address()
@@ -75,13 +75,30 @@ fn channel(id: &str, ehr: &ehr::Handle) -> String {
 
 /// A bridge whose flows all fill the one template, each with the mapping that it is given with.
 async fn open(documents: &str, flows: &[(String, String)]) -> anyhow::Result<Bridge> {
+    Bridge::open(bridge::prompt(), ACCOUNT, documents, &mapped(flows)).await
+}
+
+/// The same with further settings of the account, with no webhook made yet, and with every call noted.
+pub(crate) async fn without_webhooks(
+    account: &str,
+    documents: &str,
+    flows: &[(String, String)],
+) -> anyhow::Result<Bridge> {
+    let settings = Settings {
+        log_calls: true,
+        ..bridge::prompt()
+    };
+    let account = format!("{ACCOUNT}{account}");
+    Bridge::without_webhooks(settings, &account, documents, &mapped(flows)).await
+}
+
+fn mapped(flows: &[(String, String)]) -> Vec<Mapped<'_>> {
     let flows = flows.iter().map(|(id, mapping)| Mapped {
         flow: id,
         mapping,
         template: Some(TEMPLATE),
     });
-    let flows: Vec<_> = flows.collect();
-    Bridge::open(bridge::prompt(), ACCOUNT, documents, &flows).await
+    flows.collect()
 }
 
 /// A flow to the EHR; `outbound` are its settings.

@@ -6,13 +6,14 @@ use anyhow::{Context, ensure};
 use ligature::flow::AccountId;
 use ligature::simulator::ehr::{self, Handle};
 use ligature::simulator::lead_squared::{Fault, Kind, Settings, When};
+use ligature_tests::bridge::{Bridge, ehr};
 use ligature_tests::clinic::Clinic;
 use ligature_tests::http;
 use ligature_tests::office::{Office, lead_squared};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::outbound::{APPOINTMENT, Bridge, PATIENT, TEMPLATE, channel, ehr, flow};
+use crate::outbound::{self, APPOINTMENT, PATIENT, TEMPLATE, channel, flow};
 
 /// Readings happen when a test wants them, and wait for no webhook.
 const POLL: &str = "poll = { interval_ms = 3600000, settle_ms = 0 }\n";
@@ -31,7 +32,7 @@ async fn bridge(ehr: &Handle, flows: &[(&str, &str, &str)]) -> anyhow::Result<Br
         .iter()
         .map(|(id, ..)| ((*id).to_owned(), PATIENT.to_owned()))
         .collect();
-    let bridge = Bridge::without_webhooks(POLL, &documents, &mapped).await?;
+    let bridge = outbound::without_webhooks(POLL, &documents, &mapped).await?;
     let started = read(&bridge).await?;
     ensure!(started["is_on"] == true, "{started}");
     Ok(bridge)
@@ -238,7 +239,7 @@ async fn the_poll_stands_in_for_a_webhook_that_does_not_fit() -> anyhow::Result<
         .iter()
         .map(|id| ((*id).to_owned(), PATIENT.to_owned()))
         .collect();
-    let bridge = Bridge::without_webhooks(POLL, &documents, &mapped).await?;
+    let bridge = outbound::without_webhooks(POLL, &documents, &mapped).await?;
     let made = json!({ "address": bridge.office.address() });
     let webhooks = bridge
         .call("POST", "accounts/clinic/webhooks", made)
@@ -266,7 +267,7 @@ async fn a_flow_without_condition_says_how_much_it_would_have_sent() -> anyhow::
             "lead",
             "webhook = \"lead-update\"",
         );
-    let bridge = Bridge::without_webhooks("", &documents, &[]).await?;
+    let bridge = outbound::without_webhooks("", &documents, &[]).await?;
     for number in 0..3 {
         bridge.create_lead(&[("LastName", "Reyes"), ("mx_MRN", &number.to_string())])?;
     }
@@ -306,7 +307,7 @@ async fn fields_of_an_activity_that_a_webhook_lacks_are_read() -> anyhow::Result
             "webhook = \"lead-activity-create\"",
         );
     let mapping = format!("{PATIENT}{APPOINTMENT}");
-    let bridge = Bridge::without_webhooks("", &documents, &[("book".into(), mapping)]).await?;
+    let bridge = outbound::without_webhooks("", &documents, &[("book".into(), mapping)]).await?;
     let simulator = &bridge.office.simulator;
     let lead = bridge.create_lead(&[("LastName", "Reyes"), ("mx_MRN", "77")])?;
     let booked = [("mx_Custom_1", "A-1"), ("Status", "Booked")];

@@ -79,6 +79,21 @@ impl Bridge {
         documents: &str,
         flows: &[Mapped<'_>],
     ) -> anyhow::Result<Self> {
+        let bridge = Self::without_webhooks(settings, account, documents, flows).await?;
+        let made = json!({ "address": bridge.office.address(), "limit": 30 });
+        bridge
+            .call("POST", "accounts/clinic/webhooks", made)
+            .await?;
+        Ok(bridge)
+    }
+
+    /// The same with no webhook made yet.
+    pub async fn without_webhooks(
+        settings: Settings,
+        account: &str,
+        documents: &str,
+        flows: &[Mapped<'_>],
+    ) -> anyhow::Result<Self> {
         let simulator = lead_squared(settings).await?;
         let office = Office::open_as(None, simulator, account, documents).await?;
         let token = office.token("all,see-patient-data").await?;
@@ -103,10 +118,6 @@ impl Bridge {
             let path = format!("flows/{flow}/activate");
             bridge.call("POST", &path, activation).await?;
         }
-        let made = json!({ "address": bridge.office.address(), "limit": 30 });
-        bridge
-            .call("POST", "accounts/clinic/webhooks", made)
-            .await?;
         Ok(bridge)
     }
 

@@ -172,8 +172,8 @@ fn change_of(claimed: &Claimed, entry: &Entry) -> Result<Change, Stop> {
 
 /// The fields of an entity that the component of a flow may read.
 fn reads(route: &Route, entity: Entity) -> impl Iterator<Item = &str> {
-    let reads = route.release.iter();
-    let reads = reads.flat_map(|(release, _)| &release.grants.reads);
+    let in_force = route.in_force.iter();
+    let reads = in_force.flat_map(|in_force| &in_force.release.grants.reads);
     let reads = reads.filter_map(|read| Field::parse(read));
     let fields = reads.filter(move |field| field.entity == entity);
     fields.map(|field| field.name)
@@ -445,10 +445,8 @@ impl<'a> Composing<'a> {
     /// Keeps what the EHR has been told of the records, so that nothing is written when it says the same.
     async fn tell(&mut self, route: &Route) -> Result<(), Stop> {
         let account = &self.account.account.id;
-        let reads = route
-            .release
-            .iter()
-            .flat_map(|(release, _)| &release.grants.reads);
+        let in_force = route.in_force.iter();
+        let reads = in_force.flat_map(|in_force| &in_force.release.grants.reads);
         let reads: Vec<Field<'_>> = reads.filter_map(|read| Field::parse(read)).collect();
         let activity = self.entry.activity.as_ref().map(|activity| &activity.id);
         let records = [

@@ -79,7 +79,7 @@ impl Pipeline {
         let Some(route) = configuration.route(flow) else {
             return refuse(format!("there is no flow {flow} in force"));
         };
-        if route.flow.status != Status::Active || route.release.is_none() {
+        if route.flow.status != Status::Active || route.in_force.is_none() {
             return refuse(format!("flow {flow} is not in force: activate it first"));
         }
         match (route.flow.direction, &leads) {

@@ -22,7 +22,11 @@ pub struct Args {
     /// Writes what comes out as what is expected.
     #[arg(long)]
     update: bool,
-    #[arg(long, value_name = "FILE", help = "Writes the results as JUnit XML, for CI")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Writes the results as JUnit XML, for CI"
+    )]
     junit: Option<PathBuf>,
 }
 
