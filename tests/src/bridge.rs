@@ -19,6 +19,9 @@ use crate::office::{Office, lead_squared};
 /// How long a change may be on its way on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Looks in a row at which nothing may have changed before everything is held to be at rest.
+const RESTS: u32 = 8;
+
 /// An office whose flows are in force and whose webhooks are made.
 #[derive(Debug)]
 pub struct Bridge {
@@ -219,7 +222,7 @@ impl Bridge {
                 true => rests + 1,
                 false => 0,
             };
-            if rests >= 4 {
+            if rests >= RESTS {
                 return Ok(());
             }
             ensure!(
