@@ -1,6 +1,8 @@
 //! Building the answer of an outbound mapping.
 
-use crate::{Composed, Content, Date, DateTime, Fill, Phone, PhoneForm, Placement, Refusal};
+use crate::{
+    Composed, Content, Date, DateTime, Fill, Otherwise, Phone, PhoneForm, Placement, Refusal,
+};
 
 /// The places to fill in an outgoing message, one call for each.
 ///
@@ -27,19 +29,20 @@ impl Places {
     /// Fills a place; `None` says nothing, so the place stays empty. A value that the host cannot finish is left out with a
     /// warning.
     pub fn place(self, path: &str, value: impl IntoFill) -> Self {
-        self.add(path, value, false)
+        self.place_or(path, value, Otherwise::LeaveOut)
     }
 
     /// Fills a place without which nothing may be sent: a value that the host cannot finish stops the message.
     pub fn required(self, path: &str, value: impl IntoFill) -> Self {
-        self.add(path, value, true)
+        self.place_or(path, value, Otherwise::Refuse)
     }
 
-    fn add(mut self, path: &str, value: impl IntoFill, required: bool) -> Self {
+    /// Fills a place, with a rule for a value that the host cannot finish.
+    pub fn place_or(mut self, path: &str, value: impl IntoFill, otherwise: Otherwise) -> Self {
         self.0.extend(value.into_fill().map(|fill| Placement {
             path: path.into(),
             fill,
-            required,
+            otherwise,
         }));
         self
     }

@@ -52,7 +52,7 @@ pub mod testing;
 
 pub use bindings::inbound::ligature::mapping::types::{
     AccessError, Activity, Assignment, Composed, Content, Date, DateTime, Fill, Malformed, Mapped,
-    Phone, PhoneForm, Placement, Refusal, Time, UnmappedCode, Value, Write,
+    Otherwise, Phone, PhoneForm, Placement, Refusal, Time, UnmappedCode, Value, Write,
 };
 pub use change::{Change, Entity, Moment};
 pub use compose::{IntoFill, Places, phone};

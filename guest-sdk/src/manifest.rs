@@ -24,6 +24,7 @@ impl Manifest {
             places: Vec::new(),
             tables: Vec::new(),
             settings: Vec::new(),
+            rows: Vec::new(),
             annotations: Vec::new(),
         })
     }
@@ -94,6 +95,16 @@ impl Manifest {
     /// A setting that the administrator fills in for each flow.
     pub fn setting(mut self, setting: Setting) -> Self {
         self.0.settings.push(setting);
+        self
+    }
+
+    /// A rule that [`log::warn`](crate::log::warn) may name, with the target or place that it writes.
+    pub fn row(mut self, id: &str, label: &str, target: &str) -> Self {
+        self.0.rows.push(about::Row {
+            id: id.into(),
+            label: label.into(),
+            target: target.into(),
+        });
         self
     }
 }

@@ -65,6 +65,11 @@ pub fn logged() -> Vec<String> {
     HOST.with_borrow(|host| host.log.clone())
 }
 
+/// The rows warned of on this thread so far.
+pub fn warned() -> Vec<String> {
+    HOST.with_borrow(|host| host.warnings.clone())
+}
+
 thread_local! {
     static HOST: RefCell<Host> = RefCell::default();
 }
@@ -76,6 +81,7 @@ struct Host {
     settings: BTreeMap<String, String>,
     tables: BTreeMap<String, BTreeMap<String, Columns>>,
     log: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// A message that answers the paths it was given; several values of one path are its hits.
@@ -239,6 +245,16 @@ pub mod flow {
     pub fn default_country_code() -> Option<String> {
         None
     }
+
+    /// `tests`.
+    pub fn channel() -> String {
+        "tests".into()
+    }
+
+    /// None.
+    pub fn control_id() -> Option<String> {
+        None
+    }
 }
 
 /// The code tables of the tests, filled with [`add_code`](super::add_code).
@@ -282,10 +298,15 @@ pub mod codes {
 pub mod log {
     use super::HOST;
 
-    pub use crate::bindings::inbound::ligature::mapping::log::Level;
+    pub use crate::bindings::inbound::ligature::mapping::log::{Cause, Level, Warning};
 
     /// Keeps one line.
     pub fn write(_level: Level, text: &str) {
         HOST.with_borrow_mut(|host| host.log.push(text.into()));
+    }
+
+    /// Keeps the row of a warning, read with [`warned`](super::warned).
+    pub fn warn(warning: Warning<'_>) {
+        HOST.with_borrow_mut(|host| host.warnings.push(warning.row.into()));
     }
 }

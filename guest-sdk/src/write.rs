@@ -1,6 +1,8 @@
 //! Building the answer.
 
-use crate::{Activity, Assignment, Content, Date, DateTime, Mapped, Refusal, Time, Value, Write};
+use crate::{
+    Activity, Assignment, Content, Date, DateTime, Mapped, Otherwise, Refusal, Time, Value, Write,
+};
 
 impl Write {
     /// A write that says nothing yet.
@@ -13,8 +15,14 @@ impl Write {
     }
 
     /// Assigns a value to a lead target; `None` assigns nothing, so the field stays as it is.
-    pub fn lead(mut self, target: &str, value: impl IntoValue) -> Self {
-        self.lead.extend(assignment(target, value));
+    /// A value that the host cannot finish is left out with a warning.
+    pub fn lead(self, target: &str, value: impl IntoValue) -> Self {
+        self.lead_or(target, value, Otherwise::LeaveOut)
+    }
+
+    /// As [`lead`](Self::lead), with a rule for a value that the host cannot finish.
+    pub fn lead_or(mut self, target: &str, value: impl IntoValue, otherwise: Otherwise) -> Self {
+        self.lead.extend(assignment(target, value, otherwise));
         self
     }
 
@@ -65,8 +73,14 @@ impl Activity {
     }
 
     /// Assigns a value to an activity target; `None` assigns nothing.
-    pub fn field(mut self, target: &str, value: impl IntoValue) -> Self {
-        self.fields.extend(assignment(target, value));
+    /// A value that the host cannot finish is left out with a warning.
+    pub fn field(self, target: &str, value: impl IntoValue) -> Self {
+        self.field_or(target, value, Otherwise::LeaveOut)
+    }
+
+    /// As [`field`](Self::field), with a rule for a value that the host cannot finish.
+    pub fn field_or(mut self, target: &str, value: impl IntoValue, otherwise: Otherwise) -> Self {
+        self.fields.extend(assignment(target, value, otherwise));
         self
     }
 }
@@ -121,10 +135,11 @@ plain! {
     Vec<String> => Choices,
 }
 
-fn assignment(target: &str, value: impl IntoValue) -> Option<Assignment> {
+fn assignment(target: &str, value: impl IntoValue, otherwise: Otherwise) -> Option<Assignment> {
     let value = value.into_value()?;
     Some(Assignment {
         target: target.into(),
         value,
+        otherwise,
     })
 }

@@ -17,6 +17,9 @@ pub mod generate;
 pub mod host;
 pub mod manifest;
 pub mod native;
+pub mod propose;
+pub mod shown;
+pub mod starter;
 
 mod answer;
 mod artefact;
@@ -50,7 +53,7 @@ use self::host::{About, Asked, State, Subject};
 pub use self::component::Component;
 pub use self::failure::Failure;
 pub use self::gate::Rejected;
-pub use self::host::{ChangeInput, Input, Level, LogLine, Miss, Tables};
+pub use self::host::{Cause, ChangeInput, Input, Level, LogLine, Miss, Tables, Warning};
 pub use self::manifest::Manifest;
 
 use crate::flow::change::Composed;
@@ -112,6 +115,10 @@ pub struct Run<T = Mapped> {
     pub lines_cut: u64,
     /// Codes that their tables have no entry for.
     pub misses: Vec<Miss>,
+    /// Rows that let the message go on without their value, at most 100.
+    pub warnings: Vec<Warning>,
+    /// Warnings that were not kept.
+    pub warnings_cut: u64,
     /// Of the component alone, without waiting for a worker.
     pub duration: Duration,
 }
@@ -289,7 +296,7 @@ impl Runtime {
         component: &Arc<Component>,
         (subject, about): (Subject, About),
         call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<A, types::Refusal>>,
-        check: impl FnOnce(A, &Granted) -> Result<T, Failure>,
+        check: impl FnOnce(A, &Granted, &Manifest) -> Result<T, Failure>,
     ) -> Run<T> {
         let started = Instant::now();
         let granted = component.granted(&about.release);
@@ -303,7 +310,7 @@ impl Runtime {
         let answer = call(&mut store);
         let duration = started.elapsed();
         let outcome = match answer {
-            Ok(Ok(answer)) => check(answer, &granted),
+            Ok(Ok(answer)) => check(answer, &granted, &component.manifest),
             Ok(Err(refusal)) => Err(Failure::Refused(answer::refusal(refusal))),
             Err(error) => Err(Failure::of(&error, store.data(), &self.config)),
         };
@@ -313,6 +320,8 @@ impl Runtime {
             log: state.log,
             lines_cut: state.lines_cut,
             misses: state.misses,
+            warnings: state.warnings,
+            warnings_cut: state.warnings_cut,
             duration,
         }
     }
@@ -333,12 +342,24 @@ fn wrong_way(component: &Component) -> Failure {
 }
 
 impl<T> Run<T> {
+    /// What the rows that were warned of are called, and why; nothing of the message.
+    pub fn warned(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let row = |warning: &'_ Warning| warning.row.is_some();
+        let named = self.warnings.iter().filter(move |warning| row(warning));
+        named.map(|warning| {
+            let row = warning.row.as_deref().unwrap_or_default();
+            (row, warning.cause.words())
+        })
+    }
+
     fn failed(failure: Failure) -> Self {
         Self {
             outcome: Err(failure),
             log: Vec::new(),
             lines_cut: 0,
             misses: Vec::new(),
+            warnings: Vec::new(),
+            warnings_cut: 0,
             duration: Duration::ZERO,
         }
     }

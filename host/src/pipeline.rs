@@ -401,6 +401,11 @@ impl Pipeline {
             .runtime
             .to_lead_squared(&in_force.component, input)
             .await;
+        let warned = run.warned().map(|(row, why)| sync::LeftOut {
+            field: row.into(),
+            why,
+        });
+        let warned: Vec<_> = warned.collect();
         misses.extend(run.misses);
         let write = match run.outcome.map_err(Stop::Mapping)? {
             Mapped::Write(write) => write,
@@ -427,6 +432,7 @@ impl Pipeline {
             write,
         )
         .map_err(Stop::Plan)?;
+        plan.left_out.splice(..0, warned);
         if sync::owner::names_owners(&plan) {
             let users = self.users(&account.account.id).await?.document;
             let users: Vec<_> = users.into_iter().map(leadsquared::User::from).collect();

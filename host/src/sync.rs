@@ -19,7 +19,7 @@ mod tests;
 use std::fmt;
 
 use crate::flow::event_time::EventTime;
-use crate::flow::mapped;
+use crate::flow::mapped::{self, OnError};
 use crate::flow::{
     Account, Automations, Behaviour, Constant, Entity, Flow, MessageId, OtherPerson, Release,
 };
@@ -123,6 +123,14 @@ pub enum Fault {
     NoActivityType,
     #[error("the value for search field {field} cannot be used: {why}")]
     UnusableSearchValue { field: String, why: &'static str },
+    #[error(
+        "the value for {field}, without which the mapping writes nothing, cannot be used: {why}; correct it at the sender or change the row"
+    )]
+    UnusableValue {
+        field: String,
+        why: &'static str,
+        waits: bool,
+    },
 }
 
 impl Fault {
@@ -134,7 +142,13 @@ impl Fault {
             Fault::AssignedTwice(_) => "assigned-twice",
             Fault::NoActivityType => "no-activity-type",
             Fault::UnusableSearchValue { .. } => "unusable-search-value",
+            Fault::UnusableValue { .. } => "unusable-value",
         }
+    }
+
+    /// Whether the delivery waits until somebody has mended the cause, as its mapping says.
+    pub fn waits(&self) -> bool {
+        matches!(self, Fault::UnusableValue { waits: true, .. })
     }
 }
 
@@ -352,28 +366,53 @@ fn finished(
     left_out: &mut Vec<LeftOut>,
 ) -> Result<Vec<Attribute>, Fault> {
     let mut attributes: Vec<Attribute> = Vec::with_capacity(assignments.len());
-    for mapped::Assignment { target, value } in assignments {
+    for assignment in assignments {
+        let mapped::Assignment {
+            target,
+            value,
+            on_error,
+        } = assignment;
         let field = release.field(&target);
         if attributes.iter().any(|attribute| attribute.name == field) {
             return Err(Fault::AssignedTwice(target));
         }
-        let finished = match slots {
-            None => finish.lead_value(field, value)?,
-            Some(slots) => match slots.iter().find(|slot| slot.schema_name == field) {
-                Some(slot) => finish.slot_value(slot, value),
-                None => finish.activity_value(value),
-            },
+        let finished = |value| {
+            Ok(match slots {
+                None => finish.lead_value(field, value)?,
+                Some(slots) => match slots.iter().find(|slot| slot.schema_name == field) {
+                    Some(slot) => finish.slot_value(slot, value),
+                    None => finish.activity_value(value),
+                },
+            })
         };
-        match finished {
-            Ok(value) => attributes.push(Attribute {
+        let mut attribute = |value| {
+            attributes.push(Attribute {
                 name: field.into(),
                 value,
-            }),
-            Err(why) => left_out.push(LeftOut {
-                field: field.into(),
-                why,
-            }),
+            });
+        };
+        let why = match finished(value)? {
+            Ok(value) => {
+                attribute(value);
+                continue;
+            }
+            Err(why) => why,
+        };
+        let mut field = field.to_owned();
+        match on_error {
+            OnError::LeaveOut => {}
+            OnError::Default(text) => {
+                if let Ok(value) = finished(mapped::Value::Text(text))? {
+                    attribute(value);
+                    field.push_str(" (its default is written)");
+                }
+            }
+            OnError::Wait | OnError::Refuse => {
+                let waits = on_error == OnError::Wait;
+                return Err(Fault::UnusableValue { field, why, waits });
+            }
         }
+        left_out.push(LeftOut { field, why });
     }
     Ok(attributes)
 }

@@ -1,11 +1,11 @@
-//! (b) Mapping: 20 rows of a 2 KB registration in a fresh instance, beside the same mapping as a plain Rust function.
+//! (b) Mapping: 20 and 60 rows of a 2 KB registration in a fresh instance, beside the same mapping as a plain Rust function.
 
 use std::sync::Arc;
 
 use ligature::flow::Release;
 use ligature::hl7::Message;
 use ligature::mapping::document::Document;
-use ligature::mapping::native::Native;
+use ligature::mapping::native::{Facts, Native};
 use ligature::mapping::{Config, Input, Runtime, generate};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,8 +15,19 @@ use crate::load::{Times, registration};
 const RUNS: usize = 5_000;
 
 pub(crate) async fn run() -> anyhow::Result<Value> {
+    let mut figures = measured(&document(1), 20)?;
+    figures["rows_60"] = measured(&document(3), 60)?;
+    let patterns = document(3).replace(
+        "path = \"PID-11.5\"",
+        "path = \"PID-11.5\"\nsteps = [{ extract = \"([0-9]{5})(-[0-9]{4})?\", group = 1 }]",
+    );
+    figures["rows_60_with_3_patterns"] = measured(&patterns, 60)?;
+    Ok(figures)
+}
+
+fn measured(text: &str, rows: usize) -> anyhow::Result<Value> {
     let artefacts = tempfile::tempdir()?;
-    let document = Document::parse(&document()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
+    let document = Document::parse(text).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let started = Instant::now();
     let bytes = generate::component(&document)?;
     let generated = started.elapsed();
@@ -48,10 +59,12 @@ pub(crate) async fn run() -> anyhow::Result<Value> {
         received_at_ms: 0,
         time_zone: "UTC".into(),
         default_country_code: None,
+        channel: "bench".into(),
     };
     let mut fresh = Vec::with_capacity(RUNS);
     let mut plain = Vec::with_capacity(RUNS);
     let program = document.to_program();
+    let facts = Facts::default();
     for _ in 0..RUNS {
         let run = runtime.run(component.clone(), input());
         run.outcome
@@ -60,21 +73,22 @@ pub(crate) async fn run() -> anyhow::Result<Value> {
         let started = Instant::now();
         let program = ligature_mapper::decode(&program)
             .map_err(|_| anyhow::anyhow!("the program decodes"))?;
-        let native = Native::new(&program, &message)?;
+        let native = Native::new(&program, &message, &facts)?;
         let contents = ligature_mapper::Contents::read(&program, &native)
             .map_err(|_| anyhow::anyhow!("paths are read"))?;
-        std::hint::black_box(ligature_mapper::evaluate(&program, &contents).is_ok());
+        let evaluated = ligature_mapper::evaluate(&program, &contents, &native);
+        std::hint::black_box(evaluated.is_ok());
         plain.push(started.elapsed());
     }
     let (fresh, plain) = (Times::new(fresh), Times::new(plain));
     let ratio = fresh.quantile(0.5).as_secs_f64() / plain.quantile(0.5).as_secs_f64();
     eprintln!(
-        "  fresh p50 {:?}, plain Rust p50 {:?}",
+        "  {rows} rows: fresh p50 {:?}, plain Rust p50 {:?}",
         fresh.quantile(0.5),
         plain.quantile(0.5)
     );
     Ok(json!({
-        "rows": 20,
+        "rows": rows,
         "fresh_instance": fresh.json_us(),
         "plain_rust": plain.json_us(),
         "ratio_to_plain": (ratio * 10.0).round() / 10.0,
@@ -85,8 +99,8 @@ pub(crate) async fn run() -> anyhow::Result<Value> {
     }))
 }
 
-/// Twenty rows of the kinds that a registration flow has.
-fn document() -> String {
+/// Twenty rows of the kinds that a registration flow has, so many times.
+fn document(times: usize) -> String {
     let mut text = String::from(
         "format = 1\nname = \"bench\"\nversion = \"1\"\nsummary = \"Twenty rows.\"\nevents = [\"ADT^A04\"]\n",
     );
@@ -139,8 +153,17 @@ fn document() -> String {
         ("mx_Kin_Phone", "path = \"NK1-5.7\""),
         ("mx_Plan", "path = \"IN1-4.1\""),
     ];
-    for (target, rest) in rows {
-        text.push_str(&format!("\n[[lead]]\ntarget = \"{target}\"\n{rest}\n"));
+    for time in 0..times {
+        let number = if time == 0 {
+            String::new()
+        } else {
+            time.to_string()
+        };
+        for (target, rest) in rows {
+            text.push_str(&format!(
+                "\n[[lead]]\ntarget = \"{target}{number}\"\n{rest}\n"
+            ));
+        }
     }
     text
 }

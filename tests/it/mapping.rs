@@ -96,6 +96,7 @@ fn input(release: &Arc<Release>, event: &str, message: &[u8]) -> Input {
         received_at_ms: 1_772_438_114_000,
         time_zone: "America/New_York".into(),
         default_country_code: Some("1".into()),
+        channel: "ehr".into(),
     }
 }
 
@@ -108,6 +109,7 @@ fn change_input(release: &Arc<Release>, change: &str) -> ChangeInput {
         received_at_ms: 1_772_438_114_000,
         time_zone: "America/New_York".into(),
         default_country_code: Some("1".into()),
+        channel: "ehr".into(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use jiff::civil;
 use serde::{Deserialize, Serialize};
 
-use super::mapped::DateTime;
+use super::mapped::{DateTime, OnError};
 use super::{Entity, WebhookEvent};
 use crate::hl7::{self, Content, Path};
 
@@ -171,8 +171,8 @@ pub struct Placement {
     /// One element: see [`hl7::fill::check_place`].
     pub path: Path,
     pub value: Value,
-    /// Whether nothing is sent where the value cannot be finished; otherwise the place is left out with a warning.
-    pub required: bool,
+    /// What becomes of a value that cannot be finished.
+    pub on_error: OnError,
 }
 
 /// What a mapping may put at a place.

@@ -31,6 +31,20 @@ pub struct DateTime {
 pub struct Assignment {
     pub target: String,
     pub value: Value,
+    pub on_error: OnError,
+}
+
+/// What becomes of a value that the host cannot finish for where it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// Left out, with a warning on the delivery.
+    #[default]
+    LeaveOut,
+    /// This text instead, with a warning on the delivery.
+    Default(String),
+    /// Nothing is written; the delivery waits until somebody has mended the cause.
+    Wait,
+    Refuse,
 }
 
 /// One LeadSquared activity.

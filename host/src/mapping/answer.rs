@@ -11,9 +11,10 @@ use super::bindings::types;
 use super::failure::{Access, BadAnswer, Failure};
 use super::grants::Granted;
 use super::host::shown;
+use super::manifest::{Manifest, Target};
 use crate::flow::Entity;
 use crate::flow::change::{Composed, PhoneForm, Placement, Value as Placed};
-use crate::flow::mapped::{Activity, Assignment, DateTime, Mapped, Refusal, Value, Write};
+use crate::flow::mapped::{Activity, Assignment, DateTime, Mapped, OnError, Refusal, Value, Write};
 use crate::hl7::Path;
 use crate::hl7::fill::{Position, check_place};
 
@@ -26,16 +27,21 @@ const MAX_PLACEMENTS: usize = 2_000;
 /// Longest path text that is looked at.
 const MAX_PATH_BYTES: usize = 64;
 
-pub(crate) fn mapped(mapped: types::Mapped, granted: &Granted) -> Result<Mapped, Failure> {
+pub(crate) fn mapped(
+    mapped: types::Mapped,
+    granted: &Granted,
+    manifest: &Manifest,
+) -> Result<Mapped, Failure> {
     let write = match mapped {
         types::Mapped::Skip(text) => return Ok(Mapped::Skip(text)),
+        types::Mapped::Wait(cause) => return Err(Failure::Waits(refusal(cause))),
         types::Mapped::Write(write) => write,
     };
     if write.activities.len() > MAX_ACTIVITIES {
         return Err(Failure::BadAnswer(BadAnswer::TooMany));
     }
     Ok(Mapped::Write(Write {
-        lead: assignments(Entity::Lead, write.lead, granted)?,
+        lead: assignments(Entity::Lead, write.lead, granted, &manifest.lead_targets)?,
         retired: write.retired,
         activities: write
             .activities
@@ -46,16 +52,26 @@ pub(crate) fn mapped(mapped: types::Mapped, granted: &Granted) -> Result<Mapped,
                     kind: activity.kind,
                     note: activity.note,
                     at: activity.at.map(date_time).transpose()?,
-                    fields: assignments(Entity::Activity, activity.fields, granted)?,
+                    fields: assignments(
+                        Entity::Activity,
+                        activity.fields,
+                        granted,
+                        &manifest.activity_targets,
+                    )?,
                 })
             })
             .collect::<Result<_, Failure>>()?,
     }))
 }
 
-pub(crate) fn composed(composed: types::Composed, granted: &Granted) -> Result<Composed, Failure> {
+pub(crate) fn composed(
+    composed: types::Composed,
+    granted: &Granted,
+    _: &Manifest,
+) -> Result<Composed, Failure> {
     let placements = match composed {
         types::Composed::Skip(text) => return Ok(Composed::Skip(text)),
+        types::Composed::Wait(cause) => return Err(Failure::Waits(refusal(cause))),
         types::Composed::Write(placements) => placements,
     };
     if placements.len() > MAX_PLACEMENTS {
@@ -81,7 +97,7 @@ pub(crate) fn composed(composed: types::Composed, granted: &Granted) -> Result<C
         positions.push((position, checked.len()));
         checked.push(Placement {
             value: placed(placement.fill)?,
-            required: placement.required,
+            on_error: on_error(placement.otherwise),
             path,
         });
     }
@@ -134,6 +150,7 @@ fn assignments(
     entity: Entity,
     assignments: Vec<types::Assignment>,
     granted: &Granted,
+    targets: &[Target],
 ) -> Result<Vec<Assignment>, Failure> {
     let mut seen = HashSet::with_capacity(assignments.len());
     for assignment in &assignments {
@@ -146,15 +163,36 @@ fn assignments(
             return Err(Failure::BadAnswer(BadAnswer::Twice { target }));
         }
     }
+    let is_required = |name: &str| {
+        let mut named = targets.iter().filter(|target| target.name == name);
+        named.any(|target| target.required)
+    };
     assignments
         .into_iter()
         .map(|assignment| {
+            let on_error = match on_error(assignment.otherwise) {
+                // What must be there is not left out, whatever the component says.
+                OnError::LeaveOut | OnError::Default(_) if is_required(&assignment.target) => {
+                    OnError::Refuse
+                }
+                on_error => on_error,
+            };
             Ok(Assignment {
                 value: value(&assignment.target, assignment.value)?,
                 target: assignment.target,
+                on_error,
             })
         })
         .collect()
+}
+
+fn on_error(otherwise: types::Otherwise) -> OnError {
+    match otherwise {
+        types::Otherwise::LeaveOut => OnError::LeaveOut,
+        types::Otherwise::Default(text) => OnError::Default(text),
+        types::Otherwise::Wait => OnError::Wait,
+        types::Otherwise::Refuse => OnError::Refuse,
+    }
 }
 
 fn value(target: &str, value: types::Value) -> Result<Value, Failure> {

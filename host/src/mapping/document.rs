@@ -2,32 +2,55 @@
 //!
 //! A [`Document`] is read from TOML with every fault of it ([`Document::parse`]), written in one form
 //! ([`Document::to_text`]), and becomes a component through its program ([`Document::to_program`]).
+//! `host/docs/mapping.md` is its reference.
 //! It knows nothing of accounts: targets are names, which a release binds to fields.
 //!
 //! A document maps one way. An inbound one reads HL7 paths and writes lead and activity fields; an outbound one
 //! (`direction = "leadsquared-to-ehr"`) reads fields of the record that changed and fills places of a message.
 //!
-//! A new source, step or condition is a variant here and in `ligature_mapper::program`, one arm in each of `parse`,
-//! `text` and `program`, and one arm where the interpreter carries it out.
+//! What rows are made of is `ligature_mapper`'s, with what they ask for said as [`Ask`]: a new source, step or condition is
+//! a variant there, one arm in each of `parse` and `text`, and one where the interpreter carries it out.
 
 mod parse;
 mod program;
 mod text;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::mapping) mod tests;
 
-use std::fmt;
+use ligature_mapper as mapper;
 
 use crate::flow::{Direction, Event, WebhookEvent};
 use crate::hl7::Path;
 use crate::hl7::fill::Position;
 
-pub use ligature_mapper::{Null, OnError, PhoneForm};
 pub use parse::Fault;
 
 /// The form of the text; a later one is read beside it.
 pub const FORMAT: i64 = 1;
+
+/// Elements that a loop takes unless the document says otherwise, and at most.
+const DEFAULT_LIMIT: u16 = 100;
+const MAX_LIMIT: u16 = 1_000;
+
+/// One target and how it gets its value.
+pub type Row = mapper::Row<'static, Ask>;
+/// One activity to write, or one for each element.
+pub type Activity = mapper::Activity<'static, Ask>;
+/// Segments or repetitions to fill, one for each item of a list.
+pub type Repeat = mapper::Repeat<'static, Ask>;
+/// How a value comes about.
+pub type Rule = mapper::Rule<'static, Ask>;
+/// Where a value comes from.
+pub type Source = mapper::Source<'static, Ask>;
+/// One change of a value on its way.
+pub type Step = mapper::Step<'static>;
+/// Something that must hold.
+pub type Condition = mapper::Condition<'static, Ask>;
+/// What ends the run before anything is mapped.
+pub type Ending = mapper::Ending<'static, Ask>;
+/// What the administrator fills in for each flow.
+pub type Setting = mapper::Setting<'static>;
 
 /// What one kind of message means in LeadSquared's fields, or one kind of change in an HL7 message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,177 +63,64 @@ pub struct Document {
     pub events: Vec<Event>,
     /// Outbound: likewise.
     pub changes: Vec<WebhookEvent>,
+    /// Sorted by name.
+    pub settings: Vec<Setting>,
+    /// In the order written, skips first.
+    pub endings: Vec<Ending>,
+    /// In the order written, because rows know them by their position.
+    pub groups: Vec<Group>,
+    /// Inbound: former values of the flow's search field.
+    pub retired: Option<Rule>,
     /// Sorted by target.
     pub lead: Vec<Row>,
     /// In the order written, because an activity without a key is known by its position.
     pub activities: Vec<Activity>,
     /// Outbound: targets are HL7 paths, sorted as they stand in a message, none inside another.
     pub places: Vec<Row>,
+    /// Outbound: in the order written.
+    pub repeats: Vec<Repeat>,
 }
 
-/// One target and how it gets its value.
+/// Conditions that several rows share.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    pub target: String,
-    /// What people call the target; the target's name if empty.
-    pub label: String,
-    pub rule: Rule,
-}
-
-/// One activity to write when all of `when` hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Activity {
-    pub kind: Option<String>,
+pub struct Group {
+    pub name: String,
     pub when: Vec<Condition>,
-    /// The sender's own key, for example the appointment id.
-    pub key: Option<Rule>,
-    pub note: Option<Rule>,
-    /// Ends in a date-time step.
-    pub at: Option<Rule>,
-    /// Sorted by target.
-    pub fields: Vec<Row>,
 }
 
-/// How a value comes about.
+/// What a document asks of a message, or of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    pub source: Source,
-    pub steps: Vec<Step>,
-    /// All must hold, else the row says nothing.
-    pub when: Vec<Condition>,
-    pub null: Null,
-    pub on_error: OnError,
-    /// Refuses the message when there is no value.
-    pub required: bool,
-}
-
-/// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    Path {
-        path: Path,
-        hits: Hits,
-    },
-    /// Outbound: what is asked of the change.
-    Fact(Fact),
-    Constant(String),
-    /// The first part that has text.
-    First(Vec<Source>),
-    /// Parts that have text, joined.
-    Concat {
-        separator: String,
-        parts: Vec<Source>,
-    },
-}
-
-/// What an outbound document asks of a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
+pub enum Ask {
+    Path(Path),
     Field {
         /// `lead.FirstName`, `activity.mx_Custom_1`.
         field: String,
         /// The state before the change instead of the one after it.
         before: bool,
     },
-    /// Which webhook told of it: `lead-update`.
-    Event,
-    /// When it came in, for the step `date-time`.
-    ReceivedAt,
-}
-
-/// What becomes of several hits of one path.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Hits {
-    #[default]
-    First,
-    Last,
-    All {
-        separator: String,
-    },
-    /// Several hits are a fault, unless they say the same.
-    Refuse,
-}
-
-/// One change of a value on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    Trim,
-    Upper,
-    Lower,
-    Title,
-    /// Characters from `start` (the first is 1), at most `length`.
-    Substring {
-        start: u32,
-        length: u32,
-    },
-    Replace {
-        from: String,
-        to: String,
-    },
-    /// An inline code map, sorted by code; without a default, a code that is not in it is a fault.
-    Map {
-        entries: Vec<(String, String)>,
-        default: Option<String>,
-    },
-    /// Text to a date; with `first_day`, a year or a month alone is its first day.
-    Date {
-        first_day: bool,
-    },
-    /// Text to a date and time; a date alone is its midnight. Of a field it is read in UTC, and the host writes it in
-    /// the flow's zone.
-    DateTime,
-    /// Outbound: the host writes the phone number in this form.
-    Phone(PhoneForm),
-}
-
-/// Something that must hold of the message or the change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    pub subject: Subject,
-    pub test: Test,
-}
-
-/// What a condition looks at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
-    Path(Path),
-    Fact(Fact),
-}
-
-/// What is asked of a condition's value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Test {
-    /// There is text.
-    Present,
-    /// There is none: absent or null.
-    Absent,
-    Equals(String),
-    In(Vec<String>),
-    /// Of a field alone: it differs before and after.
-    Changed,
-}
-
-/// What kind of value a step takes or gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Text,
-    Date,
-    DateTime,
-    Phone,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Text => "text",
-            Kind::Date => "a date",
-            Kind::DateTime => "a date and time",
-            Kind::Phone => "a phone number",
-        })
-    }
 }
 
 impl Document {
+    /// A document that says nothing yet.
+    pub fn new(direction: Direction, name: &str) -> Self {
+        Self {
+            direction,
+            name: name.into(),
+            version: "1".into(),
+            summary: String::new(),
+            events: Vec::new(),
+            changes: Vec::new(),
+            settings: Vec::new(),
+            endings: Vec::new(),
+            groups: Vec::new(),
+            retired: None,
+            lead: Vec::new(),
+            activities: Vec::new(),
+            places: Vec::new(),
+            repeats: Vec::new(),
+        }
+    }
+
     /// Reads a document; rows are sorted by target.
     ///
     /// # Errors
@@ -235,67 +145,76 @@ impl Document {
         program::reads(self)
     }
 
+    /// The code tables that it looks codes up in, sorted.
+    pub fn tables(&self) -> Vec<String> {
+        program::tables(self)
+    }
+
     /// Puts rows in the order that the text has.
     pub fn sort(&mut self) {
         self.events.sort_by_key(Event::to_string);
         self.events.dedup();
         self.changes.sort_by_key(|event| event.as_str());
         self.changes.dedup();
+        self.settings.sort_by(|a, b| a.name.cmp(&b.name));
+        self.endings
+            .sort_by_key(|ending| ending.how != mapper::End::Skip);
         self.lead.sort_by(|a, b| a.target.cmp(&b.target));
         for activity in &mut self.activities {
             activity.fields.sort_by(|a, b| a.target.cmp(&b.target));
         }
-        self.places.sort_by_cached_key(|row| {
-            let position = row.target.parse().ok().as_ref().and_then(Position::of);
-            (position, row.target.clone())
-        });
-    }
-}
-
-impl Fact {
-    /// What asks for it, as texts and programs have it.
-    pub fn name(&self) -> &str {
-        match self {
-            Fact::Field { field, .. } => field,
-            Fact::Event => "event",
-            Fact::ReceivedAt => "received-at",
+        sort_places(&mut self.places);
+        for repeat in &mut self.repeats {
+            sort_places(&mut repeat.places);
         }
     }
 }
 
-impl Rule {
-    /// The plain rule of a source.
-    pub fn of(source: Source) -> Self {
-        Self {
-            source,
-            steps: Vec::new(),
-            when: Vec::new(),
-            null: Null::Keep,
-            on_error: OnError::LeaveOut,
-            required: false,
-        }
-    }
+fn sort_places(places: &mut [Row]) {
+    places.sort_by_cached_key(|row| {
+        let position = row.target.parse().ok().as_ref().and_then(Position::of);
+        (position, row.target.clone())
+    });
+}
 
-    /// What the value is after the last step.
-    pub fn kind(&self) -> Kind {
-        self.steps.last().map_or(Kind::Text, Step::gives)
+/// The plain rule of a source.
+pub fn rule_of(source: Source) -> Rule {
+    Rule {
+        source,
+        steps: Vec::new(),
+        when: Vec::new(),
+        null: mapper::Silent::Keep,
+        empty: mapper::Silent::Keep,
+        on_error: mapper::OnError::LeaveOut,
+        required: false,
     }
 }
 
-impl Step {
-    /// What the value is after this step; every step takes text.
-    pub fn gives(&self) -> Kind {
-        match self {
-            Step::Date { .. } => Kind::Date,
-            Step::DateTime => Kind::DateTime,
-            Step::Phone(_) => Kind::Phone,
-            Step::Trim
-            | Step::Upper
-            | Step::Lower
-            | Step::Title
-            | Step::Substring { .. }
-            | Step::Replace { .. }
-            | Step::Map { .. } => Kind::Text,
+/// What a source gives before any step.
+pub fn kind_of(source: &Source) -> mapper::Kind {
+    match source {
+        Source::Each(_) | Source::Hits(_, mapper::Hits::List) => mapper::Kind::List,
+        Source::Part(part) => {
+            let mut steps = part.steps.iter();
+            let kind = kind_of(&part.source);
+            steps
+                .try_fold(kind, |kind, step| step.gives(kind))
+                .unwrap_or(kind)
         }
+        Source::Ask(_)
+        | Source::Hits(..)
+        | Source::Raw(_)
+        | Source::Count(_)
+        | Source::Fact(_)
+        | Source::Setting(_)
+        | Source::Constant(_)
+        | Source::First(_)
+        | Source::Concat { .. }
+        | Source::Template(_) => mapper::Kind::Text,
     }
+}
+
+/// The id that an activity has without one of its own.
+fn activity_id(position: usize) -> String {
+    format!("activity-{}", position + 1)
 }

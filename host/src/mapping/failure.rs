@@ -16,6 +16,8 @@ use crate::flow::mapped::Refusal;
 pub enum Failure {
     /// The component says no. The texts may hold patient data.
     Refused(Refusal),
+    /// The component says that the message must wait until somebody has mended this. The texts may hold patient data.
+    Waits(Refusal),
     /// The component broke.
     Trapped(Trap),
     /// The component did not answer in time; trying again may help on a busy machine.
@@ -84,6 +86,7 @@ impl Failure {
     pub fn code(&self) -> &'static str {
         match self {
             Failure::Refused(_) => "mapping-refused",
+            Failure::Waits(_) => "mapping-waits",
             Failure::Trapped(_) => "mapping-trapped",
             Failure::TimedOut { .. } => "mapping-timed-out",
             Failure::OverLimit(_) => "mapping-over-limit",
@@ -117,6 +120,25 @@ impl Failure {
                 Refusal::Other(_) => {
                     "the mapping refuses the message for a reason of its own; \
                      the reason is kept with the delivery"
+                }
+            }
+            .into(),
+            Failure::Waits(refusal) => match refusal {
+                Refusal::Missing(_) => {
+                    "the message waits, as its mapping says: a value that it requires is missing; \
+                     correct it at the sender or make the row optional, then release the delivery"
+                }
+                Refusal::Malformed { .. } => {
+                    "the message waits, as its mapping says: a value is not of the form that it expects; \
+                     correct it at the sender or change the row, then release the delivery"
+                }
+                Refusal::UnmappedCode { .. } => {
+                    "the message waits, as its mapping says: a code has no entry in its code table; \
+                     add the entry and release the delivery"
+                }
+                Refusal::Other(_) => {
+                    "the message waits, as its mapping says, for a reason that is kept with the delivery; \
+                     release the delivery when it is mended"
                 }
             }
             .into(),
@@ -228,7 +250,7 @@ impl Failure {
     /// way, and the grant is what an administrator can act on.
     pub(crate) fn after(self, denied: Option<Access>) -> Self {
         match (self, denied) {
-            (Failure::Refused(_) | Failure::Trapped(_), Some(access)) => {
+            (Failure::Refused(_) | Failure::Waits(_) | Failure::Trapped(_), Some(access)) => {
                 Failure::NotGranted(access)
             }
             (failure, _) => failure,

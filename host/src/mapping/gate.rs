@@ -178,6 +178,10 @@ pub(crate) fn check_manifest(manifest: &Manifest, direction: Direction) -> Resul
             return bad(format!("{what} {:?} is listed twice", twice[0]));
         }
     }
+    let too_many = |count: usize| count > MAX_ENTRIES;
+    if too_many(manifest.rows.len()) || too_many(manifest.settings.len()) {
+        return bad(format!("it lists more than {MAX_ENTRIES} rows or settings"));
+    }
     let lists = [&manifest.reads, &manifest.events, &manifest.places];
     if lists.iter().any(|list| list.len() > MAX_ENTRIES) {
         return bad(format!(

@@ -28,6 +28,9 @@ const MAX_LINES: usize = 100;
 /// Code table misses kept of one run.
 const MAX_MISSES: usize = 100;
 
+/// Warnings kept of one run.
+const MAX_WARNINGS: usize = 100;
+
 /// The resource `message`; a run has one, and it is in its [`State`].
 pub struct Message;
 
@@ -48,6 +51,8 @@ pub struct Input {
     /// IANA name.
     pub time_zone: String,
     pub default_country_code: Option<String>,
+    /// The channel that the message came by.
+    pub channel: String,
 }
 
 /// What a run of an outbound component is about, handed in whole; the event is the change's.
@@ -59,6 +64,8 @@ pub struct ChangeInput {
     /// IANA name.
     pub time_zone: String,
     pub default_country_code: Option<String>,
+    /// The channel that the message is to go by.
+    pub channel: String,
 }
 
 /// A line that the component wrote; may hold patient data, so it is sealed with the delivery.
@@ -74,6 +81,39 @@ pub enum Level {
     Debug,
     Info,
     Warn,
+}
+
+/// A row whose value was not used as it came, while the message went on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// A row of the manifest; none where the component named another, whose name may be patient data.
+    pub row: Option<String>,
+    /// Where the value is, as its segment and field, or a field of LeadSquared; empty if nowhere.
+    pub path: String,
+    pub cause: Cause,
+    /// Whether something else was written instead of nothing.
+    pub defaulted: bool,
+}
+
+/// Why a value was not used as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Malformed,
+    UnmappedCode,
+    SeveralValues,
+    TooMany,
+}
+
+impl Cause {
+    /// What is wrong with the value, to be read after the row's name.
+    pub fn words(self) -> &'static str {
+        match self {
+            Cause::Malformed => "it is not of the form that the mapping expects",
+            Cause::UnmappedCode => "its code has no entry",
+            Cause::SeveralValues => "the message has several values for it",
+            Cause::TooMany => "the message has more of them than the mapping takes",
+        }
+    }
 }
 
 /// A code that its table has no entry for; the code may be patient data.
@@ -97,6 +137,9 @@ pub(crate) struct State {
     /// Lines beyond the limit.
     pub(crate) lines_cut: u64,
     pub(crate) misses: Vec<Miss>,
+    pub(crate) warnings: Vec<Warning>,
+    /// Warnings beyond the limit.
+    pub(crate) warnings_cut: u64,
     /// The first read that was not granted.
     pub(crate) denied: Option<Access>,
     pub(crate) run: Option<Asked>,
@@ -124,6 +167,7 @@ pub(crate) struct About {
     received_at_ms: i64,
     time_zone: String,
     default_country_code: Option<String>,
+    channel: String,
 }
 
 impl From<Input> for (Subject, About) {
@@ -135,6 +179,7 @@ impl From<Input> for (Subject, About) {
             received_at_ms: input.received_at_ms,
             time_zone: input.time_zone,
             default_country_code: input.default_country_code,
+            channel: input.channel,
         };
         (Subject::Message(input.message), about)
     }
@@ -149,6 +194,7 @@ impl From<ChangeInput> for (Subject, About) {
             received_at_ms: input.received_at_ms,
             time_zone: input.time_zone,
             default_country_code: input.default_country_code,
+            channel: input.channel,
         };
         (Subject::Change(input.change), about)
     }
@@ -178,6 +224,8 @@ impl State {
             log: Vec::new(),
             lines_cut: 0,
             misses: Vec::new(),
+            warnings: Vec::new(),
+            warnings_cut: 0,
             denied: None,
             run,
         }
@@ -464,6 +512,20 @@ impl flow::Host for State {
     fn default_country_code(&mut self) -> wasmtime::Result<Option<String>> {
         Ok(self.asked()?.about.default_country_code.clone())
     }
+
+    fn channel(&mut self) -> wasmtime::Result<String> {
+        Ok(self.asked()?.about.channel.clone())
+    }
+
+    fn control_id(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(match &self.asked()?.subject {
+            Subject::Message(message) => {
+                let control_id = message.header().control_id;
+                (!control_id.is_empty()).then(|| control_id.into())
+            }
+            Subject::Change(_) => None,
+        })
+    }
 }
 
 impl codes::Host for State {
@@ -504,6 +566,41 @@ impl log::Host for State {
                 log::Level::Warn => Level::Warn,
             },
             text,
+        });
+        Ok(())
+    }
+
+    fn warn(&mut self, warning: log::Warning) -> wasmtime::Result<()> {
+        if self.warnings.len() == MAX_WARNINGS {
+            self.warnings_cut += 1;
+            return Ok(());
+        }
+        // `describe` has nothing to warn of; what it says goes nowhere.
+        let Some(asked) = &self.run else {
+            return Ok(());
+        };
+        let rows = &asked.component.manifest.rows;
+        let is_row = rows.iter().any(|row| row.id == warning.row);
+        let path = match warning.path.parse::<Path>() {
+            Ok(path) => shown(&path),
+            // The name of a field that the manifest lists says nothing of the patient either.
+            Err(_) => {
+                let field = warning.path.trim_start_matches("before ");
+                let reads = &asked.component.manifest.reads;
+                let known = reads.iter().find(|read| *read == field);
+                known.cloned().unwrap_or_default()
+            }
+        };
+        self.warnings.push(Warning {
+            row: is_row.then_some(warning.row),
+            path,
+            cause: match warning.cause {
+                log::Cause::Malformed => Cause::Malformed,
+                log::Cause::UnmappedCode => Cause::UnmappedCode,
+                log::Cause::SeveralValues => Cause::SeveralValues,
+                log::Cause::TooMany => Cause::TooMany,
+            },
+            defaulted: warning.defaulted,
         });
         Ok(())
     }

@@ -23,6 +23,8 @@ pub struct Manifest {
     pub places: Vec<String>,
     pub tables: Vec<Target>,
     pub settings: Vec<Setting>,
+    /// The rules that it warns of.
+    pub rows: Vec<Row>,
     pub annotations: Vec<(String, String)>,
 }
 
@@ -34,6 +36,15 @@ pub struct Target {
     /// Its usual name in LeadSquared.
     pub proposed: Option<String>,
     pub required: bool,
+}
+
+/// One rule of a mapping, by which warnings are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    pub id: String,
+    pub label: String,
+    /// The target or place that it writes; empty if it writes none of its own.
+    pub target: String,
 }
 
 /// A value that the administrator fills in for each flow.
@@ -110,6 +121,15 @@ impl From<about::Manifest> for Manifest {
                     },
                     required: setting.required,
                     default: setting.default,
+                })
+                .collect(),
+            rows: manifest
+                .rows
+                .into_iter()
+                .map(|row| Row {
+                    id: row.id,
+                    label: row.label,
+                    target: row.target,
                 })
                 .collect(),
             annotations: manifest.annotations,

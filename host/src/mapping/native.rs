@@ -3,17 +3,75 @@
 //! For previews, and as the plain Rust function that the bench compares with; grants are not asked here, because
 //! nobody's component runs.
 
+mod convert;
+
+use std::collections::{BTreeMap, HashMap};
+
 use jiff::Timestamp;
 use ligature_mapper as mapper;
 
-use crate::flow::change::{Change, Field, Moment};
+use super::failure::Failure;
+use super::host::Warning;
+use crate::flow::Release;
+use crate::flow::change::{Change, Composed, Field, Moment};
+use crate::flow::mapped::{Activity, Mapped, Write};
 use crate::hl7::{Content, Message, Path};
+
+/// What the host would answer besides the message or the change.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// For example `ADT^A04`.
+    pub event: String,
+    pub received_at: Timestamp,
+    pub channel: String,
+    pub settings: BTreeMap<String, String>,
+    /// Code to value, by table.
+    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Facts {
+    /// Settings and tables of a release.
+    pub fn of(release: &Release, event: &str, received_at: Timestamp) -> Self {
+        Self {
+            event: event.into(),
+            received_at,
+            channel: String::new(),
+            settings: release.settings.clone(),
+            tables: release.tables.clone(),
+        }
+    }
+
+    fn fact(&self, fact: mapper::Fact) -> Option<String> {
+        match fact {
+            mapper::Fact::Event => Some(self.event.clone()),
+            mapper::Fact::ReceivedAt => {
+                Some(self.received_at.strftime("%Y%m%d%H%M%S+0000").to_string())
+            }
+            mapper::Fact::Channel => Some(self.channel.clone()),
+            mapper::Fact::ControlId | mapper::Fact::Number | mapper::Fact::Item => None,
+        }
+    }
+
+    fn code(
+        &self,
+        table: &str,
+        code: &str,
+        column: Option<&str>,
+    ) -> Result<Option<String>, mapper::Refusal> {
+        let unknown = |what: &str| mapper::Refusal::Other(format!("{what} is not known"));
+        let entries = self.tables.get(table).ok_or_else(|| unknown(table))?;
+        match column {
+            None | Some("value") => Ok(entries.get(code).cloned()),
+            Some(other) => Err(unknown(other)),
+        }
+    }
+}
 
 /// Answers the interpreter's questions straight from a parsed message.
 pub struct Native<'a> {
     message: &'a Message,
-    paths: Vec<Path>,
-    hit_paths: Vec<Path>,
+    facts: &'a Facts,
+    paths: HashMap<String, Path>,
 }
 
 impl<'a> Native<'a> {
@@ -25,29 +83,78 @@ impl<'a> Native<'a> {
     pub fn new(
         program: &mapper::Program<'_>,
         message: &'a Message,
+        facts: &'a Facts,
     ) -> Result<Self, crate::hl7::path::Error> {
-        let parse = |paths: &[&str]| -> Result<Vec<Path>, _> {
-            paths.iter().map(|path| path.parse()).collect()
-        };
+        let known = program.paths.iter().chain(&program.hit_paths);
+        let paths = known.map(|path| Ok((path.to_string(), path.parse()?)));
         Ok(Self {
             message,
-            paths: parse(&program.paths)?,
-            hit_paths: parse(&program.hit_paths)?,
+            facts,
+            paths: paths.collect::<Result<_, _>>()?,
         })
+    }
+
+    fn ask<T>(
+        &self,
+        path: &str,
+        ask: impl FnOnce(&Message, &Path) -> T,
+    ) -> Result<T, mapper::Refusal> {
+        if let Some(path) = self.paths.get(path) {
+            return Ok(ask(self.message, path));
+        }
+        match path.parse() {
+            Ok(path) => Ok(ask(self.message, &path)),
+            Err(_) => Err(mapper::Refusal::Other(format!("{path} is not a path"))),
+        }
     }
 }
 
 impl mapper::Reader for Native<'_> {
-    fn get_all(&self, _: &[&str]) -> Result<Vec<mapper::Content>, mapper::Refusal> {
-        let contents = self.paths.iter().map(|path| self.message.get(path));
-        Ok(contents.map(content).collect())
+    fn get_all(&self, paths: &[&str]) -> Result<Vec<mapper::Content>, mapper::Refusal> {
+        let get = |path: &&str| self.ask(path, |message, path| content(message.get(path)));
+        paths.iter().map(get).collect()
     }
 
-    fn hits(&self, _: &[&str]) -> Result<Vec<Vec<mapper::Content>>, mapper::Refusal> {
-        let hits = self.hit_paths.iter().map(|path| self.message.get_all(path));
-        Ok(hits
-            .map(|hits| hits.into_iter().map(content).collect())
-            .collect())
+    fn hits(&self, paths: &[&str]) -> Result<Vec<Vec<mapper::Content>>, mapper::Refusal> {
+        let all = |path: &&str| {
+            self.ask(path, |message, path| {
+                message.get_all(path).into_iter().map(content).collect()
+            })
+        };
+        paths.iter().map(all).collect()
+    }
+
+    fn raw(&self, path: &str) -> Result<Option<String>, mapper::Refusal> {
+        self.ask(path, |message, path| message.raw(path).map(String::from))
+    }
+
+    fn count(&self, path: &str) -> Result<u32, mapper::Refusal> {
+        self.ask(path, |message, path| {
+            u32::try_from(message.count(path)).unwrap_or(u32::MAX)
+        })
+    }
+
+    fn fact(&self, fact: mapper::Fact) -> Option<String> {
+        match fact {
+            mapper::Fact::ControlId => {
+                let control_id = self.message.header().control_id;
+                (!control_id.is_empty()).then(|| control_id.into())
+            }
+            other => self.facts.fact(other),
+        }
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<String>, mapper::Refusal> {
+        Ok(self.facts.settings.get(name).cloned())
+    }
+
+    fn code(
+        &self,
+        table: &str,
+        code: &str,
+        column: Option<&str>,
+    ) -> Result<Option<String>, mapper::Refusal> {
+        self.facts.code(table, code, column)
     }
 }
 
@@ -59,38 +166,28 @@ fn content(content: Content<'_>) -> mapper::Content {
     }
 }
 
-/// Answers the interpreter's questions straight from a change.
+/// Answers the interpreter's questions straight from a change; the event is the change's.
 pub struct NativeChange<'a> {
     change: &'a Change,
-    /// As `YYYYMMDDHHMMSS+0000`.
-    received_at: String,
+    facts: &'a Facts,
 }
 
 impl<'a> NativeChange<'a> {
-    /// A change that came in at `received_at`.
-    pub fn new(change: &'a Change, received_at: Timestamp) -> Self {
-        let received_at = received_at.strftime("%Y%m%d%H%M%S+0000").to_string();
-        Self {
-            change,
-            received_at,
-        }
+    /// A change in the run that `facts` tell of.
+    pub fn new(change: &'a Change, facts: &'a Facts) -> Self {
+        Self { change, facts }
     }
 
     fn get(&self, asked: &str) -> mapper::Content {
-        let (field, moment) = match asked.strip_prefix(mapper::outbound::BEFORE) {
+        let (field, moment) = match asked.strip_prefix(mapper::BEFORE) {
             Some(field) => (field, Moment::Before),
             None => (asked, Moment::After),
         };
-        match (asked, Field::parse(field)) {
-            (mapper::outbound::EVENT, _) => {
-                mapper::Content::Text(self.change.event.as_str().into())
-            }
-            (mapper::outbound::RECEIVED_AT, _) => mapper::Content::Text(self.received_at.clone()),
-            (_, Some(field)) => match self.change.snapshot(field.entity) {
-                Some(snapshot) => content(snapshot.get(field.name, moment)),
-                None => mapper::Content::Absent,
-            },
-            (_, None) => mapper::Content::Absent,
+        let field = Field::parse(field);
+        let snapshot = field.and_then(|field| self.change.snapshot(field.entity));
+        match snapshot.zip(field) {
+            Some((snapshot, field)) => content(snapshot.get(field.name, moment)),
+            None => mapper::Content::Absent,
         }
     }
 }
@@ -104,4 +201,113 @@ impl mapper::Reader for NativeChange<'_> {
     fn hits(&self, asked: &[&str]) -> Result<Vec<Vec<mapper::Content>>, mapper::Refusal> {
         Ok(asked.iter().map(|asked| vec![self.get(asked)]).collect())
     }
+
+    /// A field has no other form than its text, and there is one of it.
+    fn raw(&self, _: &str) -> Result<Option<String>, mapper::Refusal> {
+        Ok(None)
+    }
+
+    fn count(&self, _: &str) -> Result<u32, mapper::Refusal> {
+        Ok(0)
+    }
+
+    fn fact(&self, fact: mapper::Fact) -> Option<String> {
+        match fact {
+            mapper::Fact::Event => Some(self.change.event.to_string()),
+            other => self.facts.fact(other),
+        }
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<String>, mapper::Refusal> {
+        Ok(self.facts.settings.get(name).cloned())
+    }
+
+    fn code(
+        &self,
+        table: &str,
+        code: &str,
+        column: Option<&str>,
+    ) -> Result<Option<String>, mapper::Refusal> {
+        self.facts.code(table, code, column)
+    }
+}
+
+/// How a native run went; the same types as of a component's.
+pub struct Ran<T> {
+    pub outcome: Result<T, Failure>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Maps one message by a document's program.
+///
+/// # Errors
+///
+/// The bytes are no program, or a path of it is none: a checked document has none of those.
+pub fn map(program: &[u8], message: &Message, facts: &Facts) -> Result<Ran<Mapped>, Failure> {
+    let program = decode(program)?;
+    let reader = Native::new(&program, message, facts);
+    let reader = reader.map_err(|error| Failure::Host(error.to_string()))?;
+    ran(&program, &reader, |evaluated| match evaluated {
+        mapper::Evaluated::Skip(reason) => Mapped::Skip(reason.into()),
+        mapper::Evaluated::Write(written) => Mapped::Write(Write {
+            lead: convert::assignments(written.lead),
+            retired: written.retired.into_iter().map(Into::into).collect(),
+            activities: written
+                .activities
+                .into_iter()
+                .map(|activity| Activity {
+                    key: activity.key.map(Into::into),
+                    kind: activity.kind.map(Into::into),
+                    note: activity.note.map(Into::into),
+                    at: activity.at.map(convert::date_time),
+                    fields: convert::assignments(activity.fields),
+                })
+                .collect(),
+        }),
+    })
+}
+
+/// Composes one change by a document's program.
+///
+/// # Errors
+///
+/// As [`map`].
+pub fn compose(program: &[u8], change: &Change, facts: &Facts) -> Result<Ran<Composed>, Failure> {
+    let program = decode(program)?;
+    let reader = NativeChange::new(change, facts);
+    ran(&program, &reader, |evaluated| match evaluated {
+        mapper::Evaluated::Skip(reason) => Composed::Skip(reason.into()),
+        mapper::Evaluated::Write(written) => Composed::Write(convert::placements(written.places)),
+    })
+}
+
+fn decode(program: &[u8]) -> Result<mapper::Program<'_>, Failure> {
+    let decoded = mapper::decode(program);
+    decoded.map_err(|mapper::Unreadable| Failure::Host("no program inside".into()))
+}
+
+fn ran<T>(
+    program: &mapper::Program<'_>,
+    reader: &dyn mapper::Reader,
+    written: impl FnOnce(mapper::Evaluated<'_>) -> T,
+) -> Result<Ran<T>, Failure> {
+    let mut warnings = Vec::new();
+    let contents = mapper::Contents::read(program, reader).map_err(mapper::Stopped::from);
+    let outcome = contents.and_then(|contents| {
+        let evaluated = mapper::evaluate(program, &contents, reader)?;
+        if let mapper::Evaluated::Write(written) = &evaluated {
+            warnings = written.warnings.iter().map(convert::warning).collect();
+        }
+        Ok(written(evaluated))
+    });
+    Ok(Ran {
+        outcome: outcome.map_err(|stopped| {
+            let refusal = convert::refusal(stopped.refusal);
+            match stopped.waits {
+                true => Failure::Waits(refusal),
+                false => Failure::Refused(refusal),
+            }
+        }),
+        warnings,
+    })
 }

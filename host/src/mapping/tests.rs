@@ -32,8 +32,14 @@ fn release(component: &Component) -> Arc<Release> {
         grants: component.manifest.grants(),
         bindings: BTreeMap::new(),
         settings: BTreeMap::new(),
-        tables: BTreeMap::new(),
+        tables: [("genders".to_owned(), genders())].into(),
     })
+}
+
+fn genders() -> BTreeMap<String, String> {
+    let genders = [("F", "Female"), ("M", "Male")];
+    let genders = genders.map(|(code, value)| (code.to_owned(), value.to_owned()));
+    genders.into()
 }
 
 fn input(message: &[u8], release: &Arc<Release>) -> Input {
@@ -45,6 +51,7 @@ fn input(message: &[u8], release: &Arc<Release>) -> Input {
         received_at_ms: 0,
         time_zone: "UTC".into(),
         default_country_code: None,
+        channel: "ehr".into(),
     }
 }
 
@@ -107,4 +114,180 @@ fn the_quickstart_registrations_become_leads() {
 #[test]
 fn the_quickstart_bookings_become_activities() {
     insta::assert_snapshot!(run(ACTIVITY, S12));
+}
+
+/// Every step on the same text, and one of each of what else there is.
+fn everything() -> String {
+    let mut text = String::from(
+        r#"format = 1
+name = "everything"
+
+[[skip]]
+reason = "a test"
+when = [{ path = "PID-2", equals = "skip" }]
+
+[[refuse]]
+reason = "not this"
+when = [{ path = "PID-2", equals = "wait" }]
+wait = true
+
+[[group]]
+name = "loud"
+when = [{ any = [{ path = "PID-2", matches = "[A-Z]{2}" }, { not = { count = "OBX", below = 2 } }] }]
+
+[retired]
+path = "MRG-1[*].1"
+hits = "list"
+
+[[lead]]
+target = "hits"
+path = "PID-3[*].1"
+hits = "all"
+
+[[lead]]
+target = "several"
+path = "PID-3[*].1"
+hits = "refuse"
+on-error = { default = "several" }
+
+[[lead]]
+target = "loop"
+group = "loud"
+for-each = "OBX"
+filter = [{ path = "OBX-3", present = true }]
+limit = 3
+template = "{fact.number} {OBX-3}: {OBX-5.1} of {PID-3.1}"
+
+[[lead]]
+target = "repetitions"
+for-each = "PID-3"
+concat = ["PID-3.1", { path = "PID-3.4", steps = ["upper"] }]
+separator = "@"
+steps = [{ join = " " }]
+
+[[lead]]
+target = "raw"
+raw = "PID-3"
+
+[[lead]]
+target = "facts"
+template = "{fact.event} {fact.received-at} {fact.control-id} {fact.channel} {PID-3.1}"
+
+[[activity]]
+for-each = "OBX"
+filter = [{ path = "OBX-5", at-least = 1 }]
+key = { template = "{PID-3.1}-{fact.number}", required = true, on-error = "wait" }
+note = { raw = "OBX-5" }
+at = { path = "OBX-14", steps = ["date-time"] }
+
+[[activity.field]]
+target = "T"
+path = "OBX-5[*]"
+hits = "last"
+"#,
+    );
+    for (at, chain) in document::tests::reference::chains().into_iter().enumerate() {
+        let on_error = match at % 2 {
+            0 => "\non-error = { default = \"1\" }",
+            _ => "",
+        };
+        writeln!(
+            text,
+            "\n[[lead]]\ntarget = \"t{at:02}\"\npath = \"PID-2\"\nsteps = [{chain}]{on_error}"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// What is interpreted in the sandbox is what is interpreted natively, whatever the message says.
+#[test]
+fn a_component_says_what_the_plain_function_says() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config as Cases, TestRunner};
+
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime(&folder);
+    let document = document(&everything());
+    let component = runtime
+        .load(&generate::component(&document).unwrap())
+        .unwrap();
+    let (release, program) = (release(&component), document.to_program());
+    let facts = native::Facts {
+        channel: "ehr".into(),
+        ..native::Facts::of(&release, "ADT^A04", jiff::Timestamp::UNIX_EPOCH)
+    };
+    let text = || {
+        prop_oneof![
+            "\\PC{0,30}",
+            "[0-9]{0,14}",
+            "[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}",
+            "-?[0-9]{1,12}[.,][0-9]{0,4}",
+            "[A-Za-z' ;-]{0,20}",
+            Just("skip".to_owned()),
+            Just("wait".to_owned()),
+        ]
+    };
+    let messages = prop::collection::vec(text(), 6).prop_map(|texts| {
+        let [a, b, c, d, e, f] = &texts[..] else {
+            unreachable!("six texts");
+        };
+        format!(
+            "MSH|^~\\&|A|B|C|D|20260302||ADT^A04|Q1|P|2.5.1\rPID|1|{a}|{b}^^^Ward~{c}\r\
+             OBX|1||{d}||{e}\rOBX|2||x||{f}~{a}|||||||||20260302\rMRG|{c}~{d}\r"
+        )
+    });
+    let mut runner = TestRunner::new(Cases::with_cases(300));
+    let outcome = runner.run(&messages, |message| {
+        let Ok(parsed) = hl7::Message::parse(message.as_bytes()) else {
+            return Ok(());
+        };
+        let native = native::map(&program, &parsed, &facts).unwrap();
+        let run = runtime.run(component.clone(), input(message.as_bytes(), &release));
+        prop_assert!(
+            run.outcome == native.outcome,
+            "{:?}",
+            run.outcome.map(|it| shown::mapped(&it))
+        );
+        prop_assert_eq!(run.warnings, native.warnings);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn warnings_are_counted_and_a_wait_is_its_own_end() {
+    let text = "format = 1\nname = \"x\"\n[[lead]]\nid = \"born\"\ntarget = \"mx_Date_of_Birth\"\npath = \"PID-5.1\"\nsteps = [\"date\"]\n\
+        [[lead]]\ntarget = \"mx_Gender\"\npath = \"PID-8\"\nsteps = [{ table = \"genders\" }]\non-error = \"wait\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime(&folder);
+    let component = runtime
+        .load(&generate::component(&document(text)).unwrap())
+        .unwrap();
+    assert_eq!(component.manifest.tables[0].name, "genders");
+    let rows = component.manifest.rows.iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row.id.as_str(), row.target.as_str()))
+        .collect();
+    assert_eq!(
+        rows,
+        [("born", "mx_Date_of_Birth"), ("mx_Gender", "mx_Gender")]
+    );
+    let release = release(&component);
+    let message = |sex: &str| {
+        format!("MSH|^~\\&|A|B|C|D|20260302||ADT^A04|Q1|P|2.5.1\rPID|1||7||Roe||19880705|{sex}\r")
+    };
+    let run = runtime.run(component.clone(), input(message("F").as_bytes(), &release));
+    let warned: Vec<_> = run.warned().collect();
+    assert_eq!(warned, [("born", Cause::Malformed.words())]);
+    assert_eq!(run.warnings[0].path, "PID-5");
+    let run = runtime.run(component, input(message("X").as_bytes(), &release));
+    let failure = run.outcome.err().unwrap();
+    assert_eq!(failure.code(), "mapping-waits");
+    assert!(!failure.sentence().contains('X'));
+    assert!(
+        run.misses
+            .iter()
+            .any(|miss| miss.table == "genders" && miss.code == "X")
+    );
 }

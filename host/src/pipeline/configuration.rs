@@ -331,6 +331,7 @@ impl Route {
             received_at_ms: said.received_at_ms,
             time_zone: zone_name(&self.flow, &self.account.account).into(),
             default_country_code: self.country_code(),
+            channel: self.flow.channel.to_string(),
         }
     }
 
@@ -348,6 +349,7 @@ impl Route {
             received_at_ms,
             time_zone: zone_name(&self.flow, &self.account.account).into(),
             default_country_code: self.country_code(),
+            channel: self.flow.channel.to_string(),
         }
     }
 

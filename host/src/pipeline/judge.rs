@@ -348,14 +348,18 @@ impl Stop {
     /// Words of the component, which may hold patient data; kept sealed.
     fn note(&self) -> Option<String> {
         match self {
-            Stop::Mapping(Failure::Refused(refusal)) => Some(match refusal {
-                Refusal::Missing(path) => format!("missing: {path}"),
-                Refusal::Malformed { path, expected } => {
-                    format!("malformed: {path}, expected {expected}")
-                }
-                Refusal::UnmappedCode { table, code } => format!("no entry in {table} for {code}"),
-                Refusal::Other(text) => text.clone(),
-            }),
+            Stop::Mapping(Failure::Refused(refusal) | Failure::Waits(refusal)) => {
+                Some(match refusal {
+                    Refusal::Missing(path) => format!("missing: {path}"),
+                    Refusal::Malformed { path, expected } => {
+                        format!("malformed: {path}, expected {expected}")
+                    }
+                    Refusal::UnmappedCode { table, code } => {
+                        format!("no entry in {table} for {code}")
+                    }
+                    Refusal::Other(text) => text.clone(),
+                })
+            }
             _ => None,
         }
     }
@@ -377,6 +381,8 @@ impl Stop {
                 due_at_ms: *until_ms,
             },
             Stop::NoTemplate => Settled::Parked,
+            Stop::Plan(fault) if fault.waits() => Settled::Parked,
+            Stop::Unfinished(fault) if fault.waits => Settled::Parked,
             Stop::NoIdentifierYet { due_at_ms } => Settled::Aside {
                 due_at_ms: *due_at_ms,
             },
@@ -399,6 +405,7 @@ impl Stop {
             | Stop::Plan(_)
             | Stop::SeveralLeads { .. } => dead,
             Stop::Mapping(Failure::TimedOut { .. }) if claimed.attempt > TIMEOUT_TRIES => dead,
+            Stop::Mapping(Failure::Waits(_)) => Settled::Parked,
             Stop::Mapping(failure) if failure.is_transient() => retry,
             Stop::Mapping(_) => dead,
             Stop::LeadSquared(fault) if fault.outcome_unknown() => {

@@ -8,7 +8,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::finish::phone;
 use crate::flow::change::{Fill, Filling, PhoneForm, Placement, Value};
-use crate::flow::mapped::DateTime;
+use crate::flow::mapped::{DateTime, OnError};
 use crate::flow::{Account, Flow};
 
 const NOT_A_PHONE: &str = "it is not a phone number";
@@ -43,6 +43,8 @@ pub struct Fault {
     /// An HL7 path.
     pub place: String,
     pub why: &'static str,
+    /// Whether the change waits until somebody has mended the cause.
+    pub waits: bool,
 }
 
 impl<'a> Outgoing<'a> {
@@ -69,20 +71,30 @@ impl<'a> Outgoing<'a> {
         for Placement {
             path,
             value,
-            required,
+            on_error,
         } in placements
         {
-            match self.value(value) {
-                Ok(fill) => finished.fillings.push(Filling { path, fill }),
-                Err(why) if required => {
-                    let place = path.to_string();
-                    return Err(Fault { place, why });
+            let why = match self.value(value) {
+                Ok(fill) => {
+                    finished.fillings.push(Filling { path, fill });
+                    continue;
                 }
-                Err(why) => {
-                    let place = path.to_string();
-                    finished.left_out.push(LeftOut { place, why });
+                Err(why) => why,
+            };
+            let mut place = path.to_string();
+            match on_error {
+                OnError::LeaveOut => {}
+                OnError::Default(text) => {
+                    place.push_str(" (its default is written)");
+                    let fill = Fill::Text(text);
+                    finished.fillings.push(Filling { path, fill });
+                }
+                OnError::Wait | OnError::Refuse => {
+                    let waits = on_error == OnError::Wait;
+                    return Err(Fault { place, why, waits });
                 }
             }
+            finished.left_out.push(LeftOut { place, why });
         }
         Ok(finished)
     }
@@ -243,25 +255,33 @@ mod tests {
 
     #[test]
     fn what_cannot_be_finished_is_left_out_or_stops_the_message() {
-        let phone = |required| Placement {
+        let phone = |on_error| Placement {
             path: "PID-13.1".parse().unwrap(),
             value: Value::Phone {
                 number: "call my sister".into(),
                 form: PhoneForm::National,
             },
-            required,
+            on_error,
         };
         let name = Placement {
             path: "PID-5.1".parse().unwrap(),
             value: Value::Text("Roe".into()),
-            required: true,
+            on_error: OnError::Refuse,
         };
         let finished = outgoing(None)
-            .finish(vec![phone(false), name.clone()])
+            .finish(vec![phone(OnError::LeaveOut), name.clone()])
             .unwrap();
         assert_eq!(finished.fillings.len(), 1);
+        let default = phone(OnError::Default("unknown".into()));
+        let defaulted = outgoing(None).finish(vec![default]).unwrap();
+        assert!(defaulted.fillings[0].fill == Fill::Text("unknown".into()));
+        assert_eq!(defaulted.left_out.len(), 1);
+        let waits = outgoing(None).finish(vec![phone(OnError::Wait)]);
+        assert!(waits.unwrap_err().waits);
         assert_eq!(finished.left_out[0].place, "PID-13.1");
-        let fault = outgoing(None).finish(vec![phone(true), name]).unwrap_err();
+        let fault = outgoing(None)
+            .finish(vec![phone(OnError::Refuse), name])
+            .unwrap_err();
         assert_eq!(
             fault.to_string(),
             "the value for PID-13.1, without which nothing is sent, cannot be used: it is not a phone number"

@@ -77,6 +77,7 @@ fn release() -> Release {
 
 fn text(target: &str, value: &str) -> Assignment {
     Assignment {
+        on_error: Default::default(),
         target: target.into(),
         value: Value::Text(value.into()),
     }

@@ -9,9 +9,11 @@ mod outbound;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ligature_guest::{self as guest, log};
+use ligature_guest::{self as guest, codes, flow, log};
 
-use crate::{LeftOut, Manifest, Program, Unreadable};
+use crate::{
+    Content, Fact, Manifest, OnError, Program, Reason, Refusal, SettingKind, Unreadable, Warning,
+};
 
 /// Address and length of the program in this module's memory.
 ///
@@ -80,31 +82,113 @@ fn described(manifest: &Manifest<'_>) -> guest::Manifest {
     for kind in &manifest.activity_kinds {
         out = out.activity_kind(kind, kind);
     }
+    for table in &manifest.tables {
+        out = out.table(table, table);
+    }
+    for setting in &manifest.settings {
+        out = out.setting(guest::Setting {
+            name: setting.name.to_string(),
+            label: setting.label.to_string(),
+            help: setting.help.to_string(),
+            kind: match &setting.kind {
+                SettingKind::Text => guest::SettingKind::Text,
+                SettingKind::Number => guest::SettingKind::Number,
+                SettingKind::Boolean => guest::SettingKind::Boolean,
+                SettingKind::Choice(choices) => {
+                    guest::SettingKind::Choice(choices.iter().map(|one| one.to_string()).collect())
+                }
+            },
+            required: setting.required,
+            default: setting.default.as_deref().map(String::from),
+        });
+    }
+    for row in &manifest.rows {
+        out = out.row(row.id, row.label, row.target);
+    }
     out
 }
 
-/// One line of log for each row that was left out.
-fn warn(left_out: Vec<LeftOut<'_>>) {
-    for left_out in left_out {
-        let mut line = String::with_capacity(120);
-        for part in [
-            left_out.target,
-            " is left out: ",
-            left_out.path,
-            " is not ",
-            left_out.reason.expected(),
-        ] {
-            line.push_str(part);
-        }
-        log::write(log::Level::Warn, &line);
+/// Tells the host of each row that let the message go on without its value.
+fn warn(warnings: Vec<Warning<'_>>) {
+    for warning in warnings {
+        log::warn(log::Warning {
+            row: &warning.row,
+            path: warning.path,
+            cause: match warning.reason {
+                Reason::NoSuchCode => log::Cause::UnmappedCode,
+                Reason::HitsDiffer => log::Cause::SeveralValues,
+                Reason::TooMany => log::Cause::TooMany,
+                _ => log::Cause::Malformed,
+            },
+            defaulted: warning.defaulted,
+        });
     }
 }
 
-fn content(content: guest::Content) -> crate::Content {
+fn otherwise(on_error: &OnError<'_>) -> guest::Otherwise {
+    match on_error {
+        OnError::LeaveOut => guest::Otherwise::LeaveOut,
+        OnError::Default(text) => guest::Otherwise::Default(text.to_string()),
+        OnError::Wait => guest::Otherwise::Wait,
+        OnError::Refuse => guest::Otherwise::Refuse,
+    }
+}
+
+/// What is known of the run, in the words of a program.
+fn fact(fact: Fact) -> Option<String> {
+    match fact {
+        Fact::Event => Some(flow::event()),
+        Fact::ReceivedAt => Some(received_at()),
+        Fact::ControlId => flow::control_id(),
+        Fact::Channel => Some(flow::channel()),
+        Fact::Number | Fact::Item => None,
+    }
+}
+
+/// `YYYYMMDDHHMMSS+0000`
+fn received_at() -> String {
+    let at = flow::received_at();
+    let mut text = String::with_capacity(19);
+    let mut digits = |number: u16, count: u32| {
+        for place in (0..count).rev() {
+            let digit = number / 10_u16.pow(place) % 10;
+            text.push(char::from(b'0' + digit as u8));
+        }
+    };
+    digits(at.date.year, 4);
+    for number in [
+        at.date.month,
+        at.date.day,
+        at.time.hour,
+        at.time.minute,
+        at.time.second,
+    ] {
+        digits(number.into(), 2);
+    }
+    text + "+0000"
+}
+
+fn setting(name: &str) -> Result<Option<String>, Refusal> {
+    flow::setting(name).map_err(denied)
+}
+
+fn code(table: &str, code: &str, column: Option<&str>) -> Result<Option<String>, Refusal> {
+    match column {
+        None => codes::translate(table, code).map_err(denied),
+        Some(column) => {
+            let columns = codes::look_up(table, code, &[column]);
+            Ok(columns
+                .map_err(denied)?
+                .and_then(|mut columns| columns.pop()))
+        }
+    }
+}
+
+fn content(content: guest::Content) -> Content {
     match content {
-        guest::Content::Absent => crate::Content::Absent,
-        guest::Content::Null => crate::Content::Null,
-        guest::Content::Text(text) => crate::Content::Text(text),
+        guest::Content::Absent => Content::Absent,
+        guest::Content::Null => Content::Null,
+        guest::Content::Text(text) => Content::Text(text),
     }
 }
 
@@ -116,36 +200,40 @@ fn date(date: crate::Date) -> guest::Date {
     }
 }
 
+fn time(time: crate::Time) -> guest::Time {
+    guest::Time {
+        hour: time.hour,
+        minute: time.minute,
+        second: time.second,
+        nanosecond: time.nanosecond,
+    }
+}
+
 fn date_time(at: crate::DateTime) -> guest::DateTime {
     guest::DateTime {
         date: date(at.date),
-        time: guest::Time {
-            hour: at.time.hour,
-            minute: at.time.minute,
-            second: at.time.second,
-            nanosecond: at.time.nanosecond,
-        },
+        time: time(at.time),
         offset_minutes: at.offset_minutes,
     }
 }
 
-fn denied(error: guest::AccessError) -> crate::Refusal {
-    crate::Refusal::Other(match error {
+fn denied(error: guest::AccessError) -> Refusal {
+    Refusal::Other(match error {
         guest::AccessError::NotGranted(what) => what + " is not granted",
         guest::AccessError::BadPath(path) => path + " is not a path",
         guest::AccessError::UnknownName(name) => name + " is not known",
     })
 }
 
-fn refusal(refusal: crate::Refusal) -> guest::Refusal {
+fn refusal(refusal: Refusal) -> guest::Refusal {
     match refusal {
-        crate::Refusal::Missing(path) => guest::Refusal::Missing(path),
-        crate::Refusal::Malformed { path, expected } => {
+        Refusal::Missing(path) => guest::Refusal::Missing(path),
+        Refusal::Malformed { path, expected } => {
             guest::Refusal::Malformed(guest::Malformed { path, expected })
         }
-        crate::Refusal::UnmappedCode { table, code } => {
+        Refusal::UnmappedCode { table, code } => {
             guest::Refusal::UnmappedCode(guest::UnmappedCode { table, code })
         }
-        crate::Refusal::Other(text) => guest::Refusal::Other(text),
+        Refusal::Other(text) => guest::Refusal::Other(text),
     }
 }

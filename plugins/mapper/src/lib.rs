@@ -4,7 +4,7 @@
 //! The same code runs natively in the host (previews, the bench's comparison) and as `wasm32-unknown-unknown` inside
 //! the sandbox, where `export` ties it to the contract in `wit/`.
 //! It knows nothing of TOML documents, of wasmtime or of how a message is parsed: it asks a [`Reader`] for paths.
-//! Start at [`Program`], the compact form of a mapping document, then [`evaluate()`].
+//! Start at [`Program`], the compact form of a mapping document, then [`Step`] and [`evaluate()`].
 
 // One source for both crates: a dependency would put the bindings generator into the host's build.
 #[path = "../../../guest-sdk/src/dtm.rs"]
@@ -13,8 +13,10 @@ mod dtm;
 mod lsq;
 
 mod evaluate;
+mod number;
 mod program;
 mod step;
+mod text;
 mod value;
 
 #[cfg(target_family = "wasm")]
@@ -22,14 +24,21 @@ mod arena;
 #[cfg(target_family = "wasm")]
 mod export;
 
-pub use evaluate::{Contents, Reader, evaluate};
+pub use evaluate::{Contents, Reader, evaluate, is_comparable};
+pub use number::Number;
 pub use program::{
-    Activity, Condition, Hits, Manifest, Null, OnError, PhoneForm, Program, Row, Rule, Source,
-    Step, Target, Test, Unreadable, decode, decode_manifest, encode, outbound,
+    Activity, At, BEFORE, Condition, Each, EachSource, End, Ending, Fact, Hits, Loop, Manifest,
+    Named, OnError, Order, Part, Program, Repeat, Row, Rule, Setting, SettingKind, Silent, Source,
+    Target, Test, Unreadable, decode, decode_manifest, encode,
 };
+pub use step::{
+    Base64, Info, Kind, Lenience, Miss, Notation, Operation, PhoneForm, Reading, STEPS, Step, Unit,
+    check_format, check_pattern,
+};
+pub use text::Text;
 pub use value::{
-    ActivityWrite, Assignment, Content, Date, DateTime, Evaluated, LeftOut, Placement, Reason,
-    Refusal, Time, Value,
+    ActivityWrite, Assignment, Content, Date, DateTime, Evaluated, Placement, Reason, Refusal,
+    Stopped, Time, Value, Warning, Written,
 };
 
 /// The compiled interpreter of inbound components, kept beside its source so that the host builds without a Wasm target.

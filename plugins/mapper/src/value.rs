@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::program::PhoneForm;
+use crate::number::Number;
+use crate::program::OnError;
+use crate::step::PhoneForm;
 
 /// Presence of a source value, as HL7 means it.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub enum Content {
 }
 
 /// A calendar date.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date {
     pub year: u16,
     pub month: u8,
@@ -23,7 +25,7 @@ pub struct Date {
 }
 
 /// A time of day.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Time {
     pub hour: u8,
     pub minute: u8,
@@ -45,7 +47,12 @@ pub enum Value<'a> {
     /// Empties the field.
     Clear,
     Text(Cow<'a, str>),
+    /// Texts of which none is empty.
+    List(Vec<Cow<'a, str>>),
+    Number(Number),
+    Boolean(bool),
     Date(Date),
+    Time(Time),
     DateTime(DateTime),
     /// Outbound only.
     Phone(Cow<'a, str>, PhoneForm),
@@ -54,10 +61,10 @@ pub enum Value<'a> {
 /// One value for one place of an outgoing message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Placement<'a> {
-    pub path: &'a str,
+    pub path: Cow<'a, str>,
     pub value: Value<'a>,
-    /// Whether nothing is sent where the host cannot finish the value.
-    pub required: bool,
+    /// What becomes of it where the host cannot finish the value.
+    pub on_error: &'a OnError<'a>,
 }
 
 /// One value for one target.
@@ -65,6 +72,8 @@ pub struct Placement<'a> {
 pub struct Assignment<'a> {
     pub target: &'a str,
     pub value: Value<'a>,
+    /// What becomes of it where the host cannot finish the value.
+    pub on_error: &'a OnError<'a>,
 }
 
 /// One activity to write.
@@ -77,33 +86,53 @@ pub struct ActivityWrite<'a> {
     pub fields: Vec<Assignment<'a>>,
 }
 
-/// The outcome of an evaluation that was not refused.
+/// What came of an evaluation.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Evaluated<'a> {
-    pub lead: Vec<Assignment<'a>>,
-    pub activities: Vec<ActivityWrite<'a>>,
-    pub places: Vec<Placement<'a>>,
-    /// Rows whose value could not be used and that are not required.
-    pub left_out: Vec<LeftOut<'a>>,
+pub enum Evaluated<'a> {
+    Write(Written<'a>),
+    /// The document's words.
+    Skip(&'a str),
 }
 
-/// A row that was left out, and why; holds nothing of the message.
+/// What is to be written.
 #[derive(Clone, PartialEq, Eq)]
-pub struct LeftOut<'a> {
-    pub target: &'a str,
+pub struct Written<'a> {
+    pub lead: Vec<Assignment<'a>>,
+    pub retired: Vec<Cow<'a, str>>,
+    pub activities: Vec<ActivityWrite<'a>>,
+    pub places: Vec<Placement<'a>>,
+    /// Rows whose value could not be used and that let the message go on.
+    pub warnings: Vec<Warning<'a>>,
+}
+
+/// A row whose value could not be used, and why; holds nothing of the message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Warning<'a> {
+    /// The row's id; of an activity's own values the activity's id and the value's name.
+    pub row: Cow<'a, str>,
+    /// The path that stands for the row's source; empty where it asks for none.
     pub path: &'a str,
     pub reason: Reason,
+    /// Whether the target got the row's default instead of being left out.
+    pub defaulted: bool,
 }
 
 /// Why a value could not be used.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     NotADate,
     NotADateTime,
+    NotATime,
+    NotANumber,
+    NotABoolean,
+    NotBase64,
+    OutOfRange,
     NoSuchCode,
     HitsDiffer,
     NotAFieldDate,
     NotAFieldDateTime,
+    /// More elements than the row takes; the first of them are used.
+    TooMany,
 }
 
 impl Reason {
@@ -112,12 +141,26 @@ impl Reason {
         match self {
             Reason::NotADate => "a date, YYYYMMDD",
             Reason::NotADateTime => "a date and time, YYYYMMDDHHMMSS[+ZZZZ]",
-            Reason::NoSuchCode => "a code of the row's map",
+            Reason::NotATime => "a time, HHMMSS",
+            Reason::NotANumber => "a number",
+            Reason::NotABoolean => "yes or no",
+            Reason::NotBase64 => "text in base64",
+            Reason::OutOfRange => "a value within the calendar and 28 digits",
+            Reason::NoSuchCode => "a code that has an entry",
             Reason::HitsDiffer => "one value, several hits differ",
             Reason::NotAFieldDate => "a date, yyyy-MM-dd",
             Reason::NotAFieldDateTime => "a date and time, yyyy-MM-dd HH:mm:ss",
+            Reason::TooMany => "no more elements than the row's limit",
         }
     }
+}
+
+/// Why a run ended without anything to write.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stopped {
+    pub refusal: Refusal,
+    /// Whether the message waits until the cause is mended, instead of being refused.
+    pub waits: bool,
 }
 
 /// Why the message is not mapped; may hold text of the message.
@@ -127,4 +170,13 @@ pub enum Refusal {
     Malformed { path: String, expected: String },
     UnmappedCode { table: String, code: String },
     Other(String),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            waits: false,
+        }
+    }
 }

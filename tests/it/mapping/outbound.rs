@@ -1,6 +1,7 @@
 //! Outbound components: what an honest one fills, how each misbehaviour ends, and that a component runs one way only.
 
 use ligature::flow::change::{Filling, Placement, Value as Placed};
+use ligature::flow::mapped::OnError;
 use ligature::flow::{Account, Direction, Flow};
 use ligature::hl7::fill::{Facts, default_fixed, fill};
 use ligature::mapping::Manifest;
@@ -52,7 +53,10 @@ fn shown(run: &Run<Composed>) -> Vec<String> {
             Placed::Phone { number, form } => format!("{number} {form:?}"),
             other => format!("{other:?}"),
         };
-        let required = if placement.required { "!" } else { "" };
+        let required = match placement.on_error {
+            OnError::Refuse => "!",
+            _ => "",
+        };
         format!("{}{required} {value}", placement.path)
     };
     placements.iter().map(show).collect()

@@ -1,31 +1,36 @@
 //! TOML text to a document, with every fault in it named by line, row and key.
 
 mod keys;
+mod rule;
+mod step;
+mod template;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
+use ligature_mapper::{End, Kind, SettingKind};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-use super::text::form_word;
 use super::{
-    Activity, Condition, Document, FORMAT, Fact, Hits, Kind, Null, OnError, PhoneForm, Row, Rule,
-    Source, Step, Subject, Test,
+    Activity, Ask, Document, Ending, FORMAT, Group, MAX_LIMIT, Repeat, Row, Setting, activity_id,
 };
-use crate::flow::change::Field;
 use crate::flow::{Direction, Event, WebhookEvent};
 use crate::hl7::Path;
 use crate::hl7::fill::{Position, check_place};
 use crate::mapping::gate::webhook_events;
 
-use keys::{Faults, Keys, not_a_field};
+use keys::{Faults, Keys};
+use rule::{Part, conditions, each, rule};
+
+pub(super) use rule::FACTS;
+pub(super) use step::{FORMS, UNITS};
 
 /// Largest text taken.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
 
-/// Sources inside sources.
-const MAX_DEPTH: usize = 4;
+/// Longest id of a row or an activity.
+const MAX_ID_BYTES: usize = 64;
 
 /// Something that is wrong with a document's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +61,10 @@ pub(super) fn document(text: &str) -> Result<Document, Vec<Fault>> {
     let faults = Faults {
         text,
         direction: Cell::new(Direction::EhrToLeadSquared),
+        settings: RefCell::default(),
+        groups: RefCell::default(),
+        ids: RefCell::default(),
+        in_loop: Cell::new(false),
         found: RefCell::default(),
     };
     if text.len() > MAX_TEXT_BYTES {
@@ -68,7 +77,7 @@ pub(super) fn document(text: &str) -> Result<Document, Vec<Fault>> {
         return Err(faults.found.into_inner());
     }
     let document = match DeTable::parse(text) {
-        Ok(table) => read(&faults, &table),
+        Ok(table) => Some(read(&faults, &table)),
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             faults.add(at, "", "", error.message().into());
@@ -86,7 +95,7 @@ pub(super) fn document(text: &str) -> Result<Document, Vec<Fault>> {
     }
 }
 
-fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
+fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Document {
     let mut keys = Keys::new(faults, table.get_ref(), 0, "");
     match keys.integer("format") {
         Some(FORMAT) => {}
@@ -105,20 +114,51 @@ fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
     if name.is_none() {
         keys.missing("name");
     }
-    let mut document = Document {
-        direction: faults.direction.get(),
-        name: name.unwrap_or_default(),
-        version: keys.text("version").unwrap_or_else(|| "1".into()),
-        summary: keys.text("summary").unwrap_or_default(),
-        events: Vec::new(),
-        changes: Vec::new(),
-        lead: Vec::new(),
-        activities: Vec::new(),
-        places: Vec::new(),
-    };
+    let mut document = Document::new(faults.direction.get(), &name.unwrap_or_default());
+    if let Some(version) = keys.text("version") {
+        document.version = version;
+    }
+    document.summary = keys.text("summary").unwrap_or_default();
+    events(&mut keys, &mut document);
+    document.settings = settings(&mut keys);
+    *faults.settings.borrow_mut() = document
+        .settings
+        .iter()
+        .map(|setting| setting.name.to_string())
+        .collect();
+    document.endings = endings(&mut keys, "skip");
+    document.endings.extend(endings(&mut keys, "refuse"));
+    document.groups = groups(&mut keys);
+    if faults.is_outbound() {
+        document.places = rows(&mut keys, "place", "place", None);
+        repeats(&mut keys, &mut document);
+    } else {
+        if let Some((at, table)) = keys.table("retired") {
+            let mut keys = Keys::new(faults, table, at, "retired");
+            document.retired = rule(&mut keys, Part::Retired);
+            keys.end();
+        }
+        document.lead = rows(&mut keys, "lead", "lead row", Some(""));
+        for (position, (at, table)) in keys.tables("activity").into_iter().enumerate() {
+            let activity = activity(faults, position, at, table);
+            document.activities.push(activity);
+        }
+    }
+    let rows = document.lead.len()
+        + document.activities.len()
+        + document.places.len()
+        + document.repeats.len();
+    if rows == 0 && faults.none() {
+        faults.add(0, "", "", "the document has no row".into());
+    }
+    keys.end();
+    document
+}
+
+fn events(keys: &mut Keys<'_, '_>, document: &mut Document) {
     for event in keys.texts("events") {
         let event = event.as_str();
-        if faults.is_outbound() {
+        if keys.faults.is_outbound() {
             match WebhookEvent::parse(event) {
                 Some(event) => document.changes.push(event),
                 None => {
@@ -133,26 +173,103 @@ fn read(faults: &Faults<'_>, table: &Spanned<DeTable<'_>>) -> Option<Document> {
             }
         }
     }
-    if faults.is_outbound() {
-        document.places = rows(&mut keys, "place", "place");
-    } else {
-        document.lead = rows(&mut keys, "lead", "lead row");
-        for (at, table) in keys.tables("activity") {
-            let position = document.activities.len() + 1;
-            let activity = activity(faults, position, at, table);
-            document.activities.push(activity);
-        }
-    }
-    let rows = document.lead.len() + document.activities.len() + document.places.len();
-    if rows == 0 && faults.none() {
-        faults.add(0, "", "", "the document has no row".into());
-    }
-    keys.end();
-    Some(document)
 }
 
-/// All rows of a list; two for one target would be two assignments.
-fn rows(keys: &mut Keys<'_, '_>, name: &str, what: &str) -> Vec<Row> {
+fn settings(keys: &mut Keys<'_, '_>) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = Vec::new();
+    for (at, table) in keys.tables("setting") {
+        let name = table.get("name").and_then(|name| name.get_ref().as_str());
+        let place = format!("setting {:?}", name.unwrap_or_default());
+        let mut keys = Keys::new(keys.faults, table, at, &place);
+        let name = keys.text("name").unwrap_or_else(|| {
+            keys.missing("name");
+            String::new()
+        });
+        if settings.iter().any(|before| *before.name == *name) {
+            keys.fault("name", "there is a setting of this name already".into());
+        }
+        let kind = match keys.choice("kind", &["text", "number", "boolean", "choice"]) {
+            Some("number") => SettingKind::Number,
+            Some("boolean") => SettingKind::Boolean,
+            Some("choice") => {
+                let choices = keys.texts("choices");
+                if choices.is_empty() {
+                    keys.fault("choices", "a choice has at least one".into());
+                }
+                SettingKind::Choice(choices.into_iter().map(Into::into).collect())
+            }
+            _ => SettingKind::Text,
+        };
+        settings.push(Setting {
+            name: name.into(),
+            label: keys.text("label").unwrap_or_default().into(),
+            help: keys.text("help").unwrap_or_default().into(),
+            kind,
+            default: keys.any_text("default").map(Into::into),
+            required: keys.boolean("required").unwrap_or_default(),
+        });
+        keys.end();
+    }
+    settings
+}
+
+/// `[[skip]]` or `[[refuse]]`.
+fn endings(keys: &mut Keys<'_, '_>, name: &'static str) -> Vec<Ending> {
+    let faults = keys.faults;
+    let tables = keys.tables(name).into_iter().enumerate();
+    tables
+        .map(|(position, (at, table))| {
+            let place = format!("{name} {}", position + 1);
+            let mut keys = Keys::new(faults, table, at, &place);
+            let reason = keys.text("reason");
+            if reason.is_none() {
+                keys.missing("reason");
+            }
+            let when = conditions(&mut keys, "when");
+            if when.is_empty() {
+                keys.fault("when", "is needed: no message would be mapped".into());
+            }
+            let waits = name == "refuse" && keys.boolean("wait").unwrap_or_default();
+            keys.end();
+            Ending {
+                how: match (name, waits) {
+                    ("skip", _) => End::Skip,
+                    (_, true) => End::Wait,
+                    (_, false) => End::Refuse,
+                },
+                reason: reason.unwrap_or_default().into(),
+                when,
+            }
+        })
+        .collect()
+}
+
+fn groups(keys: &mut Keys<'_, '_>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let faults = keys.faults;
+    for (position, (at, table)) in keys.tables("group").into_iter().enumerate() {
+        let place = format!("group {}", position + 1);
+        let mut keys = Keys::new(faults, table, at, &place);
+        let name = keys.text("name").unwrap_or_else(|| {
+            keys.missing("name");
+            String::new()
+        });
+        if groups.iter().any(|before| before.name == name) {
+            keys.fault("name", "there is a group of this name already".into());
+        }
+        let when = conditions(&mut keys, "when");
+        if when.is_empty() {
+            keys.fault("when", "is needed".into());
+        }
+        keys.end();
+        faults.groups.borrow_mut().push(name.clone());
+        groups.push(Group { name, when });
+    }
+    groups
+}
+
+/// All rows of a list; two for one target would be two assignments. With `scope`, ids are the row's within it.
+fn rows(keys: &mut Keys<'_, '_>, name: &str, what: &str, scope: Option<&str>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut positions: Vec<(String, Position)> = Vec::new();
     let faults = keys.faults;
@@ -162,26 +279,37 @@ fn rows(keys: &mut Keys<'_, '_>, name: &str, what: &str) -> Vec<Row> {
             Some(target) => format!("{what} {target:?}"),
             None => format!("{what} {}", position + 1),
         };
-        let Some(mut row) = row(faults, &place, at, table) else {
+        let Some(mut row) = row(faults, &place, at, table, name == "place") else {
             continue;
         };
         if rows.iter().any(|before| before.target == row.target) {
             let text = "the target has a row already";
             faults.add(at, &place, "target", text.into());
-        } else if name == "place" {
-            match element(&row.target) {
-                Ok((path, position)) => {
-                    let overlaps = |(_, other): &&(String, Position)| other.overlaps(&position);
-                    if let Some((other, _)) = positions.iter().find(overlaps) {
-                        let text =
-                            format!("is {other}, or one of them lies in the other: fill one");
-                        faults.add(at, &place, "target", text);
+        } else {
+            if name == "place" {
+                match element(&row.target) {
+                    Ok((path, position)) => {
+                        let overlaps = |(_, other): &&(String, Position)| other.overlaps(&position);
+                        if let Some((other, _)) = positions.iter().find(overlaps) {
+                            let text =
+                                format!("is {other}, or one of them lies in the other: fill one");
+                            faults.add(at, &place, "target", text);
+                        }
+                        let written = path.to_string();
+                        if row.id == row.target {
+                            row.id = written.clone().into();
+                        }
+                        row.target = written.into();
+                        positions.push((row.target.to_string(), position));
                     }
-                    row.target = path.to_string();
-                    positions.push((row.target.clone(), position));
+                    Err(text) => faults.add(at, &place, "target", text),
                 }
-                Err(text) => faults.add(at, &place, "target", text),
             }
+            let id = match scope {
+                Some(scope) if !scope.is_empty() => format!("{scope}.{}", row.id),
+                _ => row.id.to_string(),
+            };
+            faults.take_id(at, &place, id);
         }
         rows.push(row);
     }
@@ -200,41 +328,87 @@ fn element(target: &str) -> Result<(Path, Position), String> {
     }
 }
 
-fn row(faults: &Faults<'_>, place: &str, at: usize, table: &DeTable<'_>) -> Option<Row> {
+fn row(
+    faults: &Faults<'_>,
+    place: &str,
+    at: usize,
+    table: &DeTable<'_>,
+    is_place: bool,
+) -> Option<Row> {
     let mut keys = Keys::new(faults, table, at, place);
     let target = keys.text("target");
     if target.is_none() {
         keys.missing("target");
     }
+    let id = id(&mut keys);
     let label = keys.text("label").unwrap_or_default();
-    let rule = rule(&mut keys, None);
+    let group = group(&mut keys);
+    let part = if is_place { Part::Place } else { Part::Field };
+    let rule = rule(&mut keys, part);
     keys.end();
+    let target = target?;
     Some(Row {
-        target: target?,
-        label,
+        id: id.unwrap_or_else(|| target.clone()).into(),
+        target: target.into(),
+        label: label.into(),
+        group,
         rule: rule?,
     })
 }
 
+/// A row's own id.
+fn id(keys: &mut Keys<'_, '_>) -> Option<String> {
+    let id = keys.text("id")?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if id.len() > MAX_ID_BYTES || !id.bytes().all(fits) {
+        let text = format!("is up to {MAX_ID_BYTES} letters, digits, - and _");
+        keys.fault("id", text);
+    }
+    Some(id)
+}
+
+/// The position of a row's group, from 1; zero without one.
+fn group(keys: &mut Keys<'_, '_>) -> u16 {
+    let Some(name) = keys.text("group") else {
+        return 0;
+    };
+    let groups = keys.faults.groups.borrow();
+    match groups.iter().position(|known| *known == name) {
+        Some(position) => u16::try_from(position + 1).unwrap_or(u16::MAX),
+        None => {
+            keys.fault("group", format!("there is no [[group]] named {name:?}"));
+            0
+        }
+    }
+}
+
 fn activity(faults: &Faults<'_>, position: usize, at: usize, table: &DeTable<'_>) -> Activity {
-    let place = format!("activity {position}");
+    let place = format!("activity {}", position + 1);
     let mut keys = Keys::new(faults, table, at, &place);
-    let mut part = |name: &'static str, kind: Kind| {
+    let id = id(&mut keys).unwrap_or_else(|| activity_id(position));
+    faults.take_id(at, &place, id.clone());
+    let each = each(&mut keys);
+    faults.in_loop.set(each.is_some());
+    let mut own = |name: &'static str, part: Part| {
         let (at, table) = keys.table(name)?;
         let mut keys = Keys::new(faults, table, at, &format!("{place} {name}"));
-        let rule = rule(&mut keys, Some(kind));
+        let rule = rule(&mut keys, part);
         keys.end();
         rule
     };
     let (key, note, starts) = (
-        part("key", Kind::Text),
-        part("note", Kind::Text),
-        part("at", Kind::DateTime),
+        own("key", Part::Key),
+        own("note", Part::Note),
+        own("at", Part::At),
     );
-    let fields = rows(&mut keys, "field", &format!("{place} field"));
+    let fields = rows(&mut keys, "field", &format!("{place} field"), Some(&id));
+    faults.in_loop.set(false);
     let activity = Activity {
-        kind: keys.text("kind"),
-        when: conditions(&mut keys),
+        id: id.into(),
+        kind: keys.text("kind").map(Into::into),
+        group: group(&mut keys),
+        when: conditions(&mut keys, "when"),
+        each,
         key,
         note,
         at: starts,
@@ -244,280 +418,131 @@ fn activity(faults: &Faults<'_>, position: usize, at: usize, table: &DeTable<'_>
     activity
 }
 
-/// The keys that every row has; `kind` is what the value must be, any if none.
-fn rule(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<Rule> {
-    let source = source(keys, 1);
-    let rule = Rule {
-        steps: steps(keys),
-        when: conditions(keys),
-        null: match keys.choice("null", &["keep", "clear"]) {
-            Some("clear") => Null::Clear,
-            _ => Null::Keep,
-        },
-        on_error: match keys.choice("on-error", &["leave-out", "refuse"]) {
-            Some("refuse") => OnError::Refuse,
-            _ => OnError::LeaveOut,
-        },
-        required: keys.boolean("required").unwrap_or_default(),
-        source: source?,
-    };
-    let gives = rule.kind();
-    if let Some(kind) = kind
-        && gives != kind
-    {
-        let text = format!("the steps end in {gives}, but {kind} is needed here");
-        keys.fault("steps", text);
-    }
-    Some(rule)
-}
-
-/// Exactly one of the sources of the document's direction.
-fn source(keys: &mut Keys<'_, '_>, depth: usize) -> Option<Source> {
-    const INBOUND: &[&str] = &["path", "constant", "first", "concat"];
-    const OUTBOUND: &[&str] = &["field", "fact", "constant", "first", "concat"];
-    let known = match keys.faults.is_outbound() {
-        true => OUTBOUND,
-        false => INBOUND,
-    };
-    let given: Vec<_> = known
-        .iter()
-        .copied()
-        .filter(|name| keys.has(name))
-        .collect();
-    let [name] = given[..] else {
-        let text = match (given.is_empty(), known.split_last()) {
-            (true, Some((last, others))) => {
-                format!("one of {} and {last} is needed", others.join(", "))
-            }
-            _ => format!("{} exclude each other", given.join(" and ")),
-        };
-        keys.fault("", text);
-        known.iter().for_each(|name| keys.skip(name));
-        ["hits", "separator", "before"]
-            .iter()
-            .for_each(|name| keys.skip(name));
-        return None;
-    };
-    match name {
-        "path" => {
-            let path = keys.path("path");
-            let hits = match keys.choice("hits", &["first", "last", "all", "refuse"]) {
-                Some("last") => Hits::Last,
-                Some("refuse") => Hits::Refuse,
-                Some("all") => Hits::All {
-                    separator: keys.any_text("separator").unwrap_or_else(|| ", ".into()),
-                },
-                _ => Hits::First,
-            };
-            Some(Source::Path { path: path?, hits })
+/// `[[repeat]]`, after the places that stand for themselves.
+fn repeats(keys: &mut Keys<'_, '_>, document: &mut Document) {
+    let faults = keys.faults;
+    for (position, (at, table)) in keys.tables("repeat").into_iter().enumerate() {
+        let place = format!("repeat {}", position + 1);
+        let mut keys = Keys::new(faults, table, at, &place);
+        let target = keys.path("target");
+        if !keys.has("target") {
+            keys.missing("target");
         }
-        "field" | "fact" => fact(keys).map(Source::Fact),
-        "constant" => keys.text("constant").map(Source::Constant),
-        "first" => parts(keys, "first", depth).map(Source::First),
-        _ => {
-            let parts = parts(keys, "concat", depth);
-            Some(Source::Concat {
-                separator: keys.any_text("separator").unwrap_or_default(),
-                parts: parts?,
-            })
+        let first = keys.count("from").unwrap_or(1);
+        let limit = keys.count("limit").unwrap_or(super::DEFAULT_LIMIT.into());
+        if limit > MAX_LIMIT.into() {
+            keys.fault("limit", format!("is at most {MAX_LIMIT}"));
         }
-    }
-}
-
-/// What is asked of a change: a field, before or after, or a fact of the run.
-fn fact(keys: &mut Keys<'_, '_>) -> Option<Fact> {
-    if keys.has("fact") {
-        return match keys.choice("fact", &["event", "received-at"])? {
-            "event" => Some(Fact::Event),
-            _ => Some(Fact::ReceivedAt),
-        };
-    }
-    let before = keys.boolean("before").unwrap_or_default();
-    let field = keys.field("field")?;
-    Some(Fact::Field { field, before })
-}
-
-/// Sources in a list: a text is a path or a field, a table is any source.
-fn parts(keys: &mut Keys<'_, '_>, name: &'static str, depth: usize) -> Option<Vec<Source>> {
-    let (faults, row) = (keys.faults, keys.row.clone());
-    let items = keys.list(name)?;
-    if items.is_empty() || depth == MAX_DEPTH {
-        keys.fault(name, "the list is empty or too deep".into());
-        return None;
-    }
-    let mut sources = Vec::new();
-    for (at, item) in items {
-        match item {
-            DeValue::String(text) if faults.is_outbound() => match Field::parse(text) {
-                Some(field) => sources.push(Source::Fact(Fact::Field {
-                    field: field.to_string(),
-                    before: false,
-                })),
-                None => faults.add(at, &row, name, not_a_field(text)),
-            },
-            DeValue::String(text) => match text.parse::<Path>() {
-                Ok(path) => sources.push(Source::Path {
-                    path,
-                    hits: Hits::First,
-                }),
-                Err(error) => faults.add(at, &row, name, format!("{text:?}: {error}")),
-            },
-            DeValue::Table(table) => {
-                let mut keys = Keys::new(faults, table, at, &row);
-                sources.extend(source(&mut keys, depth + 1));
+        let items = match keys.table("items") {
+            Some((at, table)) => {
+                let mut keys = Keys::new(faults, table, at, &format!("{place} items"));
+                let rule = rule(&mut keys, Part::Items);
                 keys.end();
+                rule
             }
-            other => {
-                let text = format!("expected a path or a table, found {}", other.type_str());
-                faults.add(at, &row, name, text);
+            None => {
+                keys.missing("items");
+                None
             }
+        };
+        let group = group(&mut keys);
+        faults.in_loop.set(true);
+        let what = format!("{place} place");
+        let scope = format!("repeat-{}", position + 1);
+        let places = rows(&mut keys, "place", &what, Some(&scope));
+        faults.in_loop.set(false);
+        if let Some(target) = &target {
+            check_repeat(&keys, target, &places, document);
+        }
+        if places.is_empty() {
+            keys.missing("place");
+        }
+        keys.end();
+        if let Some((target, items)) = target.zip(items) {
+            document.repeats.push(Repeat {
+                target: target.to_string().into(),
+                first: u16::try_from(first).unwrap_or(u16::MAX),
+                limit: u16::try_from(limit).unwrap_or(MAX_LIMIT),
+                group,
+                items,
+                places,
+            });
         }
     }
-    Some(sources)
 }
 
-fn steps(keys: &mut Keys<'_, '_>) -> Vec<Step> {
-    let (faults, row) = (keys.faults, keys.row.clone());
-    let mut steps: Vec<Step> = Vec::new();
-    for (position, (at, item)) in keys.list("steps").into_iter().flatten().enumerate() {
-        let key = format!("step {}", position + 1);
-        if let Some(before) = steps.last()
-            && before.gives() != Kind::Text
-        {
+/// What is repeated is a segment or a field without a number, every place of it lies within, and nobody else fills it.
+fn check_repeat(keys: &Keys<'_, '_>, target: &Path, places: &[Row], document: &Document) {
+    if !is_countable(target) {
+        let text = "is a segment or a field without numbers: AL1 or PID-3";
+        return keys.fault("target", text.into());
+    }
+    let path = |row: &Row| row.target.parse::<Path>().ok();
+    for place in places {
+        let within = path(place).is_some_and(|path| is_of(target, &path));
+        if !within {
             let text = format!(
-                "the step before gives {}, no step takes that",
-                before.gives()
+                "{} is not a part of {target} without a number",
+                place.target
             );
-            faults.add(at, &row, &key, text);
-        }
-        let step = match item {
-            DeValue::String(name) => word_step(name),
-            DeValue::Table(table) => {
-                let mut keys = Keys::new(faults, table, at, &format!("{row} {key}"));
-                let step = table_step(&mut keys);
-                keys.end();
-                match step {
-                    Some(step) => Some(step),
-                    // What is wrong has been said.
-                    None => continue,
-                }
-            }
-            _ => None,
-        };
-        match step {
-            Some(Step::Phone(_)) if !faults.is_outbound() => {
-                let text = "a phone number is written as its field has it, without a step";
-                faults.add(at, &row, &key, text.into());
-            }
-            Some(Step::Date { first_day: true }) if faults.is_outbound() => {
-                let text = "LeadSquared's dates are whole: write \"date\"";
-                faults.add(at, &row, &key, text.into());
-            }
-            Some(step) => steps.push(step),
-            None => faults.add(at, &row, &key, KNOWN_STEPS.into()),
+            keys.fault("place", text);
         }
     }
-    steps
+    let mut others = document.places.iter().filter_map(path);
+    if let Some(other) = others.find(|other| target.covers(other)) {
+        let text = format!("{other} has a row of its own: what is repeated is filled here alone");
+        keys.fault("target", text);
+    }
+    let mut repeats = document.repeats.iter();
+    if repeats.any(|repeat| *repeat.target == target.to_string()) {
+        keys.fault("target", "is repeated already".into());
+    }
 }
 
-const KNOWN_STEPS: &str = "not a step; there are \"trim\", \"upper\", \"lower\", \"title\", \"date\", \"date-time\", \
-     { date = \"first-day\" }, { phone = \"national\" }, { substring = 1, length = 10 }, \
-     { replace = \"a\", with = \"b\" } and { map = { A = \"B\" }, default = \"C\" }";
+/// `OBX` or `PID-13`: what has a number of its own for each element.
+fn is_countable(path: &Path) -> bool {
+    let text = path.to_string();
+    path.component().is_none() && !text.contains('[')
+}
 
-fn word_step(name: &str) -> Option<Step> {
-    Some(match name {
-        "trim" => Step::Trim,
-        "upper" => Step::Upper,
-        "lower" => Step::Lower,
-        "title" => Step::Title,
-        "date" => Step::Date { first_day: false },
-        "date-time" => Step::DateTime,
-        _ => return None,
+/// Whether a path says which element of `over` it means by saying nothing: the one that a loop has come to.
+pub(super) fn is_of(over: &Path, path: &Path) -> bool {
+    use crate::hl7::path::Index;
+    over.covers(path)
+        && path.occurrence() == Index::Unset
+        && (over.field().is_none() || !path.is_conditional() && path.repetition() == Index::Unset)
+}
+
+/// What a rule of this kind must give.
+fn needed(part: Part) -> Option<&'static [Kind]> {
+    Some(match part {
+        Part::Field => return None,
+        Part::Place => &[
+            Kind::Text,
+            Kind::Number,
+            Kind::Date,
+            Kind::DateTime,
+            Kind::Phone,
+        ],
+        Part::Key | Part::Note => &[Kind::Text],
+        Part::At => &[Kind::DateTime, Kind::Date],
+        Part::Items | Part::Retired => &[Kind::List, Kind::Text],
     })
 }
 
-fn table_step(keys: &mut Keys<'_, '_>) -> Option<Step> {
-    if keys.has("substring") {
-        let start = keys.count("substring");
-        let length = keys.count("length");
-        if !keys.has("length") {
-            keys.missing("length");
-        }
-        Some(Step::Substring {
-            start: start?,
-            length: length?,
-        })
-    } else if keys.has("replace") {
-        let from = keys.text("replace");
-        let to = keys.any_text("with").unwrap_or_default();
-        Some(Step::Replace { from: from?, to })
-    } else if keys.has("map") {
-        let default = keys.any_text("default");
-        let (at, table) = keys.table("map")?;
-        let mut codes = Keys::new(keys.faults, table, at, &keys.row);
-        let entries = codes.all_texts();
-        Some(Step::Map { entries, default })
-    } else if keys.has("date") {
-        keys.choice("date", &["first-day"])?;
-        Some(Step::Date { first_day: true })
-    } else if keys.has("phone") {
-        const FORMS: [PhoneForm; 6] = [
-            PhoneForm::National,
-            PhoneForm::Digits,
-            PhoneForm::International,
-            PhoneForm::CountryCode,
-            PhoneForm::AreaCode,
-            PhoneForm::Local,
-        ];
-        let word = keys.choice("phone", &FORMS.map(form_word))?;
-        let mut forms = FORMS.into_iter();
-        forms.find(|form| form_word(*form) == word).map(Step::Phone)
-    } else {
-        keys.fault("", KNOWN_STEPS.into());
-        keys.skip_all();
-        None
-    }
-}
-
-fn conditions(keys: &mut Keys<'_, '_>) -> Vec<Condition> {
-    let mut conditions = Vec::new();
-    let (faults, row) = (keys.faults, keys.row.clone());
-    for (position, (at, table)) in keys.tables("when").into_iter().enumerate() {
-        let place = format!("{row} condition {}", position + 1);
-        let mut keys = Keys::new(faults, table, at, &place);
-        let subject = if !keys.faults.is_outbound() {
-            if !keys.has("path") {
-                keys.missing("path");
-            }
-            keys.path("path").map(Subject::Path)
-        } else {
-            if !keys.has("field") && !keys.has("fact") {
-                keys.missing("field");
-            }
-            fact(&mut keys).map(Subject::Fact)
+/// A path's or field's text as a document asks for it.
+fn ask(faults: &Faults<'_>, text: &str) -> Result<Ask, String> {
+    if faults.is_outbound() {
+        return match crate::flow::change::Field::parse(text) {
+            Some(field) => Ok(Ask::Field {
+                field: field.to_string(),
+                before: false,
+            }),
+            None => Err(keys::not_a_field(text)),
         };
-        let test = if keys.has("equals") {
-            keys.text("equals").map(Test::Equals)
-        } else if keys.has("in") {
-            Some(Test::In(keys.texts("in")))
-        } else if keys.boolean("present") == Some(true) {
-            Some(Test::Present)
-        } else if keys.boolean("absent") == Some(true) {
-            Some(Test::Absent)
-        } else if keys.faults.is_outbound() && keys.has("changed") {
-            let is_field = matches!(subject, Some(Subject::Fact(Fact::Field { .. })));
-            if keys.boolean("changed") != Some(true) || !is_field || keys.has("before") {
-                keys.fault("changed", "is true, of a field without before".into());
-            }
-            Some(Test::Changed)
-        } else {
-            let text = "one of equals, in, present = true and absent = true is needed";
-            keys.fault("", text.into());
-            None
-        };
-        keys.end();
-        let condition = subject.zip(test);
-        conditions.extend(condition.map(|(subject, test)| Condition { subject, test }));
     }
-    conditions
+    match text.parse() {
+        Ok(path) => Ok(Ask::Path(path)),
+        Err(error) => Err(format!("{text:?}: {error}")),
+    }
 }

@@ -1,8 +1,13 @@
 //! A document in its one written form: keys in a fixed order, rows sorted, what is usual left out.
 
+mod step;
+
+use ligature_mapper::{End, Fact, Hits, OnError, Order, SettingKind, Silent, Test};
+
+use super::parse::FACTS;
 use super::{
-    Activity, Condition, Document, FORMAT, Fact, Hits, Null, OnError, PhoneForm, Row, Rule, Source,
-    Step, Subject, Test,
+    Activity, Ask, Condition, DEFAULT_LIMIT, Document, Ending, FORMAT, Repeat, Row, Rule, Setting,
+    Source, activity_id,
 };
 use crate::flow::Direction;
 
@@ -19,25 +24,38 @@ pub(super) fn write(document: &Document) -> String {
     if !document.summary.is_empty() {
         out.line("summary", quoted(&document.summary));
     }
-    if !document.events.is_empty() {
-        let events = document
-            .events
-            .iter()
-            .map(|event| quoted(&event.to_string()));
-        out.line("events", list(events));
+    let events = document.events.iter().map(ToString::to_string);
+    let changes = document.changes.iter().map(ToString::to_string);
+    let events: Vec<_> = events.chain(changes).collect();
+    if !events.is_empty() {
+        out.line("events", list(events.iter().map(|event| quoted(event))));
     }
-    if !document.changes.is_empty() {
-        let changes = document.changes.iter().map(|event| quoted(event.as_str()));
-        out.line("events", list(changes));
+    for setting in &document.settings {
+        out.setting(setting);
+    }
+    for ending in &document.endings {
+        out.ending(ending);
+    }
+    for group in &document.groups {
+        out.heading("group");
+        out.line("name", quoted(&group.name));
+        out.line("when", conditions(&group.when));
+    }
+    if let Some(retired) = &document.retired {
+        out.0.push_str("\n[retired]\n");
+        out.keys(rule(retired));
     }
     for row in &document.lead {
-        out.row("lead", row);
+        out.row("lead", row, &document);
     }
-    for activity in &document.activities {
-        out.activity(activity);
+    for (position, activity) in document.activities.iter().enumerate() {
+        out.activity(position, activity, &document);
     }
     for row in &document.places {
-        out.row("place", row);
+        out.row("place", row, &document);
+    }
+    for repeat in &document.repeats {
+        out.repeat(repeat, &document);
     }
     out.0
 }
@@ -52,30 +70,90 @@ impl Text {
         }
     }
 
+    fn keys(&mut self, keys: Keys) {
+        for (key, value) in keys {
+            self.line(key, value);
+        }
+    }
+
     fn heading(&mut self, name: &str) {
         for part in ["\n[[", name, "]]\n"] {
             self.0.push_str(part);
         }
     }
 
-    fn row(&mut self, name: &str, row: &Row) {
+    fn setting(&mut self, setting: &Setting) {
+        self.heading("setting");
+        self.line("name", quoted(&setting.name));
+        for (key, text) in [("label", &setting.label), ("help", &setting.help)] {
+            if !text.is_empty() {
+                self.line(key, quoted(text));
+            }
+        }
+        match &setting.kind {
+            SettingKind::Text => {}
+            SettingKind::Number => self.line("kind", quoted("number")),
+            SettingKind::Boolean => self.line("kind", quoted("boolean")),
+            SettingKind::Choice(choices) => {
+                self.line("kind", quoted("choice"));
+                let choices = choices.iter().map(|choice| quoted(choice));
+                self.line("choices", list(choices));
+            }
+        }
+        if let Some(default) = &setting.default {
+            self.line("default", quoted(default));
+        }
+        if setting.required {
+            self.line("required", "true".into());
+        }
+    }
+
+    fn ending(&mut self, ending: &Ending) {
+        self.heading(match ending.how {
+            End::Skip => "skip",
+            End::Refuse | End::Wait => "refuse",
+        });
+        self.line("reason", quoted(&ending.reason));
+        self.line("when", conditions(&ending.when));
+        if ending.how == End::Wait {
+            self.line("wait", "true".into());
+        }
+    }
+
+    fn row(&mut self, name: &str, row: &Row, document: &Document) {
         self.heading(name);
+        if row.id != row.target {
+            self.line("id", quoted(&row.id));
+        }
         self.line("target", quoted(&row.target));
         if !row.label.is_empty() {
             self.line("label", quoted(&row.label));
         }
-        for (key, value) in rule(&row.rule) {
-            self.line(key, value);
+        self.group(row.group, document);
+        self.keys(rule(&row.rule));
+    }
+
+    fn group(&mut self, group: u16, document: &Document) {
+        let position = usize::from(group).checked_sub(1);
+        if let Some(group) = position.and_then(|at| document.groups.get(at)) {
+            self.line("group", quoted(&group.name));
         }
     }
 
-    fn activity(&mut self, activity: &Activity) {
+    fn activity(&mut self, position: usize, activity: &Activity, document: &Document) {
         self.heading("activity");
+        if *activity.id != activity_id(position) {
+            self.line("id", quoted(&activity.id));
+        }
         if let Some(kind) = &activity.kind {
             self.line("kind", quoted(kind));
         }
+        self.group(activity.group, document);
         if !activity.when.is_empty() {
             self.line("when", conditions(&activity.when));
+        }
+        if let Some(one) = &activity.each {
+            self.keys(each(one));
         }
         let parts = [
             ("key", &activity.key),
@@ -88,7 +166,23 @@ impl Text {
             }
         }
         for field in &activity.fields {
-            self.row("activity.field", field);
+            self.row("activity.field", field, document);
+        }
+    }
+
+    fn repeat(&mut self, repeat: &Repeat, document: &Document) {
+        self.heading("repeat");
+        self.line("target", quoted(&repeat.target));
+        self.group(repeat.group, document);
+        self.line("items", table(rule(&repeat.items)));
+        if repeat.first != 1 {
+            self.line("from", repeat.first.to_string());
+        }
+        if repeat.limit != DEFAULT_LIMIT {
+            self.line("limit", repeat.limit.to_string());
+        }
+        for place in &repeat.places {
+            self.row("repeat.place", place, document);
         }
     }
 }
@@ -98,16 +192,23 @@ type Keys = Vec<(&'static str, String)>;
 fn rule(rule: &Rule) -> Keys {
     let mut keys = source(&rule.source);
     if !rule.steps.is_empty() {
-        keys.push(("steps", list(rule.steps.iter().map(step))));
+        keys.push(("steps", steps(&rule.steps)));
     }
     if !rule.when.is_empty() {
         keys.push(("when", conditions(&rule.when)));
     }
-    if rule.null == Null::Clear {
-        keys.push(("null", quoted("clear")));
+    for (key, silent) in [("null", &rule.null), ("empty", &rule.empty)] {
+        match silent {
+            Silent::Keep => {}
+            Silent::Clear => keys.push((key, quoted("clear"))),
+            Silent::Default(text) => keys.push((key, default(text))),
+        }
     }
-    if rule.on_error == OnError::Refuse {
-        keys.push(("on-error", quoted("refuse")));
+    match &rule.on_error {
+        OnError::LeaveOut => {}
+        OnError::Default(text) => keys.push(("on-error", default(text))),
+        OnError::Wait => keys.push(("on-error", quoted("wait"))),
+        OnError::Refuse => keys.push(("on-error", quoted("refuse"))),
     }
     if rule.required {
         keys.push(("required", "true".into()));
@@ -115,23 +216,43 @@ fn rule(rule: &Rule) -> Keys {
     keys
 }
 
+fn default(text: &str) -> String {
+    table(vec![("default", quoted(text))])
+}
+
+fn each(each: &ligature_mapper::Each<'static, Ask>) -> Keys {
+    let mut keys = vec![("for-each", quoted(&each.over.name()))];
+    if !each.filter.is_empty() {
+        keys.push(("filter", conditions(&each.filter)));
+    }
+    if each.limit != DEFAULT_LIMIT {
+        keys.push(("limit", each.limit.to_string()));
+    }
+    keys
+}
+
 fn source(source: &Source) -> Keys {
     match source {
-        Source::Path { path, hits } => {
-            let mut keys = vec![("path", quoted(&path.to_string()))];
+        Source::Ask(asked) => ask(asked),
+        Source::Hits(asked, hits) => {
+            let mut keys = ask(asked);
             match hits {
-                Hits::First => {}
                 Hits::Last => keys.push(("hits", quoted("last"))),
                 Hits::Refuse => keys.push(("hits", quoted("refuse"))),
-                Hits::All { separator } => {
+                Hits::List => keys.push(("hits", quoted("list"))),
+                Hits::All(separator) => {
                     keys.push(("hits", quoted("all")));
                     keys.push(("separator", quoted(separator)));
                 }
             }
             keys
         }
-        Source::Fact(asked) => fact(asked),
+        Source::Raw(asked) => vec![("raw", quoted(&asked.name()))],
+        Source::Count(asked) => vec![("count", quoted(&asked.name()))],
+        Source::Fact(fact) => vec![("fact", quoted(word(*fact)))],
+        Source::Setting(name) => vec![("setting", quoted(name))],
         Source::Constant(text) => vec![("constant", quoted(text))],
+        Source::Template(parts) => vec![("template", quoted(&template(parts)))],
         Source::First(parts) => vec![("first", list(parts.iter().map(part)))],
         Source::Concat { separator, parts } => {
             let mut keys = vec![("concat", list(parts.iter().map(part)))];
@@ -140,26 +261,48 @@ fn source(source: &Source) -> Keys {
             }
             keys
         }
+        Source::Part(part) => {
+            let mut keys = self::source(&part.source);
+            if !part.steps.is_empty() {
+                keys.push(("steps", steps(&part.steps)));
+            }
+            if !part.when.is_empty() {
+                keys.push(("when", conditions(&part.when)));
+            }
+            keys
+        }
+        Source::Each(one) => {
+            let mut keys = each(&one.each);
+            keys.extend(self::source(&one.source));
+            keys
+        }
     }
 }
 
-fn fact(fact: &Fact) -> Keys {
-    let name = quoted(fact.name());
-    match fact {
-        Fact::Field { before: false, .. } => vec![("field", name)],
-        Fact::Field { before: true, .. } => vec![("field", name), ("before", "true".into())],
-        Fact::Event | Fact::ReceivedAt => vec![("fact", name)],
+fn ask(ask: &Ask) -> Keys {
+    match ask {
+        Ask::Path(path) => vec![("path", quoted(&path.to_string()))],
+        Ask::Field { field, before } => {
+            let mut keys = vec![("field", quoted(field))];
+            if *before {
+                keys.push(("before", "true".into()));
+            }
+            keys
+        }
     }
+}
+
+fn word(fact: Fact) -> &'static str {
+    let mut facts = FACTS.iter();
+    let named = facts.find(|(_, known)| *known == fact);
+    named.map_or("", |(word, _)| word)
 }
 
 /// A source in a list: a path or a field that needs no more is written as a text.
 fn part(part: &Source) -> String {
     match part {
-        Source::Path {
-            path,
-            hits: Hits::First,
-        } => quoted(&path.to_string()),
-        Source::Fact(Fact::Field {
+        Source::Ask(Ask::Path(path)) => quoted(&path.to_string()),
+        Source::Ask(Ask::Field {
             field,
             before: false,
         }) => quoted(field),
@@ -167,60 +310,81 @@ fn part(part: &Source) -> String {
     }
 }
 
-fn step(step: &Step) -> String {
-    match step {
-        Step::Trim => quoted("trim"),
-        Step::Upper => quoted("upper"),
-        Step::Lower => quoted("lower"),
-        Step::Title => quoted("title"),
-        Step::Date { first_day: false } => quoted("date"),
-        Step::Date { first_day: true } => table(vec![("date", quoted("first-day"))]),
-        Step::DateTime => quoted("date-time"),
-        Step::Phone(form) => table(vec![("phone", quoted(form_word(*form)))]),
-        Step::Substring { start, length } => table(vec![
-            ("substring", start.to_string()),
-            ("length", length.to_string()),
-        ]),
-        Step::Replace { from, to } => table(vec![("replace", quoted(from)), ("with", quoted(to))]),
-        Step::Map { entries, default } => {
-            let entries = entries
-                .iter()
-                .map(|(code, text)| format!("{} = {}", key(code), quoted(text)));
-            let mut keys = vec![("map", braces(entries))];
-            if let Some(default) = default {
-                keys.push(("default", quoted(default)));
+fn template(parts: &[Source]) -> String {
+    let mut out = String::new();
+    for part in parts {
+        let inside = match part {
+            Source::Constant(text) => {
+                out.push_str(&text.replace('{', "{{").replace('}', "}}"));
+                continue;
             }
-            table(keys)
-        }
+            Source::Ask(asked) => asked.name(),
+            Source::Fact(fact) => format!("fact.{}", word(*fact)),
+            Source::Setting(name) => format!("setting.{name}"),
+            // Nothing else is read from a template.
+            _ => continue,
+        };
+        out.push('{');
+        out.push_str(&inside);
+        out.push('}');
     }
+    out
 }
 
-pub(super) fn form_word(form: PhoneForm) -> &'static str {
-    match form {
-        PhoneForm::National => "national",
-        PhoneForm::Digits => "digits",
-        PhoneForm::International => "international",
-        PhoneForm::CountryCode => "country-code",
-        PhoneForm::AreaCode => "area-code",
-        PhoneForm::Local => "local",
-    }
+fn steps(steps: &[super::Step]) -> String {
+    list(steps.iter().map(step::step))
 }
 
 fn conditions(conditions: &[Condition]) -> String {
-    list(conditions.iter().map(|condition| {
-        let mut keys = match &condition.subject {
-            Subject::Path(path) => vec![("path", quoted(&path.to_string()))],
-            Subject::Fact(asked) => fact(asked),
-        };
-        keys.push(match &condition.test {
-            Test::Present => ("present", "true".into()),
-            Test::Absent => ("absent", "true".into()),
-            Test::Equals(text) => ("equals", quoted(text)),
-            Test::In(texts) => ("in", list(texts.iter().map(|text| quoted(text)))),
-            Test::Changed => ("changed", "true".into()),
-        });
-        table(keys)
-    }))
+    list(conditions.iter().map(condition))
+}
+
+fn condition(condition: &Condition) -> String {
+    table(match condition {
+        Condition::All(inner) => vec![("all", conditions(inner))],
+        Condition::Any(inner) => vec![("any", conditions(inner))],
+        Condition::Not(inner) => vec![("not", self::condition(inner))],
+        Condition::Changed(after, _) => {
+            let mut keys = ask(after);
+            keys.push(("changed", "true".into()));
+            keys
+        }
+        Condition::Is { subject, test } => {
+            let mut keys = source(subject);
+            keys.extend(asked(test));
+            keys
+        }
+    })
+}
+
+fn asked(test: &Test<'_>) -> Keys {
+    let yes = || "true".to_owned();
+    let cased = |mut keys: Keys, any_case: bool| {
+        if any_case {
+            keys.push(("any-case", yes()));
+        }
+        keys
+    };
+    match test {
+        Test::Present => vec![("present", yes())],
+        Test::Absent => vec![("absent", yes())],
+        Test::Null => vec![("null", yes())],
+        Test::Equals { text, any_case } => cased(vec![("equals", quoted(text))], *any_case),
+        Test::In { texts, any_case } => {
+            let texts = texts.iter().map(|text| quoted(text));
+            cased(vec![("in", list(texts))], *any_case)
+        }
+        Test::Matches(pattern) => vec![("matches", quoted(pattern))],
+        Test::Compare(order, with) => vec![(
+            match order {
+                Order::Below => "below",
+                Order::AtMost => "at-most",
+                Order::AtLeast => "at-least",
+                Order::Above => "above",
+            },
+            quoted(with),
+        )],
+    }
 }
 
 /// A basic string on one line, whatever is in it; also a quoted key.

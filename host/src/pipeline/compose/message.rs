@@ -112,6 +112,11 @@ impl Composing<'_> {
         let input = route.change_input(in_force, self.change.clone(), self.claimed.received_at_ms);
         let runtime = &self.pipeline.runtime;
         let run = runtime.to_ehr(&in_force.component, input).await;
+        let warned = run.warned().map(|(row, why)| outgoing::LeftOut {
+            place: row.into(),
+            why,
+        });
+        let warned: Vec<_> = warned.collect();
         self.ledger.misses.extend(run.misses);
         let placements = match run.outcome.map_err(Stop::Mapping)? {
             change::Composed::Write(placements) => placements,
@@ -140,7 +145,9 @@ impl Composing<'_> {
         let uuid = uuid::Uuid::now_v7().as_u128();
         let control_id = ack::control_id(uuid);
         let bytes = filled(route, template, &fillings, &control_id)?;
-        self.sent.left_out.extend(left_out);
+        self.sent
+            .left_out
+            .extend(warned.into_iter().chain(left_out));
         Ok(Composed::Message(Box::new(Outgoing {
             control_id,
             message: bytes.into_iter().map(char::from).collect(),

@@ -1,10 +1,15 @@
 //! The export of world `outbound-mapping`: a change read, placements out.
 
-use ligature_guest::{self as guest, Change, Composed, Entity, Moment, OutboundMapping, flow};
+use ligature_guest::{self as guest, Change, Composed, Entity, Moment, OutboundMapping};
 
-use super::{content, date, date_time, denied, refusal};
-use crate::outbound::{ACTIVITY, BEFORE, EVENT, LEAD, RECEIVED_AT};
-use crate::{Content, Contents, PhoneForm, Program, Reader, Value};
+use super::{content, date, date_time, denied, otherwise, refusal};
+use crate::{
+    BEFORE, Content, Contents, Evaluated, Fact, PhoneForm, Program, Reader, Refusal, Stopped, Value,
+};
+
+/// Before a field of the lead, and before one of the activity.
+const LEAD: &str = "lead.";
+const ACTIVITY: &str = "activity.";
 
 struct Mapper;
 
@@ -16,21 +21,29 @@ impl OutboundMapping for Mapper {
     }
 
     fn to_hl7(change: &Change<'_>) -> Result<Composed, guest::Refusal> {
-        compose(&super::program()?, change).map_err(refusal)
+        match compose(&super::program()?, change) {
+            Ok(composed) => Ok(composed),
+            Err(stopped) if stopped.waits => Ok(Composed::Wait(refusal(stopped.refusal))),
+            Err(stopped) => Err(refusal(stopped.refusal)),
+        }
     }
 }
 
-fn compose(program: &Program<'_>, change: &Change<'_>) -> Result<Composed, crate::Refusal> {
-    let contents = Contents::read(program, &Asked(change))?;
-    let evaluated = crate::evaluate(program, &contents)?;
-    super::warn(evaluated.left_out);
-    let placements = evaluated.places.into_iter();
+fn compose(program: &Program<'_>, change: &Change<'_>) -> Result<Composed, Stopped> {
+    let reader = Asked(change);
+    let contents = Contents::read(program, &reader)?;
+    let written = match crate::evaluate(program, &contents, &reader)? {
+        Evaluated::Write(written) => written,
+        Evaluated::Skip(reason) => return Ok(Composed::Skip(reason.into())),
+    };
+    super::warn(written.warnings);
+    let placements = written.places.into_iter();
     Ok(Composed::Write(
         placements
             .map(|placement| guest::Placement {
                 path: placement.path.into(),
                 fill: fill(placement.value),
-                required: placement.required,
+                otherwise: otherwise(placement.on_error),
             })
             .collect(),
     ))
@@ -40,6 +53,11 @@ fn fill(value: Value<'_>) -> guest::Fill {
     match value {
         Value::Clear => guest::Fill::Null,
         Value::Text(text) => guest::Fill::Text(text.into()),
+        // The document check lets no list, flag or time of day end an outbound row.
+        Value::List(texts) => guest::Fill::Text(texts.join(", ")),
+        Value::Boolean(flag) => guest::Fill::Text(if flag { "Y" } else { "N" }.into()),
+        Value::Number(number) => guest::Fill::Text(number.text()),
+        Value::Time(_) => guest::Fill::Empty,
         Value::Date(value) => guest::Fill::Date(date(value)),
         Value::DateTime(value) => guest::Fill::DateTime(date_time(value)),
         Value::Phone(number, form) => guest::Fill::Phone(guest::Phone {
@@ -60,7 +78,7 @@ struct Asked<'a>(&'a Change<'a>);
 
 impl Reader for Asked<'_> {
     /// One crossing for each entity and moment that the program asks for, usually one or two.
-    fn get_all(&self, paths: &[&str]) -> Result<Vec<Content>, crate::Refusal> {
+    fn get_all(&self, paths: &[&str]) -> Result<Vec<Content>, Refusal> {
         let mut contents = vec![Content::Absent; paths.len()];
         for moment in [Moment::After, Moment::Before] {
             for (entity, prefix) in [(Entity::Lead, LEAD), (Entity::Activity, ACTIVITY)] {
@@ -88,42 +106,38 @@ impl Reader for Asked<'_> {
                 }
             }
         }
-        for (at, path) in paths.iter().enumerate() {
-            match *path {
-                EVENT => contents[at] = Content::Text(flow::event()),
-                RECEIVED_AT => contents[at] = Content::Text(received_at()),
-                _ => {}
-            }
-        }
         Ok(contents)
     }
 
     /// A field has one value.
-    fn hits(&self, paths: &[&str]) -> Result<Vec<Vec<Content>>, crate::Refusal> {
+    fn hits(&self, paths: &[&str]) -> Result<Vec<Vec<Content>>, Refusal> {
         let contents = self.get_all(paths)?;
         Ok(contents.into_iter().map(|content| vec![content]).collect())
     }
-}
 
-/// `YYYYMMDDHHMMSS+0000`
-fn received_at() -> String {
-    let at = flow::received_at();
-    let mut text = String::with_capacity(19);
-    let mut digits = |number: u16, count: u32| {
-        for place in (0..count).rev() {
-            let digit = number / 10_u16.pow(place) % 10;
-            text.push(char::from(b'0' + digit as u8));
-        }
-    };
-    digits(at.date.year, 4);
-    for number in [
-        at.date.month,
-        at.date.day,
-        at.time.hour,
-        at.time.minute,
-        at.time.second,
-    ] {
-        digits(number.into(), 2);
+    /// A field has no other form than its text, and there is one of it.
+    fn raw(&self, _: &str) -> Result<Option<String>, Refusal> {
+        Ok(None)
     }
-    text + "+0000"
+
+    fn count(&self, _: &str) -> Result<u32, Refusal> {
+        Ok(0)
+    }
+
+    fn fact(&self, fact: Fact) -> Option<String> {
+        super::fact(fact)
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<String>, Refusal> {
+        super::setting(name)
+    }
+
+    fn code(
+        &self,
+        table: &str,
+        code: &str,
+        column: Option<&str>,
+    ) -> Result<Option<String>, Refusal> {
+        super::code(table, code, column)
+    }
 }

@@ -1,6 +1,7 @@
 //! Reading one table key by key, so that every fault is found and every unknown key is one.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -15,6 +16,13 @@ pub(super) struct Faults<'t> {
     pub(super) text: &'t str,
     /// Which way the document maps, from when its heading was read.
     pub(super) direction: Cell<Direction>,
+    /// Names of the document's settings and groups, from when they were read.
+    pub(super) settings: RefCell<Vec<String>>,
+    pub(super) groups: RefCell<Vec<String>>,
+    /// Ids that are taken.
+    pub(super) ids: RefCell<HashSet<String>>,
+    /// Whether the rows that are read belong to a loop or a repeat.
+    pub(super) in_loop: Cell<bool>,
     pub(super) found: RefCell<Vec<Fault>>,
 }
 
@@ -31,6 +39,14 @@ impl Faults<'_> {
 
     pub(super) fn is_outbound(&self) -> bool {
         self.direction.get() == Direction::LeadSquaredToEhr
+    }
+
+    /// Warnings are counted by id, so each is there once.
+    pub(super) fn take_id(&self, at: usize, row: &str, id: String) {
+        let text = format!("another row has the id {id:?} already");
+        if !self.ids.borrow_mut().insert(id) {
+            self.add(at, row, "id", text);
+        }
     }
 
     pub(super) fn none(&self) -> bool {
@@ -65,6 +81,11 @@ impl<'a, 't> Keys<'a, 't> {
 
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// What the key holds, without ticking it off.
+    pub(super) fn peek(&self, key: &str) -> Option<&'a DeValue<'a>> {
+        self.table.get(key).map(Spanned::get_ref)
     }
 
     pub(super) fn skip(&mut self, key: &str) {
@@ -190,6 +211,21 @@ impl<'a, 't> Keys<'a, 't> {
             self.fault(key, "is a number from 1".into());
         }
         count
+    }
+
+    /// A decimal number, written as one or as text.
+    pub(super) fn decimal(&mut self, key: &str) -> Option<String> {
+        let text = match self.value(key)? {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().into(),
+            DeValue::Float(number) => number.as_str().into(),
+            other => other.type_str().into(),
+        };
+        let number = ligature_mapper::Number::parse(&text);
+        if number.is_none() {
+            self.fault(key, format!("expected a number, found {text:?}"));
+        }
+        Some(number?.text())
     }
 
     pub(super) fn list(&mut self, key: &str) -> Option<Vec<(usize, &'a DeValue<'a>)>> {

@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::flow::change::Change;
-use crate::mapping::native::NativeChange;
+use crate::flow::change::{Change, Composed};
+use crate::flow::mapped::OnError;
 
 const CHANGE: &str = r#"{"event":"lead-activity-update",
     "lead":{"before":{"FirstName":"Ann","Phone":"+1-2075550134","City":"Rye"},
@@ -12,32 +12,32 @@ const CHANGE: &str = r#"{"event":"lead-activity-update",
                 "Seen":"2026-10-07 14:03:21","Gender":"Female"}},
     "activity":{"after":{"mx_Custom_1":"B-1"}}}"#;
 
+/// What came of one place; `!` where nothing is sent without it.
+fn outcome(text: &str, place: &str) -> String {
+    let ran = compose(text);
+    let refused = match &ran.outcome {
+        Ok(Composed::Write(places)) => {
+            let mut places = places.iter();
+            places.any(|one| one.path.to_string() == place && one.on_error == OnError::Refuse)
+        }
+        _ => false,
+    };
+    let value = |composed| shown::composed(&composed)["places"].get(place).cloned();
+    let said = said(ran.outcome.map(value), &ran.warnings);
+    said + if refused { "!" } else { "" }
+}
+
+fn compose(text: &str) -> Ran<Composed> {
+    let change: Change = serde_json::from_str(CHANGE).unwrap();
+    native::compose(&document(text).to_program(), &change, &facts()).unwrap()
+}
+
 /// The outcome of one place, written as the row's keys.
 fn check(row: &str, expected: &str) {
     let text = format!(
         "format = 1\ndirection = \"leadsquared-to-ehr\"\nname = \"t\"\n[[place]]\ntarget = \"PID-5.1\"\n{row}\n"
     );
-    let program = document(&text).to_program();
-    let program = mapper::decode(&program).unwrap_or_else(|_| panic!("{row}"));
-    let change: Change = serde_json::from_str(CHANGE).unwrap();
-    let reader = NativeChange::new(&change, "2026-03-02T13:15:14Z".parse().unwrap());
-    let contents = mapper::Contents::read(&program, &reader);
-    let contents = contents.unwrap_or_else(|_| panic!("{row}"));
-    let outcome = match mapper::evaluate(&program, &contents) {
-        Ok(evaluated) => match (evaluated.places.first(), evaluated.left_out.first()) {
-            (Some(place), _) => {
-                let required = if place.required { "!" } else { "" };
-                shown(&place.value) + required
-            }
-            (None, Some(left_out)) => {
-                let expected = left_out.reason.expected();
-                format!("left out, {}: {expected}", left_out.path)
-            }
-            (None, None) => "nothing".into(),
-        },
-        Err(refusal) => refused(refusal),
-    };
-    assert_eq!(outcome, expected, "{row}");
+    assert_eq!(outcome(&text, "PID-5.1"), expected, "{row}");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn fields_before_and_after_and_facts() {
     check("fact = \"event\"", "lead-activity-update");
     check(
         "fact = \"received-at\"\nsteps = [\"date-time\"]",
-        "2026-3-2 13:15 Some(0)",
+        r#"{"date-time":"2026-03-02T13:15:14+00:00"}"#,
     );
     check("first = [\"lead.Mobile\", \"lead.FirstName\"]", "Anne");
     check(
@@ -71,14 +71,17 @@ fn what_the_change_emptied_is_null_and_what_was_empty_says_nothing() {
 
 #[test]
 fn steps_read_what_leadsquared_writes() {
-    check("field = \"lead.Born\"\nsteps = [\"date\"]", "1988-7-5");
+    check(
+        "field = \"lead.Born\"\nsteps = [\"date\"]",
+        r#"{"date":"1988-07-05"}"#,
+    );
     check(
         "field = \"lead.Seen\"\nsteps = [\"date-time\"]",
-        "2026-10-7 14:3 Some(0)",
+        r#"{"date-time":"2026-10-07T14:03:21+00:00"}"#,
     );
     check(
         "field = \"lead.City\"\nsteps = [\"date\"]",
-        "left out, lead.City: a date, yyyy-MM-dd",
+        "left out: it is not of the form that the mapping expects",
     );
     check(
         "field = \"lead.City\"\nsteps = [\"date-time\"]\non-error = \"refuse\"",
@@ -86,11 +89,11 @@ fn steps_read_what_leadsquared_writes() {
     );
     check(
         "field = \"lead.Phone\"\nbefore = true\nsteps = [{ phone = \"area-code\" }]",
-        "+1-2075550134 AreaCode",
+        r#"{"form":"area-code","phone":"+1-2075550134"}"#,
     );
     check(
         "constant = \"1\"\nsteps = [{ phone = \"local\" }]\non-error = \"refuse\"",
-        "1 Local!",
+        r#"{"form":"local","phone":"1"}!"#,
     );
     check(
         "field = \"lead.Gender\"\nsteps = [{ map = { Female = \"F\" } }]",
@@ -192,16 +195,16 @@ when = [{ fact = "event", changed = true }, { path = "PID-3", present = true }]
     assert_snapshot!(faults(text), @r#"
     line 4: events: "ADT^A04" is none of lead-create, lead-update, lead-activity-create, lead-activity-update
     line 6: lead: there is no such key
-    line 10: place "PID-5": one of field, fact, constant, first and concat is needed
+    line 10: place "PID-5": one of field, fact, setting, constant, template, first and concat is needed
     line 12: place "PID-5": path: there is no such key
     line 16: place "PID[1]-5.2": field: "PID-5" is no field: write lead.<Schema> or activity.<Schema>
     line 18: place "MSH-10": target: MSH-10 cannot be filled: MSH-1, 2, 7, 9, 10, 12 and 18 are set by the host and by the template
     line 22: place "PID-3[.5='MR'].1": target: PID-3[.5='MR'].1 cannot be filled: a condition has nothing to look at in an empty message; write a repetition's number
     line 24: place "PID-3[.5='MR'].1": first: "PID-3" is no field: write lead.<Schema> or activity.<Schema>
     line 25: place "PID-3[.5='MR'].1": step 1: LeadSquared's dates are whole: write "date"
-    line 29: place "nowhere": fact: "time" is none of event, received-at
+    line 29: place "nowhere": fact: "time" is none of event, received-at, channel
     line 30: place "nowhere" condition 1: changed: is true, of a field without before
-    line 30: place "nowhere" condition 2: field: is needed
+    line 30: place "nowhere" condition 2: one of field, fact, setting, constant, template, first and concat is needed
     line 30: place "nowhere" condition 2: path: there is no such key
     "#);
     let inbound = "format = 1\nname = \"x\"\n[[lead]]\ntarget = \"A\"\npath = \"PID-13.1\"\nsteps = [{ phone = \"local\" }]\n";
@@ -209,4 +212,36 @@ when = [{ fact = "event", changed = true }, { path = "PID-3", present = true }]
         faults(inbound),
         "line 6: lead row \"A\": step 1: a phone number is written as its field has it, without a step\n"
     );
+}
+
+#[test]
+fn segments_are_repeated_for_each_item() {
+    let text = r#"format = 1
+direction = "leadsquared-to-ehr"
+name = "x"
+version = "1"
+
+[[place]]
+target = "PID-1"
+constant = "1"
+
+[[repeat]]
+target = "AL1"
+items = { constant = "DUST; MILK;;NUTS", steps = [{ split = ";" }, "trim"] }
+from = 2
+limit = 2
+
+[[repeat.place]]
+target = "AL1-1"
+fact = "number"
+
+[[repeat.place]]
+target = "AL1-3.1"
+fact = "item"
+"#;
+    assert_eq!(document(text).to_text(), text);
+    let ran = compose(text);
+    let composed = ran.outcome.unwrap();
+    assert_snapshot!(shown::composed(&composed)["places"], @r#"{"AL1[2]-1":"1","AL1[2]-3.1":"DUST","AL1[3]-1":"2","AL1[3]-3.1":"MILK","PID-1":"1"}"#);
+    assert_eq!(ran.warnings[0].row.as_deref(), Some("AL1"));
 }
