@@ -5,7 +5,7 @@ use jiff::civil::{date, datetime};
 use super::finish::{Fields, Finish, phone};
 use super::*;
 use crate::flow::Grants;
-use crate::flow::mapped::{Activity, Assignment, DateTime, Value, Write};
+use crate::flow::mapped::{Activity, Assignment, DateTime, OnError, Value, Write};
 use crate::leadsquared::LeadField;
 
 fn account() -> Account {
@@ -227,6 +227,39 @@ fn a_value_that_cannot_be_used_is_left_out() {
     on create Source=EHR
     left out Phone: it is not a phone number
     ");
+}
+
+#[test]
+fn a_value_that_cannot_be_used_does_what_its_row_says() {
+    let phone = |on_error| {
+        let phone = Assignment {
+            on_error,
+            ..text("Phone", "none")
+        };
+        let lead = vec![text("mrn", "0042"), phone];
+        check(
+            Entity::Lead,
+            Write {
+                lead,
+                ..Write::default()
+            },
+        )
+    };
+    insta::assert_snapshot!(phone(OnError::Default("+1-2075550134".into())), @r"
+    search mx_MRN=0042
+    write mx_MRN=0042 Phone=+1-2075550134
+    on create Source=EHR
+    left out Phone (its default is written): it is not a phone number
+    ");
+    // A default that the field would not take either is no value.
+    insta::assert_snapshot!(phone(OnError::Default("nobody".into())), @r"
+    search mx_MRN=0042
+    write mx_MRN=0042
+    on create Source=EHR
+    left out Phone: it is not a phone number
+    ");
+    insta::assert_snapshot!(phone(OnError::Refuse), @"unusable-value: the value for Phone, without which the mapping writes nothing, cannot be used: it is not a phone number; correct it at the sender or change the row");
+    assert_eq!(phone(OnError::Wait), phone(OnError::Refuse));
 }
 
 #[test]
