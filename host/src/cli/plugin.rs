@@ -24,7 +24,7 @@ use crate::flow::change::Change;
 use crate::flow::table::csv;
 use crate::flow::{CodeTable, Digest, Direction, Release};
 use crate::hl7;
-use crate::mapping::{self, ChangeInput, Component, Input, Run, Runtime, Tables};
+use crate::mapping::{self, ChangeInput, Component, Input, Run, Runtime, Tables, shown};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -138,6 +138,7 @@ struct Flow {
     tables: BTreeMap<String, String>,
     time_zone: String,
     country_code: Option<String>,
+    channel: String,
     /// RFC 3339; the beginning of 1970 if left out, so that results stay the same.
     received_at: Option<jiff::Timestamp>,
 }
@@ -224,9 +225,10 @@ impl Bench {
                     received_at_ms: received_at.as_millisecond(),
                     time_zone,
                     default_country_code: flow.country_code.clone(),
+                    channel: flow.channel.clone(),
                 };
                 let run = self.runtime.to_lead_squared(component, input).await;
-                Ok(report::result(run, report::mapped))
+                Ok(report::result(run, shown::mapped))
             }
             (Subject::Change(change), Direction::LeadSquaredToEhr) => {
                 let input = ChangeInput {
@@ -236,9 +238,10 @@ impl Bench {
                     received_at_ms: received_at.as_millisecond(),
                     time_zone,
                     default_country_code: flow.country_code.clone(),
+                    channel: flow.channel.clone(),
                 };
                 let run: Run<_> = self.runtime.to_ehr(component, input).await;
-                Ok(report::result(run, report::composed))
+                Ok(report::result(run, shown::composed))
             }
             (_, direction) => bail!(
                 "the component maps {}: give it one of those",

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use ligature_mapper as mapper;
 
 use super::failure::Failure;
-use super::host::Warning;
+use super::host::{Tables, Warning};
 use crate::flow::Release;
 use crate::flow::change::{Change, Composed, Field, Moment};
 use crate::flow::mapped::{Activity, Mapped, Write};
@@ -25,19 +25,18 @@ pub struct Facts {
     pub received_at: Timestamp,
     pub channel: String,
     pub settings: BTreeMap<String, String>,
-    /// Code to value, by table.
-    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    pub tables: Tables,
 }
 
 impl Facts {
-    /// Settings and tables of a release.
-    pub fn of(release: &Release, event: &str, received_at: Timestamp) -> Self {
+    /// Settings of a release, and its tables.
+    pub fn of(release: &Release, tables: &Tables, event: &str, received_at: Timestamp) -> Self {
         Self {
             event: event.into(),
             received_at,
             channel: String::new(),
             settings: release.settings.clone(),
-            tables: release.tables.clone(),
+            tables: tables.clone(),
         }
     }
 
@@ -59,11 +58,16 @@ impl Facts {
         column: Option<&str>,
     ) -> Result<Option<String>, mapper::Refusal> {
         let unknown = |what: &str| mapper::Refusal::Other(format!("{what} is not known"));
-        let entries = self.tables.get(table).ok_or_else(|| unknown(table))?;
-        match column {
-            None | Some("value") => Ok(entries.get(code).cloned()),
-            Some(other) => Err(unknown(other)),
-        }
+        let lookup = self.tables.get(table).ok_or_else(|| unknown(table))?;
+        let column = match column {
+            None => 0,
+            Some(name) => {
+                let column = lookup.table().column(name);
+                column.ok_or_else(|| unknown(name))?
+            }
+        };
+        let row = lookup.find(code).row;
+        Ok(row.map(|row| row[column].clone()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::document::Document;
 use super::*;
 use crate::flow::mapped::{Assignment, Value};
-use crate::flow::{FlowId, Release};
+use crate::flow::{CodeTable, FlowId, Release};
 use crate::hl7;
 
 const LEAD: &str = include_str!("../../../examples/quickstart/adt-a04-lead.toml");
@@ -32,21 +32,24 @@ fn release(component: &Component) -> Arc<Release> {
         grants: component.manifest.grants(),
         bindings: BTreeMap::new(),
         settings: BTreeMap::new(),
-        tables: [("genders".to_owned(), genders())].into(),
+        tables: BTreeMap::new(),
     })
 }
 
-fn genders() -> BTreeMap<String, String> {
-    let genders = [("F", "Female"), ("M", "Male")];
-    let genders = genders.map(|(code, value)| (code.to_owned(), value.to_owned()));
-    genders.into()
+/// The one code table of these tests.
+pub(super) fn tables() -> Tables {
+    let mut genders = CodeTable::new("account".into(), "genders".into());
+    let entries = [("F", "Female"), ("M", "Male")];
+    let entries = entries.map(|(code, value)| (code.to_owned(), vec![value.to_owned()]));
+    genders.entries.extend(entries);
+    Tables::from([("genders".to_owned(), Arc::new(genders.into()))])
 }
 
 fn input(message: &[u8], release: &Arc<Release>) -> Input {
     Input {
         message: Arc::new(hl7::Message::parse(message).unwrap()),
         release: release.clone(),
-        tables: Default::default(),
+        tables: Arc::new(tables()),
         event: "ADT^A04".into(),
         received_at_ms: 0,
         time_zone: "UTC".into(),
@@ -215,7 +218,7 @@ fn a_component_says_what_the_plain_function_says() {
     let (release, program) = (release(&component), document.to_program());
     let facts = native::Facts {
         channel: "ehr".into(),
-        ..native::Facts::of(&release, "ADT^A04", jiff::Timestamp::UNIX_EPOCH)
+        ..native::Facts::of(&release, &tables(), "ADT^A04", jiff::Timestamp::UNIX_EPOCH)
     };
     let text = || {
         prop_oneof![

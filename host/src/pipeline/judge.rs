@@ -244,7 +244,10 @@ fn awaited(
     claimed: &Claimed,
     result: &Result<Done, Stop>,
 ) -> Option<Missed> {
-    let Err(Stop::Mapping(Failure::Refused(Refusal::UnmappedCode { table, code }))) = result else {
+    let Err(Stop::Mapping(Failure::Refused(refusal) | Failure::Waits(refusal))) = result else {
+        return None;
+    };
+    let Refusal::UnmappedCode { table, code } = refusal else {
         return None;
     };
     let in_force = configuration.route(&claimed.flow)?.in_force.as_ref()?;

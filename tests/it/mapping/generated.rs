@@ -190,6 +190,6 @@ fn facts(release: &Release, event: &str) -> Facts {
     let received_at = jiff::Timestamp::from_millisecond(1_772_438_114_000).unwrap();
     Facts {
         channel: "ehr".into(),
-        ..Facts::of(release, event, received_at)
+        ..Facts::of(release, &Tables::new(), event, received_at)
     }
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::object;
-use crate::flow::change::{Composed, Value as Placed};
-use crate::flow::mapped::{self, Assignment, Mapped, Refusal};
-use crate::mapping::{Failure, Level, Run};
+use crate::flow::mapped::Refusal;
+use crate::mapping::{Failure, Level, Run, shown};
 
 /// One run.
 pub(super) struct Result {
@@ -32,6 +31,7 @@ pub(super) fn result<T>(run: Run<T>, show: impl FnOnce(&T) -> Value) -> Result {
     let outcome = match &run.outcome {
         Ok(answer) => show(answer),
         Err(Failure::Refused(refusal)) => object([("refused", refused(refusal))]),
+        Err(Failure::Waits(refusal)) => object([("waits", refused(refusal))]),
         Err(failure) => object([(
             "failed",
             json!({ "code": failure.code(), "text": failure.sentence() }),
@@ -54,6 +54,9 @@ pub(super) fn result<T>(run: Run<T>, show: impl FnOnce(&T) -> Value) -> Result {
         if !log.is_empty() {
             members.insert("log".into(), log.into());
         }
+        if !run.warnings.is_empty() {
+            members.insert("warnings".into(), shown::warnings(&run.warnings));
+        }
         if run.lines_cut > 0 {
             members.insert("lines_cut".into(), run.lines_cut.into());
         }
@@ -68,60 +71,6 @@ pub(super) fn result<T>(run: Run<T>, show: impl FnOnce(&T) -> Value) -> Result {
     }
 }
 
-/// An inbound answer.
-pub(super) fn mapped(mapped: &Mapped) -> Value {
-    let write = match mapped {
-        Mapped::Write(write) => write,
-        Mapped::Skip(why) => return json!({ "skip": why }),
-    };
-    let activities = write.activities.iter().map(|activity| {
-        object([
-            ("key", activity.key.clone().into()),
-            ("kind", activity.kind.clone().into()),
-            ("note", activity.note.clone().into()),
-            ("at", activity.at.map(date_time).into()),
-            ("fields", fields(&activity.fields)),
-        ])
-    });
-    object([
-        ("lead", fields(&write.lead)),
-        ("retired", write.retired.clone().into()),
-        ("activities", activities.collect()),
-    ])
-}
-
-fn fields(assignments: &[Assignment]) -> Value {
-    let members = assignments
-        .iter()
-        .map(|assignment| (assignment.target.clone(), value(&assignment.value)));
-    Value::Object(members.collect())
-}
-
-/// Text, numbers and flags are themselves; what JSON has no form for is an object that names its kind.
-fn value(value: &mapped::Value) -> Value {
-    match value {
-        mapped::Value::Clear => json!({ "clear": true }),
-        mapped::Value::Text(text) => text.as_str().into(),
-        mapped::Value::Boolean(flag) => (*flag).into(),
-        mapped::Value::Integer(number) => (*number).into(),
-        mapped::Value::Decimal(text) => json!({ "decimal": text }),
-        mapped::Value::Date(date) => json!({ "date": date.to_string() }),
-        mapped::Value::Time(time) => json!({ "time": time.to_string() }),
-        mapped::Value::DateTime(at) => json!({ "date_time": date_time(*at) }),
-        mapped::Value::Choices(choices) => json!({ "choices": choices }),
-    }
-}
-
-fn date_time(at: mapped::DateTime) -> String {
-    match at.offset_minutes {
-        Some(minutes) => {
-            let (sign, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.unsigned_abs());
-            format!("{}{sign}{:02}:{:02}", at.at, minutes / 60, minutes % 60)
-        }
-        None => at.at.to_string(),
-    }
-}
-
 fn refused(refusal: &Refusal) -> Value {
     match refusal {
         Refusal::Missing(path) => json!({ "missing": path }),
@@ -133,24 +82,4 @@ fn refused(refusal: &Refusal) -> Value {
         }
         Refusal::Other(text) => json!({ "other": text }),
     }
-}
-
-/// An outbound answer: places in the order in which they are filled.
-pub(super) fn composed(composed: &Composed) -> Value {
-    let placements = match composed {
-        Composed::Write(placements) => placements,
-        Composed::Skip(why) => return json!({ "skip": why }),
-    };
-    let places = placements.iter().map(|placement| {
-        let fill = match &placement.value {
-            Placed::Empty => json!({ "empty": true }),
-            Placed::Null => json!({ "null": true }),
-            Placed::Text(text) => text.as_str().into(),
-            Placed::Date(date) => json!({ "date": date.to_string() }),
-            Placed::DateTime(at) => json!({ "date_time": date_time(*at) }),
-            Placed::Phone { number, form } => json!({ "phone": number, "form": form }),
-        };
-        (placement.path.to_string(), fill)
-    });
-    object([("places", Value::Object(places.collect()))])
 }

@@ -27,14 +27,12 @@ fn document(text: &str) -> Document {
 
 /// What the host of these tests answers.
 fn facts() -> Facts {
-    let genders = [("F", "Female"), ("M", "Male")];
-    let genders = genders.map(|(code, value)| (code.to_owned(), value.to_owned()));
     Facts {
         event: "ADT^A04".into(),
         received_at: "2026-03-02T13:15:14Z".parse().unwrap(),
         channel: "ehr".into(),
         settings: [("clinic".to_owned(), "Lakeside".to_owned())].into(),
-        tables: [("genders".to_owned(), genders.into())].into(),
+        tables: crate::mapping::tests::tables(),
     }
 }
 

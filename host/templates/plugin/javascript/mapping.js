@@ -23,9 +23,13 @@ export const about = {
     places: [],
     tables: [],
     settings: [],
+    rows: [],
     annotations: [],
   }),
 };
+
+// A value that the host cannot finish for its field is left out with a warning.
+const assign = (target, value) => ({ target, value, otherwise: { tag: 'leave-out' } });
 
 const MRN = "PID-3[.5='MR'].1";
 
@@ -35,7 +39,7 @@ export const inbound = {
     if (mrn.tag !== 'text') {
       throw { tag: 'missing', val: MRN };
     }
-    const lead = [{ target: 'mrn', value: mrn }, ...text('last-name', last), ...text('first-name', first), ...date('born', born)];
+    const lead = [assign('mrn', mrn), ...text('last-name', last), ...text('first-name', first), ...date('born', born)];
     return { tag: 'write', val: { lead, retired: [], activities: [] } };
   },
 };
@@ -45,7 +49,7 @@ function text(target, content) {
   if (content.tag === 'absent') {
     return [];
   }
-  return [{ target, value: content.tag === 'null' ? { tag: 'clear' } : content }];
+  return [assign(target, content.tag === 'null' ? { tag: 'clear' } : content)];
 }
 
 function date(target, content) {
@@ -57,5 +61,5 @@ function date(target, content) {
     throw { tag: 'malformed', val: { path: 'PID-7', expected: 'a date, YYYYMMDD' } };
   }
   const [year, month, day] = found.slice(1).map(Number);
-  return [{ target, value: { tag: 'date', val: { year, month, day } } }];
+  return [assign(target, { tag: 'date', val: { year, month, day } })];
 }

@@ -19,8 +19,10 @@ from wit_world.imports.types import (
     Malformed,
     Mapped,
     Mapped_Write,
+    Otherwise_LeaveOut,
     Refusal_Malformed,
     Refusal_Missing,
+    Value,
     Value_Clear,
     Value_Date,
     Value_Text,
@@ -52,6 +54,7 @@ class About(exports.About):
             places=[],
             tables=[],
             settings=[],
+            rows=[],
             annotations=[],
         )
 
@@ -70,11 +73,16 @@ class Inbound(exports.Inbound):
         return Mapped_Write(Write([one for one in lead if one], [], []))
 
 
+def assign(target: str, value: Value) -> Assignment:
+    """A value that the host cannot finish for its field is left out with a warning."""
+    return Assignment(target, value, Otherwise_LeaveOut())
+
+
 def assignment(target: str, content: Content) -> Optional[Assignment]:
     """Absent leaves the field as it is, null empties it."""
     if isinstance(content, Content_Text):
-        return Assignment(target, Value_Text(content.value))
-    return Assignment(target, Value_Clear()) if isinstance(content, Content_Null) else None
+        return assign(target, Value_Text(content.value))
+    return assign(target, Value_Clear()) if isinstance(content, Content_Null) else None
 
 
 def date(target: str, content: Content) -> Optional[Assignment]:
@@ -84,4 +92,4 @@ def date(target: str, content: Content) -> Optional[Assignment]:
     if not found:
         raise Err(Refusal_Malformed(Malformed("PID-7", "a date, YYYYMMDD")))
     year, month, day = (int(part) for part in found.groups())
-    return Assignment(target, Value_Date(Date(year, month, day)))
+    return assign(target, Value_Date(Date(year, month, day)))
