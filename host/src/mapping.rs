@@ -27,6 +27,7 @@ mod bindings;
 mod component;
 mod engine;
 mod grants;
+mod trace;
 
 #[cfg(test)]
 mod tests;
@@ -53,8 +54,9 @@ use self::host::{About, Asked, State, Subject};
 pub use self::component::Component;
 pub use self::failure::Failure;
 pub use self::gate::Rejected;
-pub use self::host::{Cause, ChangeInput, Input, Level, LogLine, Miss, Tables, Warning};
+pub use self::host::{ChangeInput, Input, Tables};
 pub use self::manifest::Manifest;
+pub use self::trace::{Cause, Level, LogLine, Miss, Warning};
 
 use crate::flow::change::Composed;
 use crate::flow::mapped::Mapped;

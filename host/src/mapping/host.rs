@@ -4,7 +4,6 @@
 //! Grants are asked here and in [`answer`](super::answer), below every version of the contract.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::component::Resource;
@@ -14,6 +13,7 @@ use super::component::Component;
 use super::engine::Limits;
 use super::failure::Access;
 use super::grants::{Checked, Granted};
+use super::trace::{Cause, Level, LogLine, Miss, Warning};
 use crate::flow::change::{self, Field, Moment, Snapshot};
 use crate::flow::table::Lookup;
 use crate::flow::{CodeTable, Entity, Release};
@@ -66,68 +66,6 @@ pub struct ChangeInput {
     pub default_country_code: Option<String>,
     /// The channel that the message is to go by.
     pub channel: String,
-}
-
-/// A line that the component wrote; may hold patient data, so it is sealed with the delivery.
-#[derive(Clone, PartialEq, Eq)]
-pub struct LogLine {
-    pub level: Level,
-    pub text: String,
-}
-
-/// How a component rates its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    Debug,
-    Info,
-    Warn,
-}
-
-/// A row whose value was not used as it came, while the message went on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// A row of the manifest; none where the component named another, whose name may be patient data.
-    pub row: Option<String>,
-    /// Where the value is, as its segment and field, or a field of LeadSquared; empty if nowhere.
-    pub path: String,
-    pub cause: Cause,
-    /// Whether something else was written instead of nothing.
-    pub defaulted: bool,
-}
-
-/// Why a value was not used as it came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    Malformed,
-    UnmappedCode,
-    SeveralValues,
-    TooMany,
-}
-
-impl Cause {
-    /// What is wrong with the value, to be read after the row's name.
-    pub fn words(self) -> &'static str {
-        match self {
-            Cause::Malformed => "it is not of the form that the mapping expects",
-            Cause::UnmappedCode => "its code has no entry",
-            Cause::SeveralValues => "the message has several values for it",
-            Cause::TooMany => "the message has more of them than the mapping takes",
-        }
-    }
-}
-
-/// A code that its table has no entry for; the code may be patient data.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Miss {
-    /// The account's name of the table.
-    pub table: String,
-    pub code: String,
-}
-
-impl fmt::Debug for Miss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Miss({}, redacted)", self.table)
-    }
 }
 
 /// One run: what it may ask, and what it leaves behind besides its answer.

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use ligature_mapper as mapper;
 
 use super::failure::Failure;
-use super::host::{Tables, Warning};
+use super::host::Tables;
+use super::trace::Warning;
 use crate::flow::Release;
 use crate::flow::change::{Change, Composed, Field, Moment};
 use crate::flow::mapped::{Activity, Mapped, Write};

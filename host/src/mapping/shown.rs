@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::host::Warning;
+use super::trace::Warning;
 use crate::flow::change::{Composed, PhoneForm, Value as Placed};
 use crate::flow::mapped::{Assignment, DateTime, Mapped, Value};
 

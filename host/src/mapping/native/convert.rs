@@ -6,7 +6,8 @@ use ligature_mapper as mapper;
 use crate::flow::change::{PhoneForm, Placement, Value as Placed};
 use crate::flow::mapped::{Assignment, DateTime, OnError, Refusal, Value};
 use crate::hl7::Path;
-use crate::mapping::host::{Cause, Warning, shown};
+use crate::mapping::host::shown;
+use crate::mapping::{Cause, Warning};
 
 pub(super) fn assignments(assignments: Vec<mapper::Assignment<'_>>) -> Vec<Assignment> {
     assignments
