@@ -37,6 +37,7 @@ mod outbound;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod plugin;
 mod poll;
 mod retention;
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! `ligature plugin build`: a project becomes a component, with the tools of its language.
 //!
-//! Rust needs cargo and the target `wasm32-unknown-unknown`; the component itself is made here. JavaScript needs Node.js
-//! with `componentize-js` in the project, Python `componentize-py`. What is missing is said with the command that
-//! installs it.
+//! Rust needs cargo and the target `wasm32-unknown-unknown`; the component itself is made here. What is missing is said
+//! with the command that installs it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,19 +28,15 @@ pub struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Language {
     Rust,
-    Javascript,
-    Python,
 }
 
 impl Language {
-    const ALL: [Self; 3] = [Self::Rust, Self::Javascript, Self::Python];
+    const ALL: [Self; 1] = [Self::Rust];
 
     /// The file that every project of the language has.
     fn mark(self) -> &'static str {
         match self {
             Self::Rust => "Cargo.toml",
-            Self::Javascript => "package.json",
-            Self::Python => "pyproject.toml",
         }
     }
 
@@ -83,40 +78,6 @@ pub(super) fn is_project(folder: &Path) -> bool {
 pub(super) fn component(project: &Path) -> anyhow::Result<PathBuf> {
     match Language::of(project) {
         Some(Language::Rust) => rust(project),
-        Some(Language::Javascript) => {
-            let built = project.join("dist").join("component.wasm");
-            let missing = "Node.js 20 or newer is needed: see https://nodejs.org";
-            if !project.join("node_modules").is_dir() {
-                run_tool(
-                    Command::new("npm").arg("install").arg("--no-fund"),
-                    project,
-                    missing,
-                )?;
-            }
-            run_tool(
-                Command::new("npm").args(["run", "--silent", "build"]),
-                project,
-                missing,
-            )?;
-            named(project, &built)
-        }
-        Some(Language::Python) => {
-            let built = project.join("dist").join("component.wasm");
-            std::fs::create_dir_all(project.join("dist"))?;
-            let missing = "componentize-py is needed: pip install componentize-py";
-            let mut command = Command::new("componentize-py");
-            command
-                .args([
-                    "--wit-path",
-                    "wit",
-                    "--world",
-                    "inbound-mapping",
-                    "componentize",
-                ])
-                .args(["--stub-wasi", "mapping", "-o", "dist/component.wasm"]);
-            run_tool(&mut command, project, missing)?;
-            named(project, &built)
-        }
         None => bail!(
             "{} is no project: it has no {}",
             project.display(),
@@ -164,27 +125,4 @@ fn module(line: &[u8]) -> Option<PathBuf> {
     files
         .map(PathBuf::from)
         .find(|file| file.extension().is_some_and(|it| it == "wasm"))
-}
-
-fn run_tool(command: &mut Command, project: &Path, missing: &str) -> anyhow::Result<()> {
-    let status = command.current_dir(project).stdout(Stdio::null()).status();
-    let status = status.with_context(|| missing.to_owned())?;
-    if !status.success() {
-        bail!("the project does not build: {command:?} ended with {status}");
-    }
-    Ok(())
-}
-
-/// Puts what a tool made beside the project's other files, under the project's name.
-fn named(project: &Path, built: &Path) -> anyhow::Result<PathBuf> {
-    let whole = std::path::absolute(project)?;
-    let name = whole
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let file = project.join(format!("{name}.wasm"));
-    std::fs::copy(built, &file)
-        .with_context(|| format!("the build made no {}", built.display()))?;
-    Ok(file)
 }
