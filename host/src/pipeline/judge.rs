@@ -178,12 +178,11 @@ pub fn settlement(
         .route(&claimed.flow)
         .map_or(0, |route| route.account.look_up_wait_ms());
     let code = attempt.code.clone();
-    let awaits = awaited(configuration, claimed, &result);
+    let awaits = awaited(configuration, claimed, &ledger.misses, &result);
     let mut misses: Vec<_> = ledger
         .misses
         .into_iter()
         .map(|Miss { table, code }| Missed { table, code })
-        .chain(awaits.clone())
         .collect();
     misses.sort();
     misses.dedup();
@@ -242,6 +241,7 @@ pub fn settlement(
 fn awaited(
     configuration: &Configuration,
     claimed: &Claimed,
+    misses: &[Miss],
     result: &Result<Done, Stop>,
 ) -> Option<Missed> {
     let Err(Stop::Mapping(Failure::Refused(refusal) | Failure::Waits(refusal))) = result else {
@@ -251,9 +251,13 @@ fn awaited(
         return None;
     };
     let in_force = configuration.route(&claimed.flow)?.in_force.as_ref()?;
-    let version = in_force.release.tables.get(table)?;
-    Some(Missed {
-        table: version.name.clone(),
+    let table = &in_force.release.tables.get(table)?.name;
+    // A map inside the component may be called like a table.
+    let is_looked_up = misses
+        .iter()
+        .any(|miss| miss.table == *table && miss.code == *code);
+    is_looked_up.then(|| Missed {
+        table: table.clone(),
         code: code.clone(),
     })
 }
