@@ -354,23 +354,23 @@ struct Condition<'a> {
 }
 
 #[derive(Serialize)]
-struct Columns<'a> {
+pub(super) struct Columns<'a> {
     #[serde(rename = "Include_CSV")]
-    include: &'a str,
+    pub(super) include: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Sorting<'a> {
-    column_name: &'a str,
-    direction: &'a str,
+pub(super) struct Sorting<'a> {
+    pub(super) column_name: &'a str,
+    pub(super) direction: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Paging {
-    page_index: u32,
-    page_size: u32,
+pub(super) struct Paging {
+    pub(super) page_index: u32,
+    pub(super) page_size: u32,
 }
 
 /// The array of attributes that every lead write takes, with `SearchBy` as its last entry.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::Client;
 use super::error::{Effect, Error};
-use super::lead::Lead;
+use super::lead::{Columns, Lead, Paging, Sorting};
 use super::wire::{Flat, Loose};
 
 /// When a lead was changed last, activities included.
@@ -142,26 +142,6 @@ struct Dates<'a> {
     to_date: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     activity_event: Option<u32>,
-}
-
-#[derive(Serialize)]
-struct Columns<'a> {
-    #[serde(rename = "Include_CSV")]
-    include: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Sorting<'a> {
-    column_name: &'a str,
-    direction: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Paging {
-    page_index: u32,
-    page_size: u32,
 }
 
 impl From<At> for Paging {
