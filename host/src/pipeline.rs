@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
@@ -258,12 +258,16 @@ impl Pipeline {
     }
 
     /// Carries one claimed delivery as far as it goes now, and settles it.
-    pub async fn deliver(&self, claimed: Claimed) {
+    ///
+    /// `slot` is given back at the end, or when the delivery has nothing more to do than to wait for its turn on the
+    /// line to an EHR: a slow EHR must not keep others from working.
+    pub async fn deliver(&self, claimed: Claimed, slot: OwnedSemaphorePermit) {
+        let mut slot = Some(slot);
         let started = Instant::now();
         let started_at = Timestamp::now();
         let mut ledger = ledger::Ledger::new(self.store.clone(), &claimed);
         let mut stage = Stage::Read;
-        let result = Box::pin(self.attempt(&claimed, &mut ledger, &mut stage)).await;
+        let result = Box::pin(self.attempt(&claimed, &mut ledger, &mut stage, &mut slot)).await;
         if let Err(Stop::LeaseLost) = result {
             warn!(delivery = %claimed.delivery, "lease lost to another host, left to it");
             return;
@@ -294,6 +298,7 @@ impl Pipeline {
         claimed: &Claimed,
         ledger: &mut ledger::Ledger,
         stage: &mut Stage,
+        slot: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<Done, Stop> {
         let configuration = self.configuration();
         if claimed.flow == patient::flow() {
@@ -310,7 +315,7 @@ impl Pipeline {
                 Box::pin(written).await
             }
             Direction::LeadSquaredToEhr => {
-                let sent = self.compose(&configuration, route, claimed, ledger, stage);
+                let sent = self.compose(&configuration, route, claimed, ledger, stage, slot);
                 Box::pin(sent).await
             }
         }

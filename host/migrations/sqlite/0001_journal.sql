@@ -104,6 +104,11 @@ create table operation (
 create index operation_open on operation (identity, account_id)
   where identity is not null and state in ('begun', 'unknown');
 
+-- Writes to LeadSquared that are under way: what it tells of may be one of them.
+create index operation_writing on operation (account_id, started_at)
+  where state in ('begun', 'unknown')
+    and kind in ('create-lead', 'update-lead', 'upsert-lead', 'create-activity', 'update-activity');
+
 -- What the newest messages can be found by: all hashes of one in `keys`. Every so many of them are filed at once.
 create table search_recent (
   seq integer not null primary key,

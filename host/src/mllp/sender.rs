@@ -110,8 +110,13 @@ pub enum Error {
         wait: Duration,
     },
     /// Nothing was sent.
-    #[error("{0} messages wait for the connection already")]
-    Busy(usize),
+    #[error("{waiting} messages wait for the connection already")]
+    Busy {
+        /// How many.
+        waiting: usize,
+        /// Until it is the caller's turn, at the rate of the last answers.
+        wait: Duration,
+    },
     /// Nothing was sent.
     #[error("the connection is no longer kept")]
     Stopped,
@@ -144,7 +149,7 @@ impl Error {
             | Self::Tls { .. }
             | Self::Payload(_)
             | Self::Resting { .. }
-            | Self::Busy(_)
+            | Self::Busy { .. }
             | Self::Stopped => false,
             Self::TimedOut(_)
             | Self::NotApplied(_)

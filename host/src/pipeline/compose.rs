@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::message::Composed;
 use super::configuration::{AccountEntry, Configuration, Route};
@@ -91,6 +92,8 @@ struct Composing<'a> {
     change: Arc<Change>,
     entry: Entry,
     sent: Sent,
+    /// Given back when there is nothing more to do than to wait for the EHR.
+    slot: &'a mut Option<OwnedSemaphorePermit>,
 }
 
 impl Pipeline {
@@ -102,6 +105,7 @@ impl Pipeline {
         claimed: &Claimed,
         ledger: &mut Ledger,
         stage: &mut Stage,
+        slot: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<Done, Stop> {
         let payload = webhook::parse(&claimed.payload).map_err(Stop::UnreadableChange)?;
         let Some(entry) = payload.entries.into_iter().next() else {
@@ -124,17 +128,14 @@ impl Pipeline {
                 left_out: Vec::new(),
                 remarks: Vec::new(),
             },
+            slot,
         };
         if let Some(why) = composing.complete().await? {
             return Ok(Done::NotSent(why));
         }
-        let mut decision = composing.decide().await?;
-        if matches!(decision, Decision::Send(_)) {
-            composing.wait_for_own_writes().await?;
-            // What they have written is noted now.
-            decision = composing.decide().await?;
-        }
-        match decision {
+        // Before deciding: what they have written is noted then.
+        composing.wait_for_own_writes().await?;
+        match composing.decide().await? {
             Decision::Send(parts) => {
                 for part in parts {
                     if let Some(done) = Box::pin(composing.part(part, stage)).await? {
@@ -394,6 +395,7 @@ impl<'a> Composing<'a> {
             .await?;
         let bytes = message.bytes();
         let channel = &route.flow.channel;
+        *self.slot = None;
         let sending = self.pipeline.send(channel, &message.control_id, &bytes);
         match sending.await {
             Ok(acknowledged) => {

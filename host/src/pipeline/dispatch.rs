@@ -80,8 +80,7 @@ pub async fn dispatch(
             };
             let pipeline = pipeline.clone();
             tracker.spawn(async move {
-                pipeline.deliver(delivery).await;
-                drop(slot);
+                pipeline.deliver(delivery, slot).await;
             });
         }
     }

@@ -399,7 +399,7 @@ impl Stop {
                 (_, Unreached::Elsewhere) => after(ELSEWHERE),
                 (Then::Waits, _) => {
                     let most = wait(claimed.attempt).min(LONGEST_SILENCE);
-                    after(unsent.wait.unwrap_or(most).max(FIRST_WAIT))
+                    after(unsent.wait.unwrap_or(most))
                 }
                 (Then::Delivered | Then::SentAgain | Then::Repeated, _) => {
                     after(wait(claimed.attempt).min(LONGEST_SILENCE))

@@ -16,6 +16,9 @@ use crate::hl7::ack::AckCode;
 use crate::hl7::{self, Message};
 use crate::mllp::sender::{Error, Line, Match, Settled};
 
+/// A line that could not connect is left alone for this long at least.
+const SHORTEST_REST: Duration = Duration::from_secs(2);
+
 /// How a channel to the EHR stands on this host.
 #[derive(Debug, Clone)]
 pub enum Sending {
@@ -431,9 +434,8 @@ fn judged(settled: Settled<()>, reading: hl7::Options) -> Result<Acknowledged, U
         _ => Outcome::Lost,
     };
     let wait = match &error {
-        Error::Resting { wait, .. } => Some(*wait),
-        // The line is quick to have room again.
-        Error::Busy(_) => Some(Duration::from_millis(500)),
+        Error::Resting { wait, .. } => Some((*wait).max(SHORTEST_REST)),
+        Error::Busy { wait, .. } => Some(*wait),
         _ => None,
     };
     Err(Unsent {

@@ -5,16 +5,24 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Backoff, Error, Link, Match, Settled, Target};
 
-/// Payloads that may wait for one connection; a caller beyond that does better to come back later.
-const WAITING: usize = 32;
+/// Payloads that may wait for one connection; a caller beyond that is told when to come back.
+const WAITING: usize = 128;
+
+/// Bounds of the time after which a caller who found the line full comes back.
+const SOONEST: Duration = Duration::from_millis(100);
+const LATEST: Duration = Duration::from_secs(60);
+
+/// How much of the average answer time the newest answer is.
+const NEWEST: f64 = 0.1;
 
 type Judge = Box<dyn Fn(&[u8]) -> Match + Send + Sync>;
 
@@ -35,6 +43,31 @@ struct Pending {
 pub struct Line {
     address: Arc<str>,
     jobs: mpsc::Sender<Job>,
+    turns: Arc<Mutex<Turns>>,
+}
+
+/// When callers who found the line full come back: each at about its own turn, or all of them would come again and
+/// again and find it full.
+#[derive(Debug)]
+struct Turns {
+    /// From one payload's answer to the next one's, on average.
+    each: Duration,
+    /// The turns up to here are given away.
+    given: Instant,
+}
+
+impl Turns {
+    /// Gives the next turn away, behind those who wait already.
+    fn next(&mut self) -> Duration {
+        let now = Instant::now();
+        let behind_waiting = now + self.each * WAITING as u32;
+        self.given = (self.given.max(behind_waiting) + self.each).min(now + LATEST);
+        (self.given - now).max(SOONEST)
+    }
+
+    fn note(&mut self, each: Duration) {
+        self.each = self.each.mul_f64(1.0 - NEWEST) + each.mul_f64(NEWEST);
+    }
 }
 
 impl fmt::Debug for Line {
@@ -55,12 +88,21 @@ impl Line {
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (jobs, waiting) = mpsc::channel(WAITING);
+        let turns = Arc::new(Mutex::new(Turns {
+            each: Duration::ZERO,
+            given: Instant::now(),
+        }));
         let line = Self {
             address: target.address.as_str().into(),
             jobs,
+            turns: turns.clone(),
+        };
+        let note = move |answer_time: Duration| {
+            let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.note(answer_time / window.max(1) as u32);
         };
         let link = Link::new(target, window).with_backoff(backoff);
-        (line, work(link, waiting, stop))
+        (line, work(link, waiting, note, stop))
     }
 
     /// Where it leads to, as the target writes it.
@@ -82,7 +124,13 @@ impl Line {
         let job = Job { payload, pending };
         match self.jobs.try_send(job) {
             Ok(()) => settled.await.unwrap_or_else(|_| unsent(Error::Stopped)),
-            Err(mpsc::error::TrySendError::Full(_)) => unsent(Error::Busy(WAITING)),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+                unsent(Error::Busy {
+                    waiting: WAITING,
+                    wait: turns.next(),
+                })
+            }
             Err(mpsc::error::TrySendError::Closed(_)) => unsent(Error::Stopped),
         }
     }
@@ -98,11 +146,21 @@ fn unsent(error: Error) -> Settled<()> {
     }
 }
 
-async fn work(mut link: Link<Pending>, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken) {
+async fn work(
+    mut link: Link<Pending>,
+    mut jobs: mpsc::Receiver<Job>,
+    note: impl Fn(Duration) + Send,
+    stop: CancellationToken,
+) {
     loop {
         let (has_room, is_idle) = (link.has_room(), link.is_idle());
         tokio::select! {
-            settled = link.settle(judge), if !is_idle => tell(settled),
+            settled = link.settle(judge), if !is_idle => {
+                if let Some(settled) = &settled {
+                    note(settled.duration);
+                }
+                tell(settled);
+            }
             job = jobs.recv(), if has_room => match job {
                 Some(job) => start(&mut link, job).await,
                 None => break,

@@ -63,6 +63,10 @@ fn every_end_has_its_row() {
     ] {
         check(settled(None, Ok(answer(code, "ID1")), 0), expected);
     }
+    let busy = Error::Busy {
+        waiting: 1,
+        wait: second,
+    };
     for (error, foreign, expected) in [
         (Error::TimedOut(second), 0, "Silent Repeated"),
         (Error::TimedOut(second), 2, "Foreign Repeated"),
@@ -70,7 +74,7 @@ fn every_end_has_its_row() {
         (broken(), 0, "Lost Repeated"),
         (Error::GivenUp, 0, "Lost Repeated"),
         (Error::NotMllp, 0, "NotMllp Repeated"),
-        (Error::Busy(1), 0, "NotSent Waits"),
+        (busy, 0, "NotSent Waits"),
         (Error::Stopped, 0, "NotSent Waits"),
     ] {
         check(settled(None, Err(error.clone()), foreign), expected);

@@ -23,25 +23,40 @@ impl Journal {
         own: &DeliveryId,
         told: Told<'_>,
     ) -> Result<bool, Error> {
+        let (account, own) = (account.as_str(), own.as_str());
+        let (since, until) = (told.since_ms, told.until_ms);
         let values = vec![
-            account.as_str().into(),
-            own.as_str().into(),
-            told.since_ms.into(),
-            told.until_ms.into(),
+            account.into(),
+            own.into(),
+            since.into(),
+            until.into(),
+            account.into(),
+            own.into(),
+            since.into(),
+            until.into(),
             told.record.into(),
         ];
         Ok(!self.shared.one(&UNDER_WAY, values).await?.is_empty())
     }
 }
 
+// The first half is what is not answered, by its own index, however much waits; the second what is answered and not settled:
+// no more than runs at once.
 static UNDER_WAY: Sql = Sql {
     text: "select o.id
+from operation o
+join delivery d on d.account_id = o.account_id and d.id = o.delivery_id
+where o.account_id = ? and o.delivery_id <> ? and o.started_at >= ? and o.started_at <= ?
+  and o.state in ('begun', 'unknown')
+  and o.kind in ('create-lead', 'update-lead', 'upsert-lead', 'create-activity', 'update-activity')
+  and d.state in ('running', 'waiting')
+union all
+select o.id
 from delivery d
 join operation o on o.account_id = d.account_id and o.delivery_id = d.id
-where d.account_id = ? and d.id <> ? and d.state in ('running', 'waiting')
+where d.account_id = ? and d.id <> ? and d.state = 'running'
+  and o.started_at >= ? and o.started_at <= ? and o.target = ? and o.state = 'done'
   and o.kind in ('create-lead', 'update-lead', 'upsert-lead', 'create-activity', 'update-activity')
-  and o.started_at >= ? and o.started_at <= ?
-  and (o.state in ('begun', 'unknown') or (o.state = 'done' and d.state = 'running' and o.target = ?))
 limit 1",
     kinds: &[],
 };

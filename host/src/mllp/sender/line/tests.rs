@@ -113,3 +113,22 @@ async fn a_stop_lets_the_answer_come_that_is_waited_for() {
     drop(line);
     peer.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_the_line_full_is_given_a_turn_of_their_own() {
+    let mut turns = Turns {
+        each: Duration::ZERO,
+        given: Instant::now(),
+    };
+    assert_eq!(turns.next(), SOONEST);
+    for _ in 0..100 {
+        turns.note(Duration::from_millis(10));
+    }
+    let waits: Vec<u128> = (0..3).map(|_| turns.next().as_millis()).collect();
+    // Behind the 128 who wait, one after the other.
+    assert_eq!(waits, [1_289, 1_299, 1_309]);
+    for _ in 0..10_000 {
+        turns.next();
+    }
+    assert_eq!(turns.next(), LATEST);
+}
