@@ -72,6 +72,7 @@ create table lane (
   fence bigint not null,
   due_at bigint,
   rank bigint not null,
+  opened bigint not null default 0,
   primary key (lane, account_id)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 

@@ -20,7 +20,7 @@ use super::ledger::{Earlier, Ledger};
 use super::send::Then;
 use super::{FIRST_LOOK_MS, LOOKS, Pipeline};
 use crate::flow::change::{Change, Field, Snapshot};
-use crate::flow::{Entity, Flow, WebhookEvent};
+use crate::flow::{Entity, Flow, FlowId, WebhookEvent};
 use crate::leadsquared::Client;
 use crate::leadsquared::webhook::{self, Entry};
 use crate::store::journal::{Claimed, LinkKey, OperationKind, Record, underway};
@@ -338,7 +338,13 @@ impl<'a> Composing<'a> {
         };
         let journal = self.pipeline.store.journal();
         let account = &self.account.account.id;
-        let writing = journal.is_writing(account, &self.claimed.delivery, told);
+        let writing = self.configuration.flows().filter(|route| {
+            route.flow.account == *account
+                && (route.flow.outbound.as_ref())
+                    .is_none_or(|outbound| !outbound.read_back.is_empty())
+        });
+        let writing: Vec<&FlowId> = writing.map(|route| &route.flow.id).collect();
+        let writing = journal.is_writing(account, &self.claimed.delivery, told, &writing);
         match writing.await.map_err(Stop::Store)? {
             false => Ok(()),
             true => Err(Stop::OwnWrite {

@@ -115,19 +115,18 @@ impl Pace {
 
     /// Begins to count what the delivery of `lease` costs; `calls` counts those that it makes.
     pub fn begin(&self, lease: &Lease, is_followed: bool, calls: Arc<AtomicU64>) -> Underway<'_> {
-        self.begin_at(lease.lane().cloned(), lease.attempt, is_followed, calls)
+        self.begin_at(lease.lane().cloned(), is_followed, calls)
     }
 
     fn begin_at(
         &self,
         lane: Option<Arc<[u8]>>,
-        attempt: u32,
         is_followed: bool,
         calls: Arc<AtomicU64>,
     ) -> Underway<'_> {
         let mut costs = self.costs();
         let has_begun = lane.as_ref().is_some_and(|lane| costs.begun.contains(lane));
-        let first = (attempt == 1 && !has_begun).then(|| {
+        let first = (!has_begun).then(|| {
             costs.last += 1;
             let number = costs.last;
             costs.firsts.insert(number, calls.clone());
@@ -270,7 +269,7 @@ mod tests {
         assert_eq!(pace.expect(2_000, 2_000, lanes(500, 500)), 1_500.0);
         let begin = |patient: u64, is_followed, calls| {
             let lane = patient.to_be_bytes().as_slice().into();
-            pace.begin_at(Some(lane), 1, is_followed, Arc::new(AtomicU64::new(calls)))
+            pace.begin_at(Some(lane), is_followed, Arc::new(AtomicU64::new(calls)))
         };
         let note = |patient: u64, is_followed, calls| {
             begin(patient, is_followed, calls).end(calls < 3);

@@ -3,12 +3,14 @@
 use ligature::flow::Direction;
 use ligature::store::Error;
 use ligature::store::journal::{
-    Filter, Finished, LEASE, NewOperation, OperationKind, OperationState, Route, Settled, State,
+    Filter, Finished, LEASE, Lanes, NewOperation, OperationKind, OperationState, Route, Settled,
+    State,
 };
 
 use super::{Bed, RUN_OUT, account, arrival, both, ids, queued, settlement};
 
 both!(
+    a_lane_is_untouched_until_a_delivery_has_left_it,
     a_patient_s_deliveries_run_one_after_another_across_flows,
     directions_and_messages_without_patient_have_lanes_of_their_own,
     waiting_holds_the_lane_until_it_is_due,
@@ -385,4 +387,33 @@ async fn the_ledger_outlives_the_worker(bed: Bed) {
     bed.journal.settle(&second.lease, end).await.unwrap();
     assert_eq!(open().await.len(), 1, "unknown is open, too");
     assert_eq!(open().await[0].state, OperationState::Unknown);
+}
+
+async fn a_lane_is_untouched_until_a_delivery_has_left_it(bed: Bed) {
+    let check = async |untouched, followed, what: &str| {
+        let lanes = bed.journal.lanes(&account()).await.unwrap();
+        let expected = Lanes {
+            untouched,
+            followed,
+        };
+        assert_eq!(lanes, expected, "{what}");
+    };
+    for (control_id, lane) in [("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b")] {
+        bed.append(arrival(control_id, &[lane])).await;
+    }
+    check(2, 1, "queued").await;
+    let claimed = bed.claim().await;
+    check(0, 2, "worked on").await;
+    for claimed in &claimed {
+        bed.settle(claimed, Settled::Waiting { due_at_ms: 0 }).await;
+    }
+    check(2, 1, "tried in vain").await;
+    for claimed in bed.claim().await {
+        bed.settle(&claimed, Settled::Delivered).await;
+    }
+    check(0, 1, "the first of each has left").await;
+    let claimed = bed.claim().await;
+    bed.settle(&claimed[0], Settled::Waiting { due_at_ms: 0 })
+        .await;
+    check(0, 1, "the second was tried in vain").await;
 }

@@ -1,7 +1,7 @@
 //! Whether somebody is writing the record that LeadSquared tells of.
 
 use jiff::Timestamp;
-use ligature::flow::DeliveryId;
+use ligature::flow::{DeliveryId, FlowId};
 use ligature::store::journal::underway::Told;
 use ligature::store::journal::{Finished, NewOperation, OperationKind, OperationState, Settled};
 
@@ -28,7 +28,9 @@ async fn is_writing(bed: &Bed, own: &str, record: &str, ago_ms: i64) -> bool {
     };
     let own = DeliveryId::from(own);
     let account = account();
-    let asked = bed.journal.is_writing(&account, &own, told);
+    let flow = FlowId::from("lead");
+    let flows = [&flow];
+    let asked = (bed.journal).is_writing(&account, &own, told, &flows);
     asked.await.unwrap()
 }
 

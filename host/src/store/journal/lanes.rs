@@ -15,6 +15,7 @@ const TABLES: [&str; 3] = [
   fence bigint not null,
   due_at bigint,
   rank bigint not null,
+  opened bigint not null default 0,
   primary key (lane, account_id)
 ) without rowid",
     "create index temp.lane_due on lane (rank, due_at) where due_at is not null",

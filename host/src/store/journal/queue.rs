@@ -34,7 +34,8 @@ impl fmt::Debug for Queued {
 /// How many lanes of an account have work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lanes {
-    /// Those that were never claimed: nobody has looked for the patient yet.
+    /// Those that no delivery has left yet, and that nobody works on: the patient's lead is still to be looked for,
+    /// however often that has been tried.
     pub untouched: u64,
     /// Those with anything beside the first delivery of an untouched one.
     pub followed: u64,
@@ -118,12 +119,12 @@ limit ?",
 
 static LANES: Sql = Sql {
     text: "select
-  (select count(*) from lane where account_id = ? and fence = 0),
+  (select count(*) from lane where account_id = ? and opened = 0 and owner is null),
   (select count(*) from (
     select l.lane from lane l
     join lane_entry e on e.account_id = l.account_id and e.lane = l.lane
     where l.account_id = ?
-    group by l.lane, l.fence
-    having l.fence <> 0 or count(*) > 1) x)",
+    group by l.lane, l.opened, l.owner
+    having l.opened = 1 or l.owner is not null or count(*) > 1) x)",
     kinds: &[],
 };

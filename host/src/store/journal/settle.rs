@@ -181,14 +181,15 @@ impl Journal {
     }
 }
 
-/// Frees the first lane of each delivery; those that come back were held.
+/// Frees the first lane of each delivery; those that come back were held. A lane is open once a delivery has left it.
 static FREE: Sql = Sql {
-    text: "with v(account_id, lane, fence, due_at) as (values {rows})
-update {or_rollback} lane set owner = null, due_at = v.due_at
+    text: "with v(account_id, lane, fence, due_at, leaves) as (values {rows})
+update {or_rollback} lane set owner = null, due_at = v.due_at,
+  opened = case when v.leaves = 1 then 1 else lane.opened end
 from v
 where lane.account_id = v.account_id and lane.lane = v.lane and lane.fence = v.fence and lane.owner is not null
 returning lane.account_id, lane.lane, lane.fence",
-    kinds: &[Text, Bytes, Int, Int],
+    kinds: &[Text, Bytes, Int, Int, Int],
 };
 
 /// Frees the other lanes of merges, unless somebody else works on them by now.
@@ -288,6 +289,7 @@ pub(in crate::store) fn free(script: &mut Script, settles: &[&Settle], now: i64)
                 (&settle.lanes[0]).into(),
                 settle.fence.into(),
                 settle.due(now),
+                i64::from(!settle.holds).into(),
             ]
         })
         .collect();
