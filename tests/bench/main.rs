@@ -1,4 +1,4 @@
-//! `cargo run --release -p ligature-tests --bin bench [-- parse|finish|mapping|intake|delivery|memory]`
+//! `cargo run --release -p ligature-tests --bin bench [-- parse|finish|mapping|intake|delivery|memory|beside|swaps]`
 //!
 //! Each bench stands beside something in the same run: the bare disk, plain Rust, a slow far end. What comes out is one
 //! JSON object on standard output; progress goes to standard error. Machines differ and are noisy: read the ratios.
@@ -9,6 +9,7 @@
     reason = "a bench prints its figures"
 )]
 
+mod beside;
 mod delivery;
 mod finish;
 mod intake;
@@ -16,6 +17,7 @@ mod load;
 mod mapping;
 mod memory;
 mod parse;
+mod swaps;
 
 use serde_json::{Map, Value, json};
 
@@ -52,6 +54,14 @@ async fn main() -> anyhow::Result<()> {
     if is_wanted("memory") {
         eprintln!("memory …");
         figures.insert("memory".into(), memory::run().await?);
+    }
+    if is_wanted("beside") {
+        eprintln!("beside …");
+        figures.insert("beside".into(), beside::run().await?);
+    }
+    if is_wanted("swaps") {
+        eprintln!("swaps …");
+        figures.insert("swaps".into(), swaps::run().await?);
     }
     println!("{}", serde_json::to_string_pretty(&Value::Object(figures))?);
     Ok(())
