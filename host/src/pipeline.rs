@@ -21,6 +21,7 @@ pub mod patient;
 pub mod poll;
 pub mod retention;
 pub mod send;
+pub mod tally;
 pub mod webhooks;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,7 @@ pub struct Pipeline {
     changes: Changes,
     listening: Mutex<BTreeMap<ChannelId, Listening>>,
     lines: send::Lines,
+    tally: tally::Tally,
     doubts: account::follow::Doubts,
 }
 
@@ -115,6 +117,7 @@ impl Pipeline {
             listening: Mutex::default(),
             doubts: account::follow::Doubts::default(),
             lines: send::Lines::default(),
+            tally: tally::Tally::default(),
         }
     }
 
@@ -200,10 +203,9 @@ impl Pipeline {
             arrival.warnings.truncate(arrival.warnings.trim_end().len());
         }
         let close = answers.iter().any(|answer| answer.close);
-        let journal = self.store.journal();
         // A sender gives up waiting and sends again: by then it is to have an answer, even if it is "not now". What was
         // kept after all is known when it comes again.
-        let appended = timeout(channel.answer_budget(), journal.append(arrivals)).await;
+        let appended = timeout(channel.answer_budget(), self.append(arrivals)).await;
         let appended =
             appended.unwrap_or_else(|_| Err(store::Error::Unavailable("it took too long".into())));
         match appended {
@@ -276,7 +278,7 @@ impl Pipeline {
         let attempt = judge::attempt(stage, &result, started_at, started.elapsed());
         let settlement =
             judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);
-        let reason = settlement.reason.clone();
+        let (reason, state) = (settlement.reason.clone(), settlement.state.state());
         match self
             .store
             .journal()
@@ -284,6 +286,7 @@ impl Pipeline {
             .await
         {
             Ok(()) => {
+                self.tally.settled(&claimed, state);
                 info!(delivery = %claimed.delivery, flow = %claimed.flow, event = %claimed.event, reason,
                     attempt = claimed.attempt, duration_ms = started.elapsed().as_millis() as u64, "delivery settled");
             }

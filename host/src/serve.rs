@@ -27,7 +27,7 @@ use crate::mapping::{self, Runtime};
 use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::{self, Configuration};
-use crate::pipeline::{Pipeline, account, dispatch, load, poll, retention, webhooks};
+use crate::pipeline::{Pipeline, account, dispatch, load, poll, retention, tally, webhooks};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
 use crate::web::{self, Web};
@@ -221,6 +221,9 @@ pub async fn start(
         pipeline.clone(),
         open.tasks.stop.clone(),
     ));
+    open.tasks
+        .tracker
+        .spawn(tally::keep(pipeline.clone(), open.tasks.stop.clone()));
     deliveries.tracker.spawn(retention::keep_sweeping(
         pipeline.clone(),
         deliveries.stop.clone(),

@@ -3,6 +3,7 @@
 mod accounts;
 mod changes;
 mod document;
+mod figures;
 mod rights;
 mod running;
 mod samples;

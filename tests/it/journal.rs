@@ -11,6 +11,7 @@ mod random;
 mod retention;
 mod searching;
 mod starts;
+mod tallies;
 mod templates;
 mod underway;
 

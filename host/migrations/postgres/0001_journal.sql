@@ -188,6 +188,25 @@ create table usage (
   primary key (account_id, day)
 );
 
+-- What came and what became of it, added up: lists and pictures never count rows. `at` is when the minute or hour began.
+create table tally_minute (
+  account_id text collate "C" not null,
+  at bigint not null,
+  kind text collate "C" not null,
+  subject text collate "C" not null,
+  count bigint not null,
+  primary key (account_id, at, kind, subject)
+);
+
+create table tally_hour (
+  account_id text collate "C" not null,
+  at bigint not null,
+  kind text collate "C" not null,
+  subject text collate "C" not null,
+  count bigint not null,
+  primary key (account_id, at, kind, subject)
+);
+
 -- Which host has what only one may have, a channel's connection to the EHR mostly, and until when.
 create table hold (
   account_id text collate "C" not null,

@@ -176,6 +176,25 @@ create table usage (
   primary key (account_id, day)
 ) without rowid;
 
+-- What came and what became of it, added up: lists and pictures never count rows. `at` is when the minute or hour began.
+create table tally_minute (
+  account_id text not null,
+  at bigint not null,
+  kind text not null,
+  subject text not null,
+  count bigint not null,
+  primary key (account_id, at, kind, subject)
+) without rowid;
+
+create table tally_hour (
+  account_id text not null,
+  at bigint not null,
+  kind text not null,
+  subject text not null,
+  count bigint not null,
+  primary key (account_id, at, kind, subject)
+) without rowid;
+
 -- Which host has what only one may have, a channel's connection to the EHR mostly, and until when.
 create table hold (
   account_id text not null,

@@ -57,7 +57,7 @@ impl Pipeline {
                 }
             })
             .collect();
-        let appended = self.store.journal().append(arrivals).await?;
+        let appended = self.append(arrivals).await?;
         if let Some(sightings) = sightings
             && let Err(fault) = sightings.keep().await
         {

@@ -286,7 +286,7 @@ impl Pipeline {
                 }
             });
         }
-        for appended in journal.append(arrivals).await? {
+        for appended in self.append(arrivals).await? {
             match appended {
                 Appended::Stored => found.kept += 1,
                 Appended::Duplicate { .. } => found.told += 1,

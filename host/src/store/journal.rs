@@ -19,6 +19,7 @@ pub mod release;
 pub mod retention;
 pub mod search;
 pub mod settle;
+pub mod tally;
 pub mod underway;
 pub mod usage;
 

@@ -12,6 +12,7 @@ pub mod channels;
 pub mod code_tables;
 pub mod components;
 pub mod error;
+pub mod figures;
 pub mod flows;
 pub mod list;
 pub mod loads;
@@ -117,6 +118,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(traffic::release))
         .routes(routes!(calls::outlook))
         .routes(routes!(calls::replies))
+        .routes(routes!(figures::today))
+        .routes(routes!(figures::series))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(records::list))

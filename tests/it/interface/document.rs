@@ -223,6 +223,14 @@ async fn answers_are_as_the_document_says() -> anyhow::Result<()> {
             "/api/v1/accounts/clinic/calls".into(),
             "/api/v1/accounts/{id}/calls",
         ),
+        (
+            "/api/v1/accounts/clinic/today".into(),
+            "/api/v1/accounts/{id}/today",
+        ),
+        (
+            "/api/v1/accounts/clinic/figures?span=day".into(),
+            "/api/v1/accounts/{id}/figures",
+        ),
     ] {
         let body = api.get(&path).await?.expect(200)?;
         let operation = &document["paths"][told]["get"];

@@ -191,7 +191,7 @@ impl Pipeline {
             );
             return Err(Error::Refused(text));
         };
-        let appended = self.store.journal().append(arrivals).await?;
+        let appended = self.append(arrivals).await?;
         let new = appended.iter().filter(|one| **one == Appended::Stored);
         info!(load = %load.id, flow = %load.flow, taken = load.taken + count as u64, new = new.count(), "items of a load became messages");
         loads.advance(load, load.taken, count).await?;

@@ -477,7 +477,7 @@ static COUNTS: Sql = Sql {
     kinds: &[],
 };
 
-fn state(word: &str) -> Result<State, Failure> {
+pub(super) fn state(word: &str) -> Result<State, Failure> {
     State::parse(word)
         .ok_or_else(|| Failure::Statement(format!("delivery state {word:?} is not known")))
 }

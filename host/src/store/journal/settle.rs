@@ -38,7 +38,8 @@ pub enum Settled {
 }
 
 impl Settled {
-    fn state(self) -> State {
+    /// The state that the delivery takes.
+    pub fn state(self) -> State {
         match self {
             Settled::Delivered => State::Delivered,
             Settled::Skipped => State::Skipped,
