@@ -15,6 +15,7 @@ pub mod load;
 pub mod mapped;
 pub mod outbound;
 pub mod patient;
+pub mod ran;
 pub mod release;
 pub mod retention;
 pub mod search;

@@ -19,8 +19,10 @@ pub mod load;
 pub mod outlook;
 pub mod patient;
 pub mod poll;
+pub mod replay;
 pub mod retention;
 pub mod send;
+pub mod trace;
 pub mod webhooks;
 
 use std::collections::BTreeMap;
@@ -49,6 +51,7 @@ use ahead::Ahead;
 use configuration::{Changes, Configuration, Route};
 use effect::Effects;
 use judge::{Done, Stage, Stop};
+use trace::Traces;
 
 /// How long a connection is not read from after storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -83,6 +86,7 @@ enum Planned {
 #[derive(Debug)]
 pub struct Said<'a> {
     pub message: &'a MessageId,
+    pub channel: &'a ChannelId,
     pub event: &'a str,
     pub received_at_ms: i64,
     /// Whether it is of a load of existing data.
@@ -93,6 +97,7 @@ impl<'a> Said<'a> {
     fn of(claimed: &'a Claimed) -> Self {
         Self {
             message: &claimed.message,
+            channel: &claimed.channel,
             event: &claimed.event,
             received_at_ms: claimed.received_at_ms,
             is_loaded: claimed.is_loaded,
@@ -336,10 +341,16 @@ impl Pipeline {
         if flow.entity == Entity::Lead && flow.lead_behaviour == Behaviour::Nothing {
             return Ok(Done::NothingToDo);
         }
+        let came_with = rule.keys(&message).into_iter().next();
         let patient = patient::follow(ledger, &account.account, &rule, &mut message).await?;
+        let goes_with = rule.keys(&message).into_iter().next();
         let said = Said::of(claimed);
-        let planning = self.plan(route, &said, message, stage, &mut ledger.misses);
-        let plan = match Box::pin(planning).await? {
+        let planning = self.plan(route, &said, message, stage, &mut ledger.traces);
+        let planned = Box::pin(planning).await;
+        ledger
+            .traces
+            .replaced(came_with.as_ref(), goes_with.as_ref());
+        let plan = match planned? {
             Planned::Write(plan) => plan,
             Planned::Skip(why) => return Ok(Done::Skipped { note: why }),
         };
@@ -387,7 +398,7 @@ impl Pipeline {
         said: &Said<'_>,
         message: hl7::Message,
         stage: &mut Stage,
-        misses: &mut Vec<mapping::Miss>,
+        traces: &mut Traces,
     ) -> Result<Planned, Stop> {
         let account = &route.account;
         let in_force = route.in_force.as_ref().ok_or(Stop::NoRelease)?;
@@ -397,7 +408,7 @@ impl Pipeline {
 
         *stage = Stage::Map;
         let input = route.input(in_force, Arc::new(message), said);
-        let run = self
+        let mut run = self
             .runtime
             .to_lead_squared(&in_force.component, input)
             .await;
@@ -406,7 +417,8 @@ impl Pipeline {
             why,
         });
         let warned: Vec<_> = warned.collect();
-        misses.extend(run.misses);
+        let given = route.given(&self.configuration(), said.channel);
+        traces.note(in_force, given, &mut run);
         let write = match run.outcome.map_err(Stop::Mapping)? {
             Mapped::Write(write) => write,
             Mapped::Skip(why) => return Ok(Planned::Skip(why)),

@@ -9,6 +9,7 @@ mod misses;
 mod outages;
 mod random;
 mod retention;
+mod runs;
 mod searching;
 mod starts;
 mod templates;
@@ -190,6 +191,7 @@ fn settlement(state: Settled) -> Settlement {
         records: Vec::new(),
         misses: Vec::new(),
         awaits: None,
+        ran: None,
     }
 }
 

@@ -96,6 +96,21 @@ create table attempt (
   primary key (account_id, delivery_id, number)
 );
 
+-- The last run of each delivery's mapping: what it was given beside the message, and fingerprints of what it came to.
+create table run (
+  account_id text collate "C" not null,
+  delivery_id text collate "C" not null,
+  flow_id text collate "C" not null,
+  release_id text collate "C" not null,
+  at bigint not null,
+  outcome text not null,
+  broke bigint not null,
+  document bytea not null,
+  primary key (account_id, delivery_id)
+);
+
+create index run_broke on run (account_id, release_id, at) where broke = 1;
+
 create table operation (
   account_id text collate "C" not null,
   delivery_id text collate "C" not null,

@@ -85,6 +85,21 @@ create table attempt (
   primary key (account_id, delivery_id, number)
 ) without rowid;
 
+-- The last run of each delivery's mapping: what it was given beside the message, and fingerprints of what it came to.
+create table run (
+  account_id text not null,
+  delivery_id text not null,
+  flow_id text not null,
+  release_id text not null,
+  at bigint not null,
+  outcome text not null,
+  broke bigint not null,
+  document blob not null,
+  primary key (account_id, delivery_id)
+) without rowid;
+
+create index run_broke on run (account_id, release_id, at) where broke = 1;
+
 create table operation (
   account_id text not null,
   delivery_id text not null,

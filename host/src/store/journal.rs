@@ -17,6 +17,7 @@ pub mod read;
 pub mod record;
 pub mod release;
 pub mod retention;
+pub mod run;
 pub mod search;
 pub mod settle;
 pub mod underway;
@@ -43,6 +44,7 @@ pub use read::{
 };
 pub use record::Record;
 pub use retention::{Going, Removed, Sweep};
+pub use run::{Stored, Window};
 pub use settle::{Attempt, Settled, Settlement};
 
 /// Where a delivery stands.
@@ -142,6 +144,7 @@ mod column {
     pub(super) const PAYLOAD: &str = "message.payload";
     pub(super) const ACKNOWLEDGEMENT: &str = "message.acknowledgement";
     pub(super) const NOTE: &str = "delivery.note";
+    pub(super) const RUN: &str = "run.document";
     pub(super) const OPERATION: &str = "operation.payload";
     pub(super) const ALIAS: &str = "link.target";
     pub(super) const MISSED: &str = "code_miss.code";

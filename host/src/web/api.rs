@@ -19,6 +19,7 @@ pub mod metadata;
 pub mod poll;
 pub mod records;
 pub mod releases;
+pub mod replays;
 pub mod retention;
 pub mod templates;
 pub mod tokens;
@@ -115,6 +116,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(traffic::deliveries))
         .routes(routes!(traffic::delivery))
         .routes(routes!(traffic::release))
+        .routes(routes!(replays::replay))
+        .routes(routes!(replays::verify))
         .routes(routes!(calls::outlook))
         .routes(routes!(calls::replies))
         .routes(routes!(tokens::list, tokens::create))

@@ -8,7 +8,8 @@ use super::ledger::{self, Finished};
 use super::links::{Change, Changes, Link, LinkKey, To};
 use super::misses::{Missed, Misses, SealedMiss};
 use super::record::{Record, Records};
-use super::{Journal, Lease, State, column};
+use super::{Journal, Lease, State, column, run};
+use crate::flow::ran::Ran;
 use crate::store::database::{Answers, Kind, Part, Script, Sql, Value};
 use crate::store::failure::Failure;
 use crate::store::writer::Command;
@@ -85,6 +86,8 @@ pub struct Settlement {
     pub misses: Vec<Missed>,
     /// The one whose entry a parked delivery waits for; among the misses.
     pub awaits: Option<Missed>,
+    /// The mapping's run of this try; none keeps what an earlier one noted.
+    pub ran: Option<Ran>,
 }
 
 impl fmt::Debug for Settlement {
@@ -172,6 +175,10 @@ impl Journal {
                 .collect(),
             records: settlement.records,
             misses: self.sealed_misses(&lease.account, &settlement.misses)?,
+            ran: match &settlement.ran {
+                Some(ran) => self.ran_row(&account, &lease.delivery, ran)?,
+                None => Vec::new(),
+            },
             account,
         };
         self.shared
@@ -250,6 +257,7 @@ pub(in crate::store) struct Settle {
     links: Vec<Change>,
     records: Vec<Record>,
     misses: Vec<SealedMiss>,
+    ran: Vec<Value>,
 }
 
 impl Settle {
@@ -311,6 +319,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     let mut links = Changes::default();
     let mut records = Records::default();
     let mut misses = Misses::default();
+    let mut runs = Vec::new();
     let mut leave = Vec::new();
     let mut others = Vec::new();
     let mut left = Vec::new();
@@ -322,6 +331,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
         links.add(&settle.account, &settle.links);
         records.add(&settle.account, &settle.records);
         misses.add(&settle.account, &settle.misses);
+        runs.extend(settle.ran.iter().cloned());
         for (at, lane) in settle.lanes.iter().enumerate() {
             let (account, lane) = (Value::from(&settle.account), Value::from(lane));
             if at > 0 {
@@ -346,6 +356,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     links.write(script, now);
     records.write(script, now);
     misses.write(script);
+    script.rows(&run::KEEP, runs);
     script.rows(&LEAVE, leave);
     script.rows(&FREE_OTHERS, others);
     (script.rows(&EMPTY_LANES, left), lanes_left)
