@@ -11,6 +11,7 @@ pub mod compose;
 pub mod configuration;
 pub mod dispatch;
 pub mod effect;
+mod fall_back;
 pub mod hook;
 pub mod intake;
 pub mod judge;
@@ -22,6 +23,7 @@ pub mod poll;
 pub mod replay;
 pub mod retention;
 pub mod send;
+pub mod shadow;
 pub mod trace;
 pub mod webhooks;
 
@@ -278,6 +280,8 @@ impl Pipeline {
         let settlement =
             judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);
         let reason = settlement.reason.clone();
+        let broke = settlement.ran.as_ref().filter(|ran| ran.broke);
+        let broke = broke.map(|ran| (ran.flow.clone(), ran.release.clone()));
         match self
             .store
             .journal()
@@ -287,6 +291,11 @@ impl Pipeline {
             Ok(()) => {
                 info!(delivery = %claimed.delivery, flow = %claimed.flow, event = %claimed.event, reason,
                     attempt = claimed.attempt, duration_ms = started.elapsed().as_millis() as u64, "delivery settled");
+                if let Some((flow, release)) = broke
+                    && let Err(fault) = Box::pin(self.broke(&flow, &release)).await
+                {
+                    warn!(%flow, %fault, "whether the flow must go back is looked at when its release breaks again");
+                }
             }
             // The lease runs out and the delivery is claimed again; the ledger knows what was written.
             Err(fault) => error!(delivery = %claimed.delivery, %fault, "delivery not settled"),

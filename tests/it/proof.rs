@@ -1,6 +1,8 @@
 //! A release is proven on stored messages: run again, compared, and gone back from by itself where it breaks.
 
+mod fall_back;
 mod replay;
+mod shadow;
 
 use anyhow::Context;
 use ligature_tests::bridge::{self, Bridge, Mapped};

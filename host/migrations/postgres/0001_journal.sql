@@ -229,3 +229,16 @@ create table load_item (
   item bytea not null,
   primary key (account_id, load_id, number)
 );
+
+-- Candidate releases over stored messages: how far each shadow run has come, and what it has found, sealed.
+create table shadow (
+  account_id text collate "C" not null,
+  id text collate "C" not null,
+  flow_id text collate "C" not null,
+  state text not null,
+  done bigint not null,
+  created_at bigint not null,
+  updated_at bigint not null,
+  document bytea not null,
+  primary key (account_id, id)
+);

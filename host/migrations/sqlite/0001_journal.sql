@@ -218,3 +218,16 @@ create table load_item (
   item blob not null,
   primary key (account_id, load_id, number)
 );
+
+-- Candidate releases over stored messages: how far each shadow run has come, and what it has found, sealed.
+create table shadow (
+  account_id text not null,
+  id text not null,
+  flow_id text not null,
+  state text not null,
+  done bigint not null,
+  created_at bigint not null,
+  updated_at bigint not null,
+  document blob not null,
+  primary key (account_id, id)
+) without rowid;

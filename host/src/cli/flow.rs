@@ -7,6 +7,7 @@ mod load;
 pub mod plan;
 mod replay;
 pub mod setup;
+mod shadow;
 mod template;
 mod way;
 
@@ -60,6 +61,9 @@ pub enum Command {
     Load(load::Command),
     /// Stored messages through releases again, without any effect.
     Replay(replay::Replay),
+    /// A candidate release over stored messages, beside the one in force.
+    #[command(subcommand)]
+    Shadow(shadow::Command),
 }
 
 pub(super) async fn run(
@@ -69,6 +73,7 @@ pub(super) async fn run(
     let config = match &command {
         Command::Load(command) => return Box::pin(load::run(command, out)).await,
         Command::Replay(command) => return Box::pin(replay::run(command, out)).await,
+        Command::Shadow(command) => return Box::pin(shadow::run(command, out)).await,
         Command::Import { config, .. } | Command::Export { config, .. } => config,
         Command::Template(command) => &command.args().config,
     };
@@ -107,7 +112,10 @@ pub(super) async fn run(
                 Ok(())
             }
             (Command::Template(command), _) => template::run(&command, &open.store, out).await,
-            (Command::Import { .. } | Command::Load(_) | Command::Replay(_), None | Some(_)) => {
+            (
+                Command::Import { .. } | Command::Load(_) | Command::Replay(_) | Command::Shadow(_),
+                None | Some(_),
+            ) => {
                 unreachable!("an import has been read, and the others have a way of their own")
             }
         }

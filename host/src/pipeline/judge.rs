@@ -221,6 +221,11 @@ pub fn settlement(
             (state, text, note)
         }
     };
+    let mut ran = ledger.traces.ran;
+    if let Some(ran) = &mut ran {
+        // One that is tried again has not failed by its release yet: the machine may have been busy.
+        ran.broke &= matches!(state, Settled::Dead { .. });
+    }
     Settlement {
         state,
         reason: code,
@@ -235,7 +240,7 @@ pub fn settlement(
         records: ledger.records,
         misses,
         awaits,
-        ran: ledger.traces.ran,
+        ran,
     }
 }
 

@@ -21,6 +21,7 @@ pub mod records;
 pub mod releases;
 pub mod replays;
 pub mod retention;
+pub mod shadows;
 pub mod templates;
 pub mod tokens;
 pub mod traffic;
@@ -92,6 +93,10 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(releases::delete))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::pause))
+        .routes(routes!(shadows::list))
+        .routes(routes!(shadows::create))
+        .routes(routes!(shadows::show))
+        .routes(routes!(shadows::cancel))
         .routes(routes!(loads::list, loads::create))
         .routes(routes!(loads::show))
         .routes(routes!(loads::add))

@@ -38,8 +38,8 @@ pub(super) struct Interface {
 /// A store that no host has open, or one that hosts share.
 pub(super) struct Stored {
     open: Open,
-    pipeline: Pipeline,
-    author: Author,
+    pub(super) pipeline: Pipeline,
+    pub(super) author: Author,
 }
 
 impl Way {
@@ -231,7 +231,13 @@ impl Stored {
 }
 
 impl Interface {
-    async fn send(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> anyhow::Result<Value> {
+    /// Asks the interface.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> anyhow::Result<Value> {
         let url = format!("{}/api/v1/{path}", self.base);
         let mut request = self
             .http

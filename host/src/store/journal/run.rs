@@ -120,6 +120,23 @@ impl Journal {
         Ok(count.unwrap_or(0).unsigned_abs())
     }
 
+    /// How many deliveries ended because `release` broke on them, since a time.
+    pub async fn broken(
+        &self,
+        account: &AccountId,
+        release: &Digest,
+        since_ms: i64,
+    ) -> Result<u64, Error> {
+        let values = vec![
+            account.as_str().into(),
+            release.as_str().into(),
+            since_ms.into(),
+        ];
+        let rows = self.shared.one(&BROKEN, values).await?;
+        let count = rows.first().map(|row| row.int(0)).transpose()?;
+        Ok(count.unwrap_or(0).unsigned_abs())
+    }
+
     async fn opened(&self, account: &AccountId, rows: &[Row]) -> Result<Vec<Stored>, Error> {
         let mut found = rows
             .iter()
@@ -263,6 +280,11 @@ from delivery d
 join message m on m.account_id = d.account_id and m.id = d.message_id
 left join run r on r.account_id = d.account_id and r.delivery_id = d.id
 where d.account_id = ? and d.id = ?",
+    kinds: &[],
+};
+
+static BROKEN: Sql = Sql {
+    text: "select count(*) from run where account_id = ? and release_id = ? and broke = 1 and at >= ?",
     kinds: &[],
 };
 
