@@ -7,6 +7,7 @@ pub mod account;
 pub mod activate;
 pub mod admission;
 pub mod ahead;
+pub mod bisect;
 pub mod compose;
 pub mod configuration;
 pub mod dispatch;

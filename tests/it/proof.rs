@@ -3,6 +3,7 @@
 mod fall_back;
 mod replay;
 mod shadow;
+mod warnings;
 
 use anyhow::Context;
 use ligature_tests::bridge::{self, Bridge, Mapped};

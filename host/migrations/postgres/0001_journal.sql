@@ -111,6 +111,19 @@ create table run (
 
 create index run_broke on run (account_id, release_id, at) where broke = 1;
 
+-- How often a row of a mapping let a message go on without its value, by minute and by hour (`width`, in milliseconds).
+create table warning_count (
+  account_id text collate "C" not null,
+  flow_id text collate "C" not null,
+  width bigint not null,
+  at bigint not null,
+  release_id text collate "C" not null,
+  row_id text collate "C" not null,
+  cause text collate "C" not null,
+  count bigint not null,
+  primary key (account_id, flow_id, width, at, release_id, row_id, cause)
+);
+
 create table operation (
   account_id text collate "C" not null,
   delivery_id text collate "C" not null,

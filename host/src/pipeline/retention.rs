@@ -62,6 +62,7 @@ async fn sweep(pipeline: &Pipeline) -> Result<Removed, store::Error> {
     let mut removed = Removed::default();
     let journal = pipeline.store.journal();
     journal.forget_misses(now - MISSES_KEPT_MS).await?;
+    journal.forget_warnings(now).await?;
     pipeline
         .store
         .shadows()

@@ -22,6 +22,7 @@ pub mod search;
 pub mod settle;
 pub mod underway;
 pub mod usage;
+pub mod warnings;
 
 use std::fmt;
 use std::sync::Arc;

@@ -25,6 +25,7 @@ pub mod shadows;
 pub mod templates;
 pub mod tokens;
 pub mod traffic;
+pub mod warnings;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -93,6 +94,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(releases::delete))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::pause))
+        .routes(routes!(warnings::list))
         .routes(routes!(shadows::list))
         .routes(routes!(shadows::create))
         .routes(routes!(shadows::show))
@@ -123,6 +125,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(traffic::release))
         .routes(routes!(replays::replay))
         .routes(routes!(replays::verify))
+        .routes(routes!(replays::bisect))
         .routes(routes!(calls::outlook))
         .routes(routes!(calls::replies))
         .routes(routes!(tokens::list, tokens::create))

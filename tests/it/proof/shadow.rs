@@ -336,7 +336,7 @@ async fn a_release_is_put_in_force_on_the_strength_of_its_shadow_run() -> anyhow
     ensure!(
         done["fields"]["lead.mx_City"]
             == json!({
-                "same": 2, "changed": 2, "newly_empty": 0, "newly_filled": 0, "newly_refused": 0, "newly_skipped": 0
+                "same": 1, "changed": 2, "newly_empty": 0, "newly_filled": 0, "newly_refused": 0, "newly_skipped": 0
             }),
         "{done}"
     );

@@ -8,6 +8,7 @@ use super::ledger::{self, Finished};
 use super::links::{Change, Changes, Link, LinkKey, To};
 use super::misses::{Missed, Misses, SealedMiss};
 use super::record::{Record, Records};
+use super::warnings::{Counted, Warnings};
 use super::{Journal, Lease, State, column, run};
 use crate::flow::ran::Ran;
 use crate::store::database::{Answers, Kind, Part, Script, Sql, Value};
@@ -179,6 +180,11 @@ impl Journal {
                 Some(ran) => self.ran_row(&account, &lease.delivery, ran)?,
                 None => Vec::new(),
             },
+            // What is tried again by itself is counted when it has come to rest.
+            counted: match settlement.state {
+                Settled::Waiting { .. } | Settled::Aside { .. } => None,
+                _ => settlement.ran.as_ref().map(|ran| Box::new(Counted::of(ran))),
+            },
             account,
         };
         self.shared
@@ -258,6 +264,7 @@ pub(in crate::store) struct Settle {
     records: Vec<Record>,
     misses: Vec<SealedMiss>,
     ran: Vec<Value>,
+    counted: Option<Box<Counted>>,
 }
 
 impl Settle {
@@ -320,6 +327,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     let mut records = Records::default();
     let mut misses = Misses::default();
     let mut runs = Vec::new();
+    let mut warnings = Warnings::default();
     let mut leave = Vec::new();
     let mut others = Vec::new();
     let mut left = Vec::new();
@@ -332,6 +340,9 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
         records.add(&settle.account, &settle.records);
         misses.add(&settle.account, &settle.misses);
         runs.extend(settle.ran.iter().cloned());
+        if let Some(counted) = &settle.counted {
+            warnings.add(&settle.account, counted);
+        }
         for (at, lane) in settle.lanes.iter().enumerate() {
             let (account, lane) = (Value::from(&settle.account), Value::from(lane));
             if at > 0 {
@@ -357,6 +368,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     records.write(script, now);
     misses.write(script);
     script.rows(&run::KEEP, runs);
+    warnings.write(script);
     script.rows(&LEAVE, leave);
     script.rows(&FREE_OTHERS, others);
     (script.rows(&EMPTY_LANES, left), lanes_left)

@@ -10,6 +10,7 @@ use super::error::{Error, Problem};
 use super::list::part;
 use crate::access::Right;
 use crate::flow::{DeliveryId, Digest};
+use crate::pipeline::bisect::Bisected;
 use crate::pipeline::replay::{Asked, Replay, Verified};
 use crate::store::catalog::audit::Record;
 use crate::web::Web;
@@ -76,6 +77,40 @@ pub async fn replay(
     }
     let replaying = web.pipeline.replay(&stored, release.as_ref(), with_values);
     Ok(json(StatusCode::OK, &Box::pin(replaying).await?))
+}
+
+/// Which field of which run.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct BisectInput {
+    /// As a replay names it, such as `lead.LastName`.
+    field: String,
+    /// The release whose value is wondered at; the one that the delivery was carried out with if left out.
+    release: Option<Digest>,
+}
+
+/// Finds the release since which a field gets of a stored message what it gets: a component, a setting or a code table.
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/bisect", tag = "replays", params(("id" = String, Path)),
+    request_body = BisectInput,
+    responses((status = 200, body = Bisected), (status = "default", body = Problem)))]
+pub async fn bisect(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let field: String = body.take("field", NOUN)?;
+    let release: Option<Digest> = body.optional("release", NOUN)?;
+    body.end(NOUN, &[])?;
+    let id = DeliveryId::from(part(&params, "id")?);
+    let stored = web.pipeline.stored_anywhere(&id).await?;
+    let stored = stored.ok_or_else(|| Error::not_found(format!("delivery {id}")))?;
+    let bisecting = web.pipeline.bisect(&stored, &field, release.as_ref());
+    Ok(json(StatusCode::OK, &Box::pin(bisecting).await?))
 }
 
 /// Runs the deliveries of a time again, a part at a time, and says which came to something else than was recorded.
