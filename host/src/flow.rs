@@ -10,14 +10,17 @@ pub mod check;
 pub mod event;
 pub mod event_time;
 pub mod exclusion;
+pub mod fall_back;
 pub mod id;
 pub mod load;
 pub mod mapped;
 pub mod outbound;
 pub mod patient;
+pub mod ran;
 pub mod release;
 pub mod retention;
 pub mod search;
+pub mod shadow;
 pub mod table;
 pub mod target;
 pub mod template;
@@ -29,6 +32,7 @@ use utoipa::ToSchema;
 pub use account::Account;
 pub use channel::Channel;
 pub use event::Event;
+use fall_back::{FallBack, FellBack};
 pub use id::{AccountId, ChannelId, DeliveryId, FlowId, MessageId};
 pub use outbound::{Outbound, WebhookEvent};
 pub use release::{Choices, Digest, Grants, Release};
@@ -262,6 +266,15 @@ pub struct Flow {
     /// The release that is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Digest>,
+    /// Whether another release comes into force only when a shadow run has proven it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_shadow: bool,
+    /// When the flow goes back to the release before by itself.
+    #[serde(default, skip_serializing_if = "FallBack::is_default")]
+    pub fall_back: FallBack,
+    /// What the flow went back from by itself, until a person puts a release in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fell_back: Option<FellBack>,
 }
 
 impl Flow {

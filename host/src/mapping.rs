@@ -10,6 +10,7 @@
 //! What an administrator clicks together is a [`document::Document`], and [`generate::component`] makes a component
 //! of it.
 
+pub mod compare;
 pub mod document;
 pub mod failure;
 pub mod gate;
@@ -34,7 +35,7 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -42,12 +43,13 @@ use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime::{Engine, Store};
 
-use self::artefact::Artefacts;
+use self::artefact::{Artefacts, Mac};
 use self::bindings::about::DescribesItselfPre;
 use self::bindings::inbound::{MapsToLeadSquared, MapsToLeadSquaredPre};
 use self::bindings::outbound::{MapsToHl7, MapsToHl7Pre};
 use self::bindings::types;
 use self::component::Linked;
+use self::engine::{MAX_FUEL, Meter};
 use self::grants::Granted;
 use self::host::{About, Asked, State, Subject};
 
@@ -106,7 +108,14 @@ pub struct Runtime {
     linker: Linker<State>,
     artefacts: Artefacts,
     workers: Arc<Semaphore>,
+    meter: Meter,
+    mac: Mac,
+    /// The one that counts fuel, once somebody has asked for it.
+    metered: Mutex<Option<Arc<Runtime>>>,
 }
+
+/// Instances at once where fuel is counted.
+const METERED_WORKERS: usize = 6;
 
 /// How one run went.
 pub struct Run<T = Mapped> {
@@ -123,6 +132,8 @@ pub struct Run<T = Mapped> {
     pub warnings_cut: u64,
     /// Of the component alone, without waiting for a worker.
     pub duration: Duration,
+    /// Instructions, where they are counted.
+    pub fuel: Option<u64>,
 }
 
 impl Runtime {
@@ -135,14 +146,45 @@ impl Runtime {
         config: Config,
         mac: impl Fn(&[u8]) -> [u8; 32] + Send + Sync + 'static,
     ) -> Result<Self, Error> {
+        Self::with_meter(config, Meter::Deadline, Arc::new(mac))
+    }
+
+    /// The same runs with their fuel counted and without a deadline, on an engine of its own that is made at first use.
+    ///
+    /// Components are loaded into it anew: compiled code is of one engine.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::new`].
+    pub fn metered(&self) -> Result<Arc<Self>, Error> {
+        let mut metered = self.metered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metered) = metered.as_ref() {
+            return Ok(metered.clone());
+        }
+        let config = Config {
+            workers: METERED_WORKERS,
+            ..self.config.clone()
+        };
+        let made = Arc::new(Self::with_meter(config, Meter::Fuel, self.mac.clone())?);
+        *metered = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Whether a component is running.
+    pub fn is_busy(&self) -> bool {
+        self.workers.available_permits() < self.config.workers
+    }
+
+    fn with_meter(config: Config, meter: Meter, mac: Mac) -> Result<Self, Error> {
         let started = |error: wasmtime::Error| Error::Engine(error.to_string());
         let workers = config.workers.clamp(2, 1_000);
-        let engine = engine::new(workers as u32, config.max_memory_bytes).map_err(started)?;
+        let engine =
+            engine::new(workers as u32, config.max_memory_bytes, meter).map_err(started)?;
         let mut linker = Linker::new(&engine);
         MapsToLeadSquared::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
             .and_then(|()| MapsToHl7::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state))
             .map_err(started)?;
-        let artefacts = Artefacts::open(config.artefacts.clone(), Box::new(mac), &engine);
+        let artefacts = Artefacts::open(config.artefacts.clone(), mac.clone(), &engine);
         Ok(Self {
             engine,
             linker,
@@ -152,6 +194,9 @@ impl Runtime {
             })?,
             workers: Arc::new(Semaphore::new(workers)),
             config: Config { workers, ..config },
+            meter,
+            mac,
+            metered: Mutex::default(),
         })
     }
 
@@ -311,6 +356,7 @@ impl Runtime {
         let mut store = self.store(State::new(self.config.max_memory_bytes, Some(asked)));
         let answer = call(&mut store);
         let duration = started.elapsed();
+        let left = store.get_fuel().ok();
         let outcome = match answer {
             Ok(Ok(answer)) => check(answer, &granted, &component.manifest),
             Ok(Err(refusal)) => Err(Failure::Refused(answer::refusal(refusal))),
@@ -325,13 +371,18 @@ impl Runtime {
             warnings: state.warnings,
             warnings_cut: state.warnings_cut,
             duration,
+            fuel: left.map(|left| MAX_FUEL.saturating_sub(left)),
         }
     }
 
     fn store(&self, state: State) -> Store<State> {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
-        store.set_epoch_deadline(engine::ticks(self.config.deadline));
+        match self.meter {
+            Meter::Deadline => store.set_epoch_deadline(engine::ticks(self.config.deadline)),
+            // Refused only by an engine that does not count.
+            Meter::Fuel => drop(store.set_fuel(MAX_FUEL)),
+        }
         store.set_hostcall_fuel(engine::MAX_LIFTED_BYTES);
         store
     }
@@ -363,6 +414,7 @@ impl<T> Run<T> {
             warnings: Vec::new(),
             warnings_cut: 0,
             duration: Duration::ZERO,
+            fuel: None,
         }
     }
 }

@@ -7,10 +7,12 @@ pub mod account;
 pub mod activate;
 pub mod admission;
 pub mod ahead;
+pub mod bisect;
 pub mod compose;
 pub mod configuration;
 pub mod dispatch;
 pub mod effect;
+mod fall_back;
 pub mod hook;
 pub mod intake;
 pub mod judge;
@@ -19,9 +21,12 @@ pub mod load;
 pub mod outlook;
 pub mod patient;
 pub mod poll;
+pub mod replay;
 pub mod retention;
 pub mod send;
+pub mod shadow;
 pub mod tally;
+pub mod trace;
 pub mod webhooks;
 
 use std::collections::BTreeMap;
@@ -50,6 +55,7 @@ use ahead::Ahead;
 use configuration::{Changes, Configuration, Route};
 use effect::Effects;
 use judge::{Done, Stage, Stop};
+use trace::Traces;
 
 /// How long a connection is not read from after storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -85,6 +91,7 @@ enum Planned {
 #[derive(Debug)]
 pub struct Said<'a> {
     pub message: &'a MessageId,
+    pub channel: &'a ChannelId,
     pub event: &'a str,
     pub received_at_ms: i64,
     /// Whether it is of a load of existing data.
@@ -95,6 +102,7 @@ impl<'a> Said<'a> {
     fn of(claimed: &'a Claimed) -> Self {
         Self {
             message: &claimed.message,
+            channel: &claimed.channel,
             event: &claimed.event,
             received_at_ms: claimed.received_at_ms,
             is_loaded: claimed.is_loaded,
@@ -279,6 +287,8 @@ impl Pipeline {
         let settlement =
             judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);
         let (reason, state) = (settlement.reason.clone(), settlement.state.state());
+        let broke = settlement.ran.as_ref().filter(|ran| ran.broke);
+        let broke = broke.map(|ran| (ran.flow.clone(), ran.release.clone()));
         match self
             .store
             .journal()
@@ -289,6 +299,11 @@ impl Pipeline {
                 self.tally.settled(&claimed, state);
                 info!(delivery = %claimed.delivery, flow = %claimed.flow, event = %claimed.event, reason,
                     attempt = claimed.attempt, duration_ms = started.elapsed().as_millis() as u64, "delivery settled");
+                if let Some((flow, release)) = broke
+                    && let Err(fault) = Box::pin(self.broke(&flow, &release)).await
+                {
+                    warn!(%flow, %fault, "whether the flow must go back is looked at when its release breaks again");
+                }
             }
             // The lease runs out and the delivery is claimed again; the ledger knows what was written.
             Err(fault) => error!(delivery = %claimed.delivery, %fault, "delivery not settled"),
@@ -344,10 +359,16 @@ impl Pipeline {
         if flow.entity == Entity::Lead && flow.lead_behaviour == Behaviour::Nothing {
             return Ok(Done::NothingToDo);
         }
+        let came_with = rule.keys(&message).into_iter().next();
         let patient = patient::follow(ledger, &account.account, &rule, &mut message).await?;
+        let goes_with = rule.keys(&message).into_iter().next();
         let said = Said::of(claimed);
-        let planning = self.plan(route, &said, message, stage, &mut ledger.misses);
-        let plan = match Box::pin(planning).await? {
+        let planning = self.plan(route, &said, message, stage, &mut ledger.traces);
+        let planned = Box::pin(planning).await;
+        ledger
+            .traces
+            .replaced(came_with.as_ref(), goes_with.as_ref());
+        let plan = match planned? {
             Planned::Write(plan) => plan,
             Planned::Skip(why) => return Ok(Done::Skipped { note: why }),
         };
@@ -395,7 +416,7 @@ impl Pipeline {
         said: &Said<'_>,
         message: hl7::Message,
         stage: &mut Stage,
-        misses: &mut Vec<mapping::Miss>,
+        traces: &mut Traces,
     ) -> Result<Planned, Stop> {
         let account = &route.account;
         let in_force = route.in_force.as_ref().ok_or(Stop::NoRelease)?;
@@ -405,7 +426,7 @@ impl Pipeline {
 
         *stage = Stage::Map;
         let input = route.input(in_force, Arc::new(message), said);
-        let run = self
+        let mut run = self
             .runtime
             .to_lead_squared(&in_force.component, input)
             .await;
@@ -414,7 +435,8 @@ impl Pipeline {
             why,
         });
         let warned: Vec<_> = warned.collect();
-        misses.extend(run.misses);
+        let given = route.given(&self.configuration(), said.channel);
+        traces.note(in_force, given, &mut run);
         let write = match run.outcome.map_err(Stop::Mapping)? {
             Mapped::Write(write) => write,
             Mapped::Skip(why) => return Ok(Planned::Skip(why)),

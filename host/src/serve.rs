@@ -27,7 +27,9 @@ use crate::mapping::{self, Runtime};
 use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::{self, Configuration};
-use crate::pipeline::{Pipeline, account, dispatch, load, poll, retention, tally, webhooks};
+use crate::pipeline::{
+    Pipeline, account, dispatch, load, poll, retention, shadow, tally, webhooks,
+};
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
 use crate::web::{self, Web};
@@ -203,6 +205,9 @@ pub async fn start(
         deliveries.tracker.clone(),
         deliveries.stop.clone(),
     ));
+    deliveries
+        .tracker
+        .spawn(shadow::keep(pipeline.clone(), deliveries.stop.clone()));
     deliveries.tracker.spawn(poll::keep(
         pipeline.clone(),
         deliveries.tracker.clone(),

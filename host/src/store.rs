@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod journal;
 pub mod loads;
+pub mod shadows;
 pub mod templates;
 
 mod database;
@@ -28,6 +29,7 @@ use database::{Address, Dialect, Readers, Renderer, Row, Sql, Value};
 use journal::Journal;
 use journal::search::Recent;
 use loads::Loads;
+use shadows::Shadows;
 use templates::Templates;
 use writer::Writer;
 
@@ -211,6 +213,10 @@ impl Store {
 
     pub fn loads(&self) -> Loads {
         Loads::new(self.shared.clone())
+    }
+
+    pub fn shadows(&self) -> Shadows {
+        Shadows::new(self.shared.clone())
     }
 
     pub fn catalog(&self) -> Catalog {

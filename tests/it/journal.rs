@@ -9,6 +9,7 @@ mod misses;
 mod outages;
 mod random;
 mod retention;
+mod runs;
 mod searching;
 mod starts;
 mod tallies;
@@ -191,6 +192,7 @@ fn settlement(state: Settled) -> Settlement {
         records: Vec::new(),
         misses: Vec::new(),
         awaits: None,
+        ran: None,
     }
 }
 

@@ -39,6 +39,8 @@ mod people;
 #[cfg(test)]
 mod plugin;
 mod poll;
+#[cfg(test)]
+mod proof;
 mod retention;
 #[cfg(test)]
 mod scarce;

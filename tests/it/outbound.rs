@@ -74,7 +74,7 @@ pub(crate) fn channel(id: &str, ehr: &ehr::Handle) -> String {
 }
 
 /// A bridge whose flows all fill the one template, each with the mapping that it is given with.
-async fn open(documents: &str, flows: &[(String, String)]) -> anyhow::Result<Bridge> {
+pub(crate) async fn open(documents: &str, flows: &[(String, String)]) -> anyhow::Result<Bridge> {
     Bridge::open(bridge::prompt(), ACCOUNT, documents, &mapped(flows)).await
 }
 

@@ -97,6 +97,34 @@ create table attempt (
   primary key (account_id, delivery_id, number)
 );
 
+-- The last run of each delivery's mapping: what it was given beside the message, and fingerprints of what it came to.
+create table run (
+  account_id text collate "C" not null,
+  delivery_id text collate "C" not null,
+  flow_id text collate "C" not null,
+  release_id text collate "C" not null,
+  at bigint not null,
+  outcome text not null,
+  broke bigint not null,
+  document bytea not null,
+  primary key (account_id, delivery_id)
+);
+
+create index run_broke on run (account_id, release_id, at) where broke = 1;
+
+-- How often a row of a mapping let a message go on without its value, by minute and by hour (`width`, in milliseconds).
+create table warning_count (
+  account_id text collate "C" not null,
+  flow_id text collate "C" not null,
+  width bigint not null,
+  at bigint not null,
+  release_id text collate "C" not null,
+  row_id text collate "C" not null,
+  cause text collate "C" not null,
+  count bigint not null,
+  primary key (account_id, flow_id, width, at, release_id, row_id, cause)
+);
+
 create table operation (
   account_id text collate "C" not null,
   delivery_id text collate "C" not null,
@@ -238,4 +266,17 @@ create table load_item (
   patient bytea,
   item bytea not null,
   primary key (account_id, load_id, number)
+);
+
+-- Candidate releases over stored messages: how far each shadow run has come, and what it has found, sealed.
+create table shadow (
+  account_id text collate "C" not null,
+  id text collate "C" not null,
+  flow_id text collate "C" not null,
+  state text not null,
+  done bigint not null,
+  created_at bigint not null,
+  updated_at bigint not null,
+  document bytea not null,
+  primary key (account_id, id)
 );

@@ -85,6 +85,34 @@ create table attempt (
   primary key (account_id, delivery_id, number)
 ) without rowid;
 
+-- The last run of each delivery's mapping: what it was given beside the message, and fingerprints of what it came to.
+create table run (
+  account_id text not null,
+  delivery_id text not null,
+  flow_id text not null,
+  release_id text not null,
+  at bigint not null,
+  outcome text not null,
+  broke bigint not null,
+  document blob not null,
+  primary key (account_id, delivery_id)
+) without rowid;
+
+create index run_broke on run (account_id, release_id, at) where broke = 1;
+
+-- How often a row of a mapping let a message go on without its value, by minute and by hour (`width`, in milliseconds).
+create table warning_count (
+  account_id text not null,
+  flow_id text not null,
+  width bigint not null,
+  at bigint not null,
+  release_id text not null,
+  row_id text not null,
+  cause text not null,
+  count bigint not null,
+  primary key (account_id, flow_id, width, at, release_id, row_id, cause)
+) without rowid;
+
 create table operation (
   account_id text not null,
   delivery_id text not null,
@@ -227,3 +255,16 @@ create table load_item (
   item blob not null,
   primary key (account_id, load_id, number)
 );
+
+-- Candidate releases over stored messages: how far each shadow run has come, and what it has found, sealed.
+create table shadow (
+  account_id text not null,
+  id text not null,
+  flow_id text not null,
+  state text not null,
+  done bigint not null,
+  created_at bigint not null,
+  updated_at bigint not null,
+  document blob not null,
+  primary key (account_id, id)
+) without rowid;

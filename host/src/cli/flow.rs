@@ -5,8 +5,11 @@
 mod export;
 mod load;
 pub mod plan;
+mod replay;
 pub mod setup;
+mod shadow;
 mod template;
+mod way;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -56,6 +59,11 @@ pub enum Command {
     /// Existing data: messages in files, or leads that are in LeadSquared already.
     #[command(subcommand)]
     Load(load::Command),
+    /// Stored messages through releases again, without any effect.
+    Replay(replay::Replay),
+    /// A candidate release over stored messages, beside the one in force.
+    #[command(subcommand)]
+    Shadow(shadow::Command),
 }
 
 pub(super) async fn run(
@@ -64,13 +72,15 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let config = match &command {
         Command::Load(command) => return Box::pin(load::run(command, out)).await,
+        Command::Replay(command) => return Box::pin(replay::run(command, out)).await,
+        Command::Shadow(command) => return Box::pin(shadow::run(command, out)).await,
         Command::Import { config, .. } | Command::Export { config, .. } => config,
         Command::Template(command) => &command.args().config,
     };
     let config = Config::load(config)?;
     let setup = match &command {
         Command::Import { folder, .. } => Some(Setup::read(folder)?),
-        Command::Export { .. } | Command::Template(_) | Command::Load(_) => None,
+        _ => None,
     };
     let open = serve::open(
         &config.storage,
@@ -102,8 +112,11 @@ pub(super) async fn run(
                 Ok(())
             }
             (Command::Template(command), _) => template::run(&command, &open.store, out).await,
-            (Command::Import { .. } | Command::Load(_), None | Some(_)) => {
-                unreachable!("an import has been read, and a load has a way of its own")
+            (
+                Command::Import { .. } | Command::Load(_) | Command::Replay(_) | Command::Shadow(_),
+                None | Some(_),
+            ) => {
+                unreachable!("an import has been read, and the others have a way of their own")
             }
         }
     };

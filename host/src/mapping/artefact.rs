@@ -7,6 +7,7 @@
 use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
@@ -14,7 +15,8 @@ use wasmtime::component::Component;
 
 use crate::flow::Digest;
 
-type Mac = Box<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>;
+/// Shared by the engines of one host.
+pub(crate) type Mac = Arc<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>;
 
 const MAC_BYTES: usize = 32;
 

@@ -1,7 +1,7 @@
 //! Every wasmtime setting, with its reason beside it.
 //!
-//! Knows nothing of HL7 or flows. [`new`] makes the engine and starts the thread that advances its epoch; the thread
-//! ends with the engine.
+//! Knows nothing of HL7 or flows. [`new`] makes the engine and, where the clock ends a run, starts the thread that
+//! advances its epoch; the thread ends with the engine.
 
 use std::time::Duration;
 
@@ -24,12 +24,24 @@ pub(crate) const MAX_TABLES: u32 = 8;
 /// bytes of texts and of lists, counted by wasmtime for each call anew before anything is copied.
 pub(crate) const MAX_LIFTED_BYTES: usize = 16 * 1024 * 1024;
 
+/// Fuel of one run where it is counted: a second or two of a guest that does not return.
+pub(crate) const MAX_FUEL: u64 = 2_000_000_000;
+
+/// What ends a guest that does not return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meter {
+    /// The clock: cheap, and different on each machine. For messages on their way.
+    Deadline,
+    /// Instructions, counted: the same on any machine however busy. For shadow runs and replays.
+    Fuel,
+}
+
 /// Makes the engine for `workers` instances at once.
 ///
 /// # Errors
 ///
 /// wasmtime's own, when the machine cannot give the address space.
-pub(crate) fn new(workers: u32, max_memory_bytes: usize) -> wasmtime::Result<Engine> {
+pub(crate) fn new(workers: u32, max_memory_bytes: usize, meter: Meter) -> wasmtime::Result<Engine> {
     let mut config = wasmtime::Config::new();
     config.wasm_component_model(true);
     // Nothing here is asynchronous: a run has a thread of the blocking pool to itself.
@@ -40,7 +52,8 @@ pub(crate) fn new(workers: u32, max_memory_bytes: usize) -> wasmtime::Result<Eng
     config.relaxed_simd_deterministic(true);
 
     // A guest that does not return is stopped; checking an epoch costs far less than counting fuel.
-    config.epoch_interruption(true);
+    config.epoch_interruption(meter == Meter::Deadline);
+    config.consume_fuel(meter == Meter::Fuel);
 
     // Components are compiled at upload, so the best code is worth its time.
     config.cranelift_opt_level(OptLevel::Speed);
@@ -71,6 +84,9 @@ pub(crate) fn new(workers: u32, max_memory_bytes: usize) -> wasmtime::Result<Eng
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
 
     let engine = Engine::new(&config)?;
+    if meter == Meter::Fuel {
+        return Ok(engine);
+    }
     let weak = engine.weak();
     std::thread::Builder::new()
         .name("epoch".into())

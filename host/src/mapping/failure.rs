@@ -52,6 +52,8 @@ pub enum Limit {
     Memory { max_bytes: usize },
     /// What it handed over in one call or as its answer.
     Answer { max_bytes: usize },
+    /// Instructions, where they are counted: it did not return.
+    Fuel,
 }
 
 /// What was asked for without a grant. A path is shown without predicates, whose values the guest makes.
@@ -99,6 +101,29 @@ impl Failure {
     /// Whether the same message may map later with nothing changed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Failure::TimedOut { .. } | Failure::Host(_))
+    }
+
+    /// Whether the component broke, or would have gone on for ever: a trap or a limit.
+    pub fn is_breakage(&self) -> bool {
+        matches!(
+            self,
+            Failure::Trapped(_) | Failure::TimedOut { .. } | Failure::OverLimit(_)
+        )
+    }
+
+    /// What the component said of it; may hold patient data.
+    pub fn words(&self) -> Option<String> {
+        let (Failure::Refused(refusal) | Failure::Waits(refusal)) = self else {
+            return None;
+        };
+        Some(match refusal {
+            Refusal::Missing(path) => format!("missing: {path}"),
+            Refusal::Malformed { path, expected } => {
+                format!("malformed: {path}, expected {expected}")
+            }
+            Refusal::UnmappedCode { table, code } => format!("no entry in {table} for {code}"),
+            Refusal::Other(text) => text.clone(),
+        })
     }
 
     /// What happened and what to do, without patient data.
@@ -166,6 +191,9 @@ impl Failure {
                 "the component handed over more than {} MiB at once; ask its vendor",
                 max_bytes / (1024 * 1024)
             ),
+            Failure::OverLimit(Limit::Fuel) => {
+                "the component did not come to an end; ask its vendor".into()
+            }
             Failure::NotGranted(Access::Read(path)) => format!(
                 "the component reads {path}, which this release does not grant; approve the path or use another version"
             ),
@@ -234,6 +262,7 @@ impl Failure {
                     deadline: config.deadline,
                 };
             }
+            Code::OutOfFuel => return Failure::OverLimit(Limit::Fuel),
             Code::UnreachableCodeReached => Trap::Unreachable,
             Code::StackOverflow => Trap::StackOverflow,
             Code::MemoryOutOfBounds | Code::HeapMisaligned | Code::TableOutOfBounds => {

@@ -39,6 +39,16 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// A stable word for counters and the store.
+    pub fn code(self) -> &'static str {
+        match self {
+            Cause::Malformed => "malformed",
+            Cause::UnmappedCode => "unmapped-code",
+            Cause::SeveralValues => "several-values",
+            Cause::TooMany => "too-many",
+        }
+    }
+
     /// What is wrong with the value, to be read after the row's name.
     pub fn words(self) -> &'static str {
         match self {
@@ -56,6 +66,16 @@ pub struct Miss {
     /// The account's name of the table.
     pub table: String,
     pub code: String,
+}
+
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+        }
+    }
 }
 
 impl fmt::Debug for Miss {

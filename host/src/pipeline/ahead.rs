@@ -7,6 +7,7 @@ use super::configuration::Configuration;
 use super::judge::Stage;
 use super::ledger::Ledger;
 use super::patient::{self, Patient};
+use super::trace::Traces;
 use super::{Pipeline, Planned, Said};
 use crate::flow::{Behaviour, Direction, Entity, Flow, Status};
 use crate::hl7;
@@ -64,15 +65,16 @@ impl Ahead<'_> {
         }
         let said = Said {
             message: &next.message,
+            channel: &next.channel,
             event: &next.event,
             received_at_ms: next.received_at_ms,
             is_loaded: next.is_loaded,
         };
         // They are noted in its own turn.
-        let (mut stage, mut misses) = (Stage::Map, Vec::new());
+        let (mut stage, mut traces) = (Stage::Map, Traces::default());
         let planning = self
             .pipeline
-            .plan(route, &said, message, &mut stage, &mut misses);
+            .plan(route, &said, message, &mut stage, &mut traces);
         match planning.await {
             Ok(Planned::Write(plan)) => Some(*plan),
             Ok(Planned::Skip(_)) | Err(_) => None,

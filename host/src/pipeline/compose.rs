@@ -121,7 +121,7 @@ impl Pipeline {
             client: route.account.client.ranked(claimed.rank.number()),
             claimed,
             ledger,
-            change: Arc::new(change_of(claimed, &entry)?),
+            change: Arc::new(change_of(&claimed.event, &entry)?),
             entry,
             sent: Sent {
                 parts: Vec::new(),
@@ -150,9 +150,18 @@ impl Pipeline {
     }
 }
 
+/// What a mapping saw of a change: what was read beside the webhook, or what it said where nothing had to be read.
+pub(super) fn stored_change(event: &str, payload: &[u8], read: Option<&[u8]>) -> Option<Change> {
+    if let Some(read) = read {
+        return serde_json::from_slice(read).ok();
+    }
+    let entry = webhook::parse(payload).ok()?.entries.into_iter().next()?;
+    change_of(event, &entry).ok()
+}
+
 /// What the webhook said.
-fn change_of(claimed: &Claimed, entry: &Entry) -> Result<Change, Stop> {
-    let event = WebhookEvent::parse(&claimed.event).ok_or(Stop::NoFlow)?;
+fn change_of(event: &str, entry: &Entry) -> Result<Change, Stop> {
+    let event = WebhookEvent::parse(event).ok_or(Stop::NoFlow)?;
     let said = Snapshot {
         before: entry.before.clone(),
         after: entry.after.clone(),

@@ -22,7 +22,8 @@ use crate::flow::change::Change;
 use crate::flow::channel::Kind;
 use crate::flow::patient::PatientKeyRule;
 use crate::flow::{
-    Account, AccountId, Channel, ChannelId, Direction, Event, Flow, FlowId, Release, WebhookEvent,
+    Account, AccountId, Channel, ChannelId, Digest, Direction, Event, Flow, FlowId, Release,
+    WebhookEvent,
 };
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client, Slot, Used};
@@ -72,6 +73,7 @@ pub struct Route {
 #[derive(Debug, Clone)]
 pub struct InForce {
     pub release: Arc<Release>,
+    pub digest: Digest,
     pub component: Arc<Component>,
     pub tables: Arc<Tables>,
 }
@@ -313,6 +315,7 @@ impl InForce {
             tables.insert(name.clone(), Arc::new(table.into()));
         }
         Ok(Self {
+            digest: release.digest(),
             release: Arc::new(release),
             component,
             tables: Arc::new(tables),
@@ -353,7 +356,11 @@ impl Route {
         }
     }
 
-    fn country_code(&self) -> Option<String> {
+    pub(super) fn zone_name(&self) -> &str {
+        zone_name(&self.flow, &self.account.account)
+    }
+
+    pub(super) fn country_code(&self) -> Option<String> {
         let own = self.flow.default_country_code.clone();
         own.or_else(|| self.account.account.default_country_code.clone())
     }

@@ -178,8 +178,9 @@ pub fn settlement(
         .route(&claimed.flow)
         .map_or(0, |route| route.account.look_up_wait_ms());
     let code = attempt.code.clone();
-    let awaits = awaited(configuration, claimed, &ledger.misses, &result);
+    let awaits = awaited(configuration, claimed, &ledger.traces.misses, &result);
     let mut misses: Vec<_> = ledger
+        .traces
         .misses
         .into_iter()
         .map(|Miss { table, code }| Missed { table, code })
@@ -220,6 +221,11 @@ pub fn settlement(
             (state, text, note)
         }
     };
+    let mut ran = ledger.traces.ran;
+    if let Some(ran) = &mut ran {
+        // One that is tried again has not failed by its release yet: the machine may have been busy.
+        ran.broke &= matches!(state, Settled::Dead { .. });
+    }
     Settlement {
         state,
         reason: code,
@@ -234,6 +240,7 @@ pub fn settlement(
         records: ledger.records,
         misses,
         awaits,
+        ran,
     }
 }
 
@@ -355,18 +362,7 @@ impl Stop {
     /// Words of the component, which may hold patient data; kept sealed.
     fn note(&self) -> Option<String> {
         match self {
-            Stop::Mapping(Failure::Refused(refusal) | Failure::Waits(refusal)) => {
-                Some(match refusal {
-                    Refusal::Missing(path) => format!("missing: {path}"),
-                    Refusal::Malformed { path, expected } => {
-                        format!("malformed: {path}, expected {expected}")
-                    }
-                    Refusal::UnmappedCode { table, code } => {
-                        format!("no entry in {table} for {code}")
-                    }
-                    Refusal::Other(text) => text.clone(),
-                })
-            }
+            Stop::Mapping(failure) => failure.words(),
             _ => None,
         }
     }

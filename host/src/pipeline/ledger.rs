@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::judge::Stop;
+use super::trace::Traces;
 use crate::flow::AccountId;
 use crate::leadsquared;
-use crate::mapping::Miss;
 use crate::store::journal::{
     Claimed, Finished, Lease, Link, LinkKey, LinkTarget, NewOperation, OperationId, OperationKind,
     OperationRow, OperationState, Record,
@@ -31,8 +31,8 @@ pub struct Ledger {
     pub forget: Vec<LinkKey>,
     /// Records as this attempt leaves them.
     pub records: Vec<Record>,
-    /// Codes that tables had no entry for.
-    pub misses: Vec<Miss>,
+    /// What mapping runs left behind.
+    pub traces: Traces,
 }
 
 /// What earlier attempts of this delivery did at one position.
@@ -64,7 +64,7 @@ impl Ledger {
             links: Vec::new(),
             forget: Vec::new(),
             records: Vec::new(),
-            misses: Vec::new(),
+            traces: Traces::default(),
             done: Vec::new(),
         }
     }

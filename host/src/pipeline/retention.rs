@@ -22,6 +22,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// A code that no table has an entry for, and nothing waits for, is shown this long: 90 days.
 const MISSES_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 
+/// What a shadow run has found is shown this long: 90 days.
+const SHADOWS_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
+
 /// How long a step waits at most for others: a writer that is never idle must not keep the disk from being freed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -59,6 +62,12 @@ async fn sweep(pipeline: &Pipeline) -> Result<Removed, store::Error> {
     let mut removed = Removed::default();
     let journal = pipeline.store.journal();
     journal.forget_misses(now - MISSES_KEPT_MS).await?;
+    journal.forget_warnings(now).await?;
+    pipeline
+        .store
+        .shadows()
+        .forget(now - SHADOWS_KEPT_MS)
+        .await?;
     let mut sweep = journal.sweep(&policies, now).await?;
     loop {
         idle(&pipeline.store).await;

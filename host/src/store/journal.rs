@@ -17,11 +17,13 @@ pub mod read;
 pub mod record;
 pub mod release;
 pub mod retention;
+pub mod run;
 pub mod search;
 pub mod settle;
 pub mod tally;
 pub mod underway;
 pub mod usage;
+pub mod warnings;
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub use read::{
 };
 pub use record::Record;
 pub use retention::{Going, Removed, Sweep};
+pub use run::{Stored, Window};
 pub use settle::{Attempt, Settled, Settlement};
 
 /// Where a delivery stands.
@@ -143,6 +146,7 @@ mod column {
     pub(super) const PAYLOAD: &str = "message.payload";
     pub(super) const ACKNOWLEDGEMENT: &str = "message.acknowledgement";
     pub(super) const NOTE: &str = "delivery.note";
+    pub(super) const RUN: &str = "run.document";
     pub(super) const OPERATION: &str = "operation.payload";
     pub(super) const ALIAS: &str = "link.target";
     pub(super) const MISSED: &str = "code_miss.code";

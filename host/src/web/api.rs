@@ -20,10 +20,13 @@ pub mod metadata;
 pub mod poll;
 pub mod records;
 pub mod releases;
+pub mod replays;
 pub mod retention;
+pub mod shadows;
 pub mod templates;
 pub mod tokens;
 pub mod traffic;
+pub mod warnings;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -92,6 +95,11 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(releases::delete))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::pause))
+        .routes(routes!(warnings::list))
+        .routes(routes!(shadows::list))
+        .routes(routes!(shadows::create))
+        .routes(routes!(shadows::show))
+        .routes(routes!(shadows::cancel))
         .routes(routes!(loads::list, loads::create))
         .routes(routes!(loads::show))
         .routes(routes!(loads::add))
@@ -116,6 +124,9 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(traffic::deliveries))
         .routes(routes!(traffic::delivery))
         .routes(routes!(traffic::release))
+        .routes(routes!(replays::replay))
+        .routes(routes!(replays::verify))
+        .routes(routes!(replays::bisect))
         .routes(routes!(calls::outlook))
         .routes(routes!(calls::replies))
         .routes(routes!(figures::today))

@@ -1,9 +1,7 @@
 //! `ligature flow load`: existing data through a flow, from files or from LeadSquared.
 //!
 //! A running host is asked by its interface and does the work; without one the load is put into the store, and the
-//! next host that runs on it does. Who is asked is in `load/way.rs`. Start at [`run`].
-
-mod way;
+//! next host that runs on it does. Who is asked is in `way.rs`. Start at [`run`].
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -18,7 +16,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use self::way::Way;
+use super::way::Way;
 use crate::cli::send;
 use crate::config::Config;
 use crate::flow::load::Leads;
@@ -251,7 +249,7 @@ fn leads(args: &Start) -> anyhow::Result<Option<Leads>> {
 }
 
 /// A day or a time as the interface takes it.
-fn time(text: &str) -> anyhow::Result<String> {
+pub(super) fn time(text: &str) -> anyhow::Result<String> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at.to_string());
     }

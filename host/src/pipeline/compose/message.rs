@@ -111,13 +111,14 @@ impl Composing<'_> {
         *stage = Stage::Map;
         let input = route.change_input(in_force, self.change.clone(), self.claimed.received_at_ms);
         let runtime = &self.pipeline.runtime;
-        let run = runtime.to_ehr(&in_force.component, input).await;
+        let mut run = runtime.to_ehr(&in_force.component, input).await;
         let warned = run.warned().map(|(row, why)| outgoing::LeftOut {
             place: row.into(),
             why,
         });
         let warned: Vec<_> = warned.collect();
-        self.ledger.misses.extend(run.misses);
+        let given = route.given_of_change();
+        self.ledger.traces.note(in_force, given, &mut run);
         let placements = match run.outcome.map_err(Stop::Mapping)? {
             change::Composed::Write(placements) => placements,
             change::Composed::Skip(note) => return Ok(Composed::Skip(note)),

@@ -136,6 +136,25 @@ async fn go_on(pipeline: &Pipeline, before: Option<&Configuration>) {
     }
     for route in now.flows() {
         let flow = &route.flow;
+        let known = before.and_then(|before| before.route(&flow.id));
+        let known = known.and_then(|known| known.flow.fell_back.as_ref());
+        let Some(gone_back) = flow.fell_back.as_ref().filter(|it| known != Some(it)) else {
+            continue;
+        };
+        let journal = pipeline.store.journal();
+        let released = journal.release_broken(&flow.account, &gone_back.from);
+        match released.await {
+            Ok(0) => {}
+            Ok(deliveries) => {
+                info!(flow = %flow.id, deliveries, "what the release before broke on runs again");
+            }
+            Err(fault) => {
+                error!(flow = %flow.id, %fault, "deliveries that the release before broke on were not released");
+            }
+        }
+    }
+    for route in now.flows() {
+        let flow = &route.flow;
         let was_active = before
             .and_then(|before| before.route(&flow.id))
             .is_some_and(|before| before.flow.status == Status::Active);

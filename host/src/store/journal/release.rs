@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::append::split_lanes;
 use super::{Journal, State};
-use crate::flow::{AccountId, DeliveryId, FlowId};
+use crate::flow::{AccountId, DeliveryId, Digest, FlowId};
 use crate::store::database::{Kind, Row, Sql, Value};
 use crate::store::writer::Planned;
 use crate::store::{Error, now_ms};
@@ -59,6 +59,31 @@ impl Journal {
                     ],
                 )
                 .await?;
+            let Some(last) = rows.last() else {
+                return Ok(released);
+            };
+            after = last.string(0)?;
+            let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
+            released += self.queue(&QUEUE, account, deliveries).await?;
+        }
+    }
+
+    /// Queues the deliveries that are dead because `release` broke on them; gives how many.
+    pub async fn release_broken(
+        &self,
+        account: &AccountId,
+        release: &Digest,
+    ) -> Result<u64, Error> {
+        let mut released = 0;
+        let mut after = String::new();
+        loop {
+            let values = vec![
+                account.as_str().into(),
+                release.as_str().into(),
+                after.as_str().into(),
+                AT_ONCE.into(),
+            ];
+            let rows = self.shared.one(&BROKEN, values).await?;
             let Some(last) = rows.last() else {
                 return Ok(released);
             };
@@ -199,6 +224,15 @@ static PARKED: Sql = Sql {
     text: "select id, seq, lanes, rank from delivery
 where account_id = ? and state = 'parked' and flow_id = ? and id > ? and reason = ?
 order by id
+limit ?",
+    kinds: &[],
+};
+
+static BROKEN: Sql = Sql {
+    text: "select d.id, d.seq, d.lanes, d.rank from run r
+join delivery d on d.account_id = r.account_id and d.id = r.delivery_id
+where r.account_id = ? and r.release_id = ? and r.broke = 1 and d.state = 'dead' and d.id > ?
+order by d.id
 limit ?",
     kinds: &[],
 };

@@ -8,7 +8,9 @@ use super::ledger::{self, Finished};
 use super::links::{Change, Changes, Link, LinkKey, To};
 use super::misses::{Missed, Misses, SealedMiss};
 use super::record::{Record, Records};
-use super::{Journal, Lease, State, column};
+use super::warnings::{Counted, Warnings};
+use super::{Journal, Lease, State, column, run};
+use crate::flow::ran::Ran;
 use crate::store::database::{Answers, Kind, Part, Script, Sql, Value};
 use crate::store::failure::Failure;
 use crate::store::writer::Command;
@@ -86,6 +88,8 @@ pub struct Settlement {
     pub misses: Vec<Missed>,
     /// The one whose entry a parked delivery waits for; among the misses.
     pub awaits: Option<Missed>,
+    /// The mapping's run of this try; none keeps what an earlier one noted.
+    pub ran: Option<Ran>,
 }
 
 impl fmt::Debug for Settlement {
@@ -173,6 +177,15 @@ impl Journal {
                 .collect(),
             records: settlement.records,
             misses: self.sealed_misses(&lease.account, &settlement.misses)?,
+            ran: match &settlement.ran {
+                Some(ran) => self.ran_row(&account, &lease.delivery, ran)?,
+                None => Vec::new(),
+            },
+            // What is tried again by itself is counted when it has come to rest.
+            counted: match settlement.state {
+                Settled::Waiting { .. } | Settled::Aside { .. } => None,
+                _ => settlement.ran.as_ref().map(|ran| Box::new(Counted::of(ran))),
+            },
             account,
         };
         self.shared
@@ -252,6 +265,8 @@ pub(in crate::store) struct Settle {
     links: Vec<Change>,
     records: Vec<Record>,
     misses: Vec<SealedMiss>,
+    ran: Vec<Value>,
+    counted: Option<Box<Counted>>,
 }
 
 impl Settle {
@@ -314,6 +329,8 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     let mut links = Changes::default();
     let mut records = Records::default();
     let mut misses = Misses::default();
+    let mut runs = Vec::new();
+    let mut warnings = Warnings::default();
     let mut leave = Vec::new();
     let mut others = Vec::new();
     let mut left = Vec::new();
@@ -325,6 +342,10 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
         links.add(&settle.account, &settle.links);
         records.add(&settle.account, &settle.records);
         misses.add(&settle.account, &settle.misses);
+        runs.extend(settle.ran.iter().cloned());
+        if let Some(counted) = &settle.counted {
+            warnings.add(&settle.account, counted);
+        }
         for (at, lane) in settle.lanes.iter().enumerate() {
             let (account, lane) = (Value::from(&settle.account), Value::from(lane));
             if at > 0 {
@@ -349,6 +370,8 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     links.write(script, now);
     records.write(script, now);
     misses.write(script);
+    script.rows(&run::KEEP, runs);
+    warnings.write(script);
     script.rows(&LEAVE, leave);
     script.rows(&FREE_OTHERS, others);
     (script.rows(&EMPTY_LANES, left), lanes_left)

@@ -10,9 +10,10 @@ use super::error::{Error, Problem};
 use super::flows::{self, FlowView, NOUN};
 use super::list::part;
 use super::releases::{self, Wanted};
+use super::shadows;
 use crate::access::Right;
 use crate::flow::check::Fault;
-use crate::flow::{Grants, Status};
+use crate::flow::{Digest, Grants, Status};
 use crate::pipeline::activate::Source;
 use crate::store::catalog::audit::Record;
 use crate::store::catalog::{Change, Expected};
@@ -35,6 +36,8 @@ pub struct Activation {
     release: Option<String>,
     /// What an uploaded component may read and write; needed where it asks for more than the release in force grants.
     grants: Option<Grants>,
+    /// The id of a shadow run of the release, which proves it; needed where the flow requires one.
+    shadow: Option<String>,
     /// A search field that LeadSquared does not show as unique is meant all the same.
     confirm_not_unique: Option<bool>,
     /// A flow to the EHR without a condition is meant to send every lead.
@@ -72,6 +75,7 @@ pub async fn activate(
     let wanted = Wanted::of(&mut body)?;
     let grants: Option<Grants> = body.optional("grants", "flows.grants")?;
     let confirmed = flows::Confirmed::of(&mut body)?;
+    let shadow: Option<String> = body.optional("shadow", "flows.shadow")?;
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
     let kept = flows::kept(&catalog, &id).await?;
@@ -88,8 +92,14 @@ pub async fn activate(
             )),
         };
     }
-    let mut flow = kept.document;
+    let before = kept.document;
+    let mut flow = before.clone();
     flow.status = Status::Active;
+    // Whoever puts it in force has seen what it went back from.
+    flow.fell_back = None;
+    let proof = async |digest: Option<&Digest>| {
+        shadows::proof(&web, &before, digest, shadow.as_deref()).await
+    };
     let record = Record::of("activate", flow.account.as_str(), "flow", flow.id.as_str());
     let mut changes = vec![Change::Note(record)];
     let source = match wanted {
@@ -110,12 +120,14 @@ pub async fn activate(
         }
         Wanted::Active => None,
     };
-    match source {
+    let proof = match source {
         Some(source) => {
             let preparing = releases::prepare(&web, &mut flow, source, grants.as_ref());
             let ready = Box::pin(preparing).await?;
             flows::check(&web, &flow, Some(&ready.release), confirmed).await?;
+            let proof = proof(Some(&ready.release.digest())).await?;
             changes.extend(ready.changes(flow, seen.expected));
+            proof
         }
         None => {
             let release = match &flow.release {
@@ -127,15 +139,21 @@ pub async fn activate(
                 return Err(Error::invalid(NOUN, vec![Fault::new("mapping", text)]));
             }
             flows::check(&web, &flow, release.as_ref(), confirmed).await?;
+            let proof = proof(flow.release.as_ref()).await?;
             changes.push(Change::Flow(Box::new(flow), seen.expected));
+            proof
         }
+    };
+    if let Some(proof) = &proof {
+        let record = Record::of("prove", before.account.as_str(), "shadow", &proof.id);
+        changes.push(Change::Note(record));
     }
     catalog
         .apply(&changes, &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
     web.pipeline.put_in_force().await;
-    flows::answer(&catalog, &id, StatusCode::OK).await
+    flows::proven(&catalog, &id, StatusCode::OK, proof).await
 }
 
 /// Holds a flow: it takes messages, and their deliveries wait until it is activated again.

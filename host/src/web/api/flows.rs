@@ -15,6 +15,7 @@ use super::{releases, rfc3339};
 use crate::access::Right;
 use crate::flow::check::{self, ActivityFacts, Facts, Fault};
 use crate::flow::{Flow, Release, Status};
+use crate::pipeline::shadow::Standing;
 use crate::pipeline::{account, activate};
 use crate::store::catalog::history::FlowVersion;
 use crate::store::catalog::{Catalog, Change, Expected, Kept};
@@ -30,6 +31,10 @@ pub struct FlowView {
     updated_at: String,
     /// What the standard calls the event, such as `A04 - Register a patient`; none for one of the sender's own.
     event_label: Option<String>,
+    /// The shadow run that proved the release; only in the answer to its activation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    shadow: Option<Standing>,
 }
 
 /// A flow to be made, or with changes. Its status and release change by activating and pausing only.
@@ -80,6 +85,7 @@ fn view(kept: Kept<Flow>) -> FlowView {
         flow: kept.document,
         version: kept.version,
         updated_at: rfc3339(kept.updated_at_ms),
+        shadow: None,
     }
 }
 
@@ -95,9 +101,23 @@ pub(super) async fn answer(
     id: &str,
     status: StatusCode,
 ) -> Result<Response, Error> {
+    proven(catalog, id, status, None).await
+}
+
+/// The same with what proved its release.
+pub(super) async fn proven(
+    catalog: &Catalog,
+    id: &str,
+    status: StatusCode,
+    shadow: Option<Standing>,
+) -> Result<Response, Error> {
     let kept = kept(catalog, id).await?;
     let version = kept.version;
-    Ok(versioned(status, &view(kept), version))
+    let view = FlowView {
+        shadow,
+        ..view(kept)
+    };
+    Ok(versioned(status, &view, version))
 }
 
 /// What a person has confirmed of a flow that is unusual.
@@ -259,9 +279,10 @@ pub async fn create(
     mut body: Body,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Map).await?;
-    let flow: Flow = body.take("flow", NOUN)?;
+    let mut flow: Flow = body.take("flow", NOUN)?;
     let confirmed = Confirmed::of(&mut body)?;
     body.end(NOUN, &[])?;
+    flow.fell_back = None;
     unchanged(&flow, &Status::Draft, None)?;
     check(&web, &flow, None, confirmed).await?;
     let catalog = web.pipeline.store.catalog();
@@ -317,7 +338,7 @@ pub async fn save(
     let seen = body.seen()?;
     let mut flow: Flow = body.take("flow", NOUN)?;
     let confirmed = Confirmed::of(&mut body)?;
-    body.end(NOUN, &["updated_at", "event_label"])?;
+    body.end(NOUN, &["updated_at", "event_label", "shadow"])?;
     let catalog = web.pipeline.store.catalog();
     let mut changes = Vec::new();
     let before = kept(&catalog, &id).await?;
@@ -327,6 +348,7 @@ pub async fn save(
         if before.status != Status::Draft {
             caller.may(Right::Publish)?;
         }
+        flow.fell_back.clone_from(&before.fell_back);
         unchanged(&flow, &before.status, before.release.as_ref())?;
         for (path, same) in [
             ("id", before.id == flow.id),

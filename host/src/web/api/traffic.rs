@@ -95,6 +95,88 @@ pub struct DeliveryOfMessage {
     event: String,
     received_at: String,
     delivery: DeliveryJson,
+    /// The last run of its mapping; only where one delivery is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    run: Option<RunJson>,
+}
+
+/// What is shown of a delivery.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WhichParts {
+    /// Shows what the component said and logged as well, to whoever may see patient data.
+    values: Option<bool>,
+}
+
+/// The last run of a delivery's mapping.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RunJson {
+    flow: String,
+    release: String,
+    at: String,
+    /// `wrote`, `skipped`, or the code of a failure.
+    outcome: String,
+    /// Rows that let the message go on without their value.
+    warnings: Vec<WarningJson>,
+    /// Warnings that were not kept.
+    warnings_cut: u64,
+    /// Why the component skipped or refused, in its words; only for those who may see patient data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    said: Option<String>,
+    /// What the component logged; only for those who may see patient data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    log: Option<Vec<String>>,
+}
+
+/// A row that let the message go on without its value.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WarningJson {
+    /// Empty for a row that the component made up.
+    row: String,
+    /// Where the value is, as segment and field or a field of LeadSquared.
+    path: String,
+    /// `malformed`, `unmapped-code`, `several-values` or `too-many`.
+    cause: String,
+    /// Whether something else was written instead of nothing.
+    defaulted: bool,
+}
+
+/// The last run of a delivery, if any was made.
+async fn run_of(
+    web: &Web,
+    view: &MessageView,
+    id: &str,
+    with_values: bool,
+) -> Result<Option<RunJson>, Error> {
+    let journal = web.pipeline.store.journal();
+    let account = &view.message.account;
+    let stored = journal.stored_one(account, &id.into()).await?;
+    let Some(ran) = stored.and_then(|stored| stored.ran) else {
+        return Ok(None);
+    };
+    let mut notes = view.message.deliveries.iter().zip(&view.deliveries);
+    let note = notes.find(|(row, _)| row.id.as_str() == id);
+    let said = note.and_then(|(_, seen)| seen.note.clone());
+    let warnings = ran.warnings.into_iter().map(|warned| WarningJson {
+        row: warned.row,
+        path: warned.path,
+        cause: warned.cause,
+        defaulted: warned.defaulted,
+    });
+    Ok(Some(RunJson {
+        flow: ran.flow.to_string(),
+        release: ran.release.to_string(),
+        at: rfc3339(ran.at_ms),
+        outcome: ran.outcome,
+        warnings: warnings.collect(),
+        warnings_cut: ran.warnings_cut,
+        said: said.filter(|_| with_values),
+        log: with_values.then_some(ran.log),
+    }))
 }
 
 /// One try of a delivery.
@@ -239,6 +321,7 @@ fn delivery_of(view: &MessageView, id: &str) -> Option<DeliveryOfMessage> {
         message,
         event,
         received_at,
+        run: None,
     })
 }
 
@@ -316,6 +399,7 @@ pub async fn deliveries(
             event: message.event.clone(),
             received_at: rfc3339(message.received_at_ms),
             delivery: delivery_json(delivery),
+            run: None,
         })
     });
     let page = Page {
@@ -325,18 +409,33 @@ pub async fn deliveries(
     Ok(json(StatusCode::OK, &page))
 }
 
-/// Shows a delivery with its history.
-#[utoipa::path(get, path = "/api/v1/deliveries/{id}", tag = "traffic", params(("id" = String, Path)),
+/// Shows a delivery with its history and the last run of its mapping.
+#[utoipa::path(get, path = "/api/v1/deliveries/{id}", tag = "traffic", params(("id" = String, Path), WhichParts),
     responses((status = 200, body = DeliveryOfMessage), (status = "default", body = Problem)))]
 pub async fn delivery(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
+    Asked(which): Asked<WhichParts>,
 ) -> Result<Response, Error> {
     web.may_read(&headers).await?;
     let id = part(&params, "id")?;
+    let with_values = which.values == Some(true);
+    let caller = match with_values {
+        true => Some(web.may(&headers, Right::SeePatientData).await?),
+        false => None,
+    };
     let view = message_of(&web, &id).await?;
-    Ok(json(StatusCode::OK, &delivery_of(&view, &id)))
+    if let Some(caller) = caller {
+        let record = Record::of("see", view.message.account.as_str(), "delivery", &id);
+        let catalog = web.pipeline.store.catalog();
+        catalog.note(&caller.author(), &record).await?;
+    }
+    let mut shown = delivery_of(&view, &id);
+    if let Some(shown) = &mut shown {
+        shown.run = Box::pin(run_of(&web, &view, &id, with_values)).await?;
+    }
+    Ok(json(StatusCode::OK, &shown))
 }
 
 /// Queues a delivery again that waits for a person, for its time, or is dead.

@@ -109,7 +109,10 @@ impl InboundMapping for Misbehaving {
                     .lead("name", format!("{known:?} {unknown:?} {table}"))
                     .into_mapped()
             }
-            // An event that a flow can have.
+            // Events that a flow can have.
+            "Z02" if message.text("PID-5.1")?.is_some_and(|name| name == "Trap") => {
+                panic!("with {:?}", message.text("PID-5.1")?)
+            }
             "Z01" => {
                 let code = message.required("PID-5.1")?;
                 match codes::translate("codes", &code)? {

@@ -84,7 +84,7 @@ impl Journal {
             return Ok(());
         }
         removed.largest_transaction = removed.largest_transaction.max(chunk.rows);
-        let mut plan: Vec<Planned> = [&DELIVERIES, &ATTEMPTS, &OPERATIONS]
+        let mut plan: Vec<Planned> = [&DELIVERIES, &ATTEMPTS, &OPERATIONS, &RUNS]
             .into_iter()
             .filter(|_| !chunk.deliveries.is_empty())
             .map(|sql| Planned::rows(sql, chunk.deliveries.clone()))
@@ -326,6 +326,15 @@ and not exists (
     kinds: &[Text, Text],
 };
 
+static RUNS: Sql = Sql {
+    text: "with v(account_id, delivery_id) as (values {rows})
+delete from run
+where (account_id, delivery_id) in (select account_id, delivery_id from v where account_id is not null)
+and not exists (
+  select 1 from delivery x where x.account_id = run.account_id and x.id = run.delivery_id)",
+    kinds: &[Text, Text],
+};
+
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id) as (values {rows})
 delete from message
@@ -342,6 +351,7 @@ static SIZES: Sql = Sql {
 select v.account_id, v.delivery_id,
   (select count(*) from attempt a where a.account_id = v.account_id and a.delivery_id = v.delivery_id)
   + (select count(*) from operation o where o.account_id = v.account_id and o.delivery_id = v.delivery_id)
+  + (select count(*) from run r where r.account_id = v.account_id and r.delivery_id = v.delivery_id)
 from v
 where v.account_id is not null",
     kinds: &[Text, Text],

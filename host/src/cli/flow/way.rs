@@ -1,4 +1,4 @@
-//! Who carries a load out: a running host, asked by its interface, or the store for a host that runs later.
+//! Who does what is asked for: a running host, asked by its interface, or this process on a store that no host has open.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use crate::config::{self, Config};
 use crate::flow::load::{Leads, Load};
+use crate::flow::{DeliveryId, Digest};
 use crate::pipeline::Pipeline;
 use crate::pipeline::configuration::Configuration;
+use crate::pipeline::replay::Asked;
 use crate::serve::{self, Open};
 use crate::store::catalog::Author;
 
@@ -36,8 +38,8 @@ pub(super) struct Interface {
 /// A store that no host has open, or one that hosts share.
 pub(super) struct Stored {
     open: Open,
-    pipeline: Pipeline,
-    author: Author,
+    pub(super) pipeline: Pipeline,
+    pub(super) author: Author,
 }
 
 impl Way {
@@ -154,6 +156,47 @@ impl Way {
         }
     }
 
+    /// Runs a stored message again; gives it as the interface shows it.
+    pub(super) async fn replay(
+        &self,
+        delivery: &str,
+        release: Option<&str>,
+        values: bool,
+    ) -> anyhow::Result<Value> {
+        match self {
+            Self::Host(host) => {
+                let body = json!({ "release": release, "values": values }).to_string();
+                let path = format!("deliveries/{delivery}/replay");
+                host.send("POST", &path, Some(body.into())).await
+            }
+            Self::Store(stored) => {
+                let pipeline = &stored.pipeline;
+                let found = pipeline.stored_anywhere(&delivery.into()).await?;
+                let found = found.with_context(|| format!("there is no delivery {delivery}"))?;
+                let release = release.map(|digest| Digest::from(digest.to_owned()));
+                let replay = pipeline.replay(&found, release.as_ref(), values).await?;
+                Ok(serde_json::to_value(replay)?)
+            }
+        }
+    }
+
+    /// Verifies a part of a window; `asked` is as the interface takes it.
+    pub(super) async fn verify(&self, asked: &Asked, after: Option<&str>) -> anyhow::Result<Value> {
+        match self {
+            Self::Host(host) => {
+                let mut body = serde_json::to_value(asked)?;
+                body["after"] = after.into();
+                let body = body.to_string().into();
+                host.send("POST", "replays/verify", Some(body)).await
+            }
+            Self::Store(stored) => {
+                let after = after.map(DeliveryId::from);
+                let verifying = stored.pipeline.verify_asked(asked, after.as_ref());
+                Ok(serde_json::to_value(Box::pin(verifying).await?)?)
+            }
+        }
+    }
+
     /// Starts, pauses, resumes or cancels a load.
     pub(super) async fn act(&self, id: &str, action: &str) -> anyhow::Result<Value> {
         match self {
@@ -188,7 +231,13 @@ impl Stored {
 }
 
 impl Interface {
-    async fn send(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> anyhow::Result<Value> {
+    /// Asks the interface.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> anyhow::Result<Value> {
         let url = format!("{}/api/v1/{path}", self.base);
         let mut request = self
             .http

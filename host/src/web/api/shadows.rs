@@ -1,0 +1,198 @@
+//! Shadow runs: a candidate release over stored messages, begun, watched, cancelled.
+
+use axum::extract::{RawPathParams, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use utoipa::ToSchema;
+
+use super::body::{Body, json};
+use super::error::{Error, Problem};
+use super::flows;
+use super::list::{Asked, Page, Which, part};
+use super::releases::{self, Wanted};
+use crate::access::Right;
+use crate::flow::check::Fault;
+use crate::flow::shadow::{self, Shadow};
+use crate::flow::{Choices, Digest, Flow, Grants};
+use crate::pipeline::activate::Source;
+use crate::pipeline::shadow::{Over, Standing};
+use crate::store::catalog::Change;
+use crate::web::Web;
+
+const NOUN: &str = "shadows";
+
+/// What is to be proven, and over which messages: one of `release`, `mapping` and `component`.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "read member by member, so that faults have their place"
+)]
+pub struct ShadowInput {
+    /// The digest of a release of the flow.
+    release: Option<Digest>,
+    /// The text of a mapping document; a release of it is made.
+    mapping: Option<String>,
+    /// The digest of a component of the account; a release of it is made.
+    component: Option<Digest>,
+    /// What is said to the component instead of what the flow says.
+    choices: Option<Choices>,
+    /// What an uploaded component may read and write.
+    grants: Option<Grants>,
+    /// Messages that came from then on, RFC 3339; the last 24 hours if left out.
+    from: Option<String>,
+    /// Messages that came before then, RFC 3339; now if left out.
+    to: Option<String>,
+    /// The first so many, up to 100,000; 10,000 if left out.
+    limit: Option<u64>,
+}
+
+async fn kept(web: &Web, params: &RawPathParams) -> Result<Shadow, Error> {
+    let id = part(params, "id")?;
+    let shadow = web.pipeline.store.shadows().get(&id).await?;
+    shadow.ok_or_else(|| Error::not_found(format!("shadow run {id}")))
+}
+
+/// Lists shadow runs.
+#[utoipa::path(get, path = "/api/v1/shadows", tag = "shadows", params(Which),
+    responses((status = 200, body = Page<Standing>), (status = "default", body = Problem)))]
+pub async fn list(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    Asked(which): Asked<Which>,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let shadows = web.pipeline.store.shadows().list().await?;
+    let wanted = shadows
+        .iter()
+        .filter(|shadow| which.wants(shadow.account.as_str()));
+    let found = wanted.map(|shadow| (shadow.id.clone(), Standing::of(shadow)));
+    Ok(json(StatusCode::OK, &which.page(found)))
+}
+
+/// Runs a candidate over stored messages beside the release in force, without any effect.
+#[utoipa::path(post, path = "/api/v1/flows/{id}/shadows", tag = "shadows", params(("id" = String, Path)),
+    request_body = ShadowInput,
+    responses((status = 201, body = Standing), (status = "default", body = Problem)))]
+pub async fn create(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Map).await?;
+    let wanted = Wanted::of(&mut body)?;
+    let choices: Option<Choices> = body.optional("choices", "flows.choices")?;
+    let grants: Option<Grants> = body.optional("grants", "flows.grants")?;
+    let over = Over {
+        from: body.optional("from", NOUN)?,
+        to: body.optional("to", NOUN)?,
+        limit: body.optional("limit", NOUN)?,
+    };
+    body.end(NOUN, &[])?;
+    if grants.is_some() {
+        caller.may(Right::Publish)?;
+    }
+    let catalog = web.pipeline.store.catalog();
+    let flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
+    let source = match wanted {
+        Wanted::Release(digest) => Ok(digest),
+        Wanted::Mapping(text) => Err(Source::Document(text)),
+        Wanted::Component(digest) => Err(releases::kept_component(&catalog, &flow, &digest).await?),
+        Wanted::Active => {
+            let text = "say what is to be proven: a release, a mapping or a component";
+            return Err(Error::invalid(NOUN, vec![Fault::new("release", text)]));
+        }
+    };
+    let candidate = match source {
+        Ok(digest) => digest,
+        Err(source) => {
+            let mut changed = Flow {
+                choices: choices.unwrap_or_else(|| flow.choices.clone()),
+                ..flow.clone()
+            };
+            let preparing = releases::prepare(&web, &mut changed, source, grants.as_ref());
+            let ready = Box::pin(preparing).await?;
+            let digest = ready.release.digest();
+            let changes = [
+                Change::Component(flow.account.clone(), ready.kept),
+                Change::Release(flow.account.clone(), ready.release),
+            ];
+            catalog.apply(&changes, &caller.author()).await?;
+            digest
+        }
+    };
+    let author = caller.author();
+    let starting = web.pipeline.start_shadow(&flow, &candidate, &over, &author);
+    let shadow = Box::pin(starting).await?;
+    Ok(json(StatusCode::CREATED, &Standing::of(&shadow)))
+}
+
+/// Shows a shadow run: how far it is, and what comes out differently.
+#[utoipa::path(get, path = "/api/v1/shadows/{id}", tag = "shadows", params(("id" = String, Path)),
+    responses((status = 200, body = Standing), (status = "default", body = Problem)))]
+pub async fn show(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    web.may(&headers, Right::View).await?;
+    let shadow = kept(&web, &params).await?;
+    Ok(json(StatusCode::OK, &Standing::of(&shadow)))
+}
+
+/// Ends a shadow run; what it has found stays to be seen.
+#[utoipa::path(post, path = "/api/v1/shadows/{id}/cancel", tag = "shadows", params(("id" = String, Path)),
+    responses((status = 200, body = Standing), (status = "default", body = Problem)))]
+pub async fn cancel(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Map).await?;
+    let shadow = kept(&web, &params).await?;
+    let shadows = web.pipeline.store.shadows();
+    if !shadows.cancel(&shadow, &caller.author()).await? {
+        let text = format!("shadow run {} has ended already", shadow.id);
+        return Err(Error::new(StatusCode::CONFLICT, "refused", text));
+    }
+    let shadow = kept(&web, &params).await?;
+    Ok(json(StatusCode::OK, &Standing::of(&shadow)))
+}
+
+/// The shadow run that proves the release `digest`, which a flow is to be put in force with.
+pub(super) async fn proof(
+    web: &Web,
+    flow: &Flow,
+    digest: Option<&Digest>,
+    id: Option<&str>,
+) -> Result<Option<Standing>, Error> {
+    let refuse = |text: String| Error::invalid(flows::NOUN, vec![Fault::new("shadow", text)]);
+    // The first release of a flow has nothing to be compared with.
+    let is_new = flow.release.is_some() && digest != flow.release.as_ref();
+    let Some(id) = id else {
+        return match flow.require_shadow && is_new {
+            true => Err(refuse(
+                "the flow takes only releases that a shadow run has proven: name its id".into(),
+            )),
+            false => Ok(None),
+        };
+    };
+    let shadow = web.pipeline.store.shadows().get(id).await?;
+    let shadow = shadow.filter(|shadow| shadow.flow == flow.id && shadow.account == flow.account);
+    let shadow = shadow.ok_or_else(|| refuse(format!("the flow has no shadow run {id}")))?;
+    if shadow.state != shadow::State::Done {
+        let text = format!(
+            "it is {}: it proves nothing before it is done",
+            shadow.state
+        );
+        return Err(refuse(text));
+    }
+    if digest != Some(&shadow.what.candidate) {
+        let text = format!(
+            "it is of release {}, not of this one",
+            shadow.what.candidate
+        );
+        return Err(refuse(text));
+    }
+    Ok(Some(Standing::of(&shadow)))
+}

@@ -1,0 +1,107 @@
+//! What mapping runs were given and came to is kept with their deliveries, and found by time and flow.
+
+use ligature::flow::Digest;
+use ligature::flow::ran::{Given, Print, Ran};
+use ligature::store::journal::{Settled, Window};
+
+use super::{Bed, account, arrival, both, settlement};
+
+both!(
+    the_last_run_of_a_delivery_is_kept,
+    runs_are_found_by_time_and_flow
+);
+
+fn ran(outcome: &str) -> Ran {
+    Ran {
+        flow: "lead".into(),
+        release: Digest::of(outcome.as_bytes()),
+        at_ms: 5,
+        outcome: outcome.into(),
+        broke: false,
+        given: Given {
+            time_zone: "UTC".into(),
+            channel: "adt".into(),
+            ..Given::default()
+        },
+        prints: vec![Print::of("lead.LastName", outcome)],
+        warnings: Vec::new(),
+        warnings_cut: 0,
+        log: vec!["Doe".into()],
+    }
+}
+
+fn all() -> Window {
+    Window {
+        flow: None,
+        from_ms: 0,
+        to_ms: jiff::Timestamp::now().as_millisecond() + 1_000,
+    }
+}
+
+async fn the_last_run_of_a_delivery_is_kept(bed: Bed) {
+    bed.append(arrival("1", &["a"])).await;
+    let claimed = bed.claim().await.remove(0);
+    let stored = async || {
+        let stored = bed.journal.stored_one(&account(), &claimed.delivery).await;
+        stored.unwrap().unwrap()
+    };
+    assert!(stored().await.ran.is_none());
+    let mut first = settlement(Settled::Dead { hold: false });
+    first.ran = Some(ran("mapping-trapped"));
+    bed.journal.settle(&claimed.lease, first).await.unwrap();
+    let found = stored().await;
+    assert_eq!(found.ran, Some(ran("mapping-trapped")));
+    assert_eq!(found.payload.as_deref(), Some(&b"MSH|1|Doe^Jane"[..]));
+
+    // Tried again: another run takes its place, and a try without one leaves it.
+    for (ran, expected) in [(Some(ran("wrote")), "wrote"), (None, "wrote")] {
+        let released = bed.journal.release(&account(), &claimed.delivery).await;
+        released.unwrap();
+        let again = bed.claim().await.remove(0);
+        let mut second = settlement(Settled::Dead { hold: false });
+        second.ran = ran;
+        bed.journal.settle(&again.lease, second).await.unwrap();
+        let kept = stored().await.ran.map(|ran| ran.outcome);
+        assert_eq!(kept.as_deref(), Some(expected));
+    }
+}
+
+async fn runs_are_found_by_time_and_flow(bed: Bed) {
+    for id in ["1", "2", "3"] {
+        bed.append(arrival(id, &[id])).await;
+    }
+    let claimed = bed.claim().await;
+    for claimed in &claimed {
+        let mut done = settlement(Settled::Delivered);
+        done.ran = Some(ran("wrote"));
+        bed.journal.settle(&claimed.lease, done).await.unwrap();
+    }
+    let journal = &bed.journal;
+    let found = async |window: Window, after: Option<usize>, limit| {
+        let after = after.map(|at| &claimed[at].delivery);
+        let found = journal.stored(&account(), &window, after, limit).await;
+        let found = found.unwrap().into_iter();
+        let place = |id| claimed.iter().position(|claimed| claimed.delivery == id);
+        found
+            .map(|stored| place(stored.delivery).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(all(), None, 10).await, [0, 1, 2]);
+    assert_eq!(found(all(), None, 2).await, [0, 1]);
+    assert_eq!(found(all(), Some(1), 2).await, [2]);
+    let of_flow = |flow: &str| Window {
+        flow: Some(flow.into()),
+        ..all()
+    };
+    assert_eq!(found(of_flow("lead"), None, 10).await, [0, 1, 2]);
+    assert!(found(of_flow("other"), None, 10).await.is_empty());
+    let before = Window { to_ms: 1, ..all() };
+    assert!(found(before, None, 10).await.is_empty());
+    let count = async |window: Window, most| {
+        let count = journal.count_stored(&account(), &window, most).await;
+        count.unwrap()
+    };
+    assert_eq!(count(all(), 100).await, 3);
+    assert_eq!(count(all(), 2).await, 2);
+    assert_eq!(count(of_flow("other"), 100).await, 0);
+}
