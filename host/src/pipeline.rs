@@ -21,6 +21,7 @@ pub mod patient;
 pub mod poll;
 pub mod retention;
 pub mod send;
+pub mod upload;
 pub mod webhooks;
 
 use std::collections::BTreeMap;

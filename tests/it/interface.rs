@@ -7,6 +7,7 @@ mod rights;
 mod running;
 mod samples;
 mod tables;
+mod upload;
 
 use std::time::Duration;
 

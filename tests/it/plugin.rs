@@ -7,6 +7,7 @@ use anyhow::ensure;
 use ligature_tests::{guests, ligature_binary};
 
 mod languages;
+mod ship;
 
 /// Runs `ligature plugin` in a folder; gives the exit status and all that was said.
 fn plugin(folder: &Path, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {

@@ -1,14 +1,17 @@
 //! `ligature plugin`: a vendor's loop, through the host's own code.
 //!
 //! A project is written by `new` ([`project`]), made into a component by `build` ([`build`]), looked at by `inspect`
-//! ([`inspect`]), tried on one message by `run` and on many by `test` ([`cases`]). What runs here runs under the same
+//! ([`inspect`]), tried on one message by `run`, on many by `test` ([`cases`]) and on what nobody expects by `check`
+//! ([`check`]), and sent out signed and packed ([`ship`]). What runs here runs under the same
 //! limits and grants as in a flow, with everything granted that the component asks for.
 
 mod build;
 mod cases;
+mod check;
 mod inspect;
 mod project;
 mod report;
+mod ship;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -48,6 +51,28 @@ pub enum Command {
     /// needs settings, tables or an event of its own; what stands in case.toml holds for all.
     #[command(after_help = "Example: ligature plugin test cases --component appointments.wasm")]
     Test(cases::Args),
+    /// Gives the component variations of a message, as the upload does, and says which it does not stand.
+    #[command(
+        after_help = "Example: ligature plugin check appointments.wasm --message booking.hl7"
+    )]
+    Check(check::Args),
+    /// Makes a key to sign components with, and prints the part of it that others may know.
+    #[command(after_help = "Example: ligature plugin key vendor.key")]
+    Key(ship::KeyArgs),
+    /// Signs a component; the signature goes beside it.
+    #[command(after_help = "Example: ligature plugin sign appointments.wasm --key vendor.key")]
+    Sign(ship::SignArgs),
+    /// Checks whose signature a component has.
+    #[command(after_help = "Example: ligature plugin verify appointments.wasm --key ed25519:3d40…")]
+    Verify(ship::VerifyArgs),
+    /// Puts a component, its signature, its manifest and a text for people into one file.
+    #[command(after_help = "Example: ligature plugin pack appointments.wasm --readme README.md")]
+    Pack(ship::PackArgs),
+    /// Takes such a file apart.
+    #[command(
+        after_help = "Example: ligature plugin unpack appointments.tar --folder appointments"
+    )]
+    Unpack(ship::UnpackArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,6 +115,12 @@ pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Resu
         Command::Inspect(args) => Box::pin(inspect::run(&args, out)).await,
         Command::Run(args) => Box::pin(run_one(&args, out)).await,
         Command::Test(args) => Box::pin(cases::run(&args, out)).await,
+        Command::Check(args) => Box::pin(check::run(&args, out)).await,
+        Command::Key(args) => ship::key(&args, out),
+        Command::Sign(args) => ship::sign(&args, out),
+        Command::Verify(args) => ship::verify(&args, out),
+        Command::Pack(args) => Box::pin(ship::pack(&args, out)).await,
+        Command::Unpack(args) => ship::unpack(&args, out),
     }
 }
 
@@ -182,8 +213,8 @@ impl Subject {
 struct Compiled {
     /// Keeps compiled components in this folder, which nobody else may write to: the next run of the same component
     /// starts at once.
-    #[arg(long = "compiled", value_name = "FOLDER")]
-    folder: Option<PathBuf>,
+    #[arg(long, value_name = "FOLDER")]
+    compiled: Option<PathBuf>,
 }
 
 /// A runtime; without a folder of its own for compiled components, one that goes when it goes.
@@ -194,7 +225,7 @@ struct Bench {
 
 impl Bench {
     fn open(compiled: &Compiled) -> anyhow::Result<Self> {
-        let (folder, path) = match &compiled.folder {
+        let (folder, path) = match &compiled.compiled {
             Some(path) => (None, path.clone()),
             None => {
                 let folder =
