@@ -18,8 +18,11 @@ pub mod generate;
 pub mod host;
 pub mod manifest;
 pub mod native;
+pub mod pack;
 pub mod propose;
+pub mod robust;
 pub mod shown;
+pub mod signature;
 pub mod starter;
 
 mod answer;

@@ -27,6 +27,7 @@ pub mod send;
 pub mod shadow;
 pub mod tally;
 pub mod trace;
+pub mod upload;
 pub mod webhooks;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ mod rights;
 mod running;
 mod samples;
 mod tables;
+mod upload;
 
 use std::time::Duration;
 

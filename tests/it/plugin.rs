@@ -6,6 +6,9 @@ use std::process::Command;
 use anyhow::ensure;
 use ligature_tests::{guests, ligature_binary};
 
+mod languages;
+mod ship;
+
 /// Runs `ligature plugin` in a folder; gives the exit status and all that was said.
 fn plugin(folder: &Path, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
     let output = Command::new(ligature_binary())
@@ -102,6 +105,10 @@ fn a_project_is_written_built_examined_and_tested() -> anyhow::Result<()> {
         1,
         &["a core module, not a component"],
     )?;
-    ran(&["build", "."], 1, &["is no project: it has no Cargo.toml"])?;
+    ran(
+        &["build", "."],
+        1,
+        &["is no project: it has no Cargo.toml, package.json, pyproject.toml"],
+    )?;
     Ok(())
 }

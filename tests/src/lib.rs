@@ -8,6 +8,7 @@ pub mod interface;
 pub mod mllp;
 pub mod office;
 pub mod pki;
+pub mod plugins;
 pub mod properties;
 pub mod site;
 

@@ -58,6 +58,7 @@ create table component (
   id text collate "C" not null,
   origin text not null,
   document text not null,
+  examination text not null,
   size bigint not null,
   created_at bigint not null,
   bytes bytea not null,

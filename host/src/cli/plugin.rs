@@ -1,14 +1,17 @@
 //! `ligature plugin`: a vendor's loop, through the host's own code.
 //!
 //! A project is written by `new` ([`project`]), made into a component by `build` ([`build`]), looked at by `inspect`
-//! ([`inspect`]), tried on one message by `run` and on many by `test` ([`cases`]). What runs here runs under the same
+//! ([`inspect`]), tried on one message by `run`, on many by `test` ([`cases`]) and on what nobody expects by `check`
+//! ([`check`]), and sent out signed and packed ([`ship`]). What runs here runs under the same
 //! limits and grants as in a flow, with everything granted that the component asks for.
 
 mod build;
 mod cases;
+mod check;
 mod inspect;
 mod project;
 mod report;
+mod ship;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -48,6 +51,28 @@ pub enum Command {
     /// needs settings, tables or an event of its own; what stands in case.toml holds for all.
     #[command(after_help = "Example: ligature plugin test cases --component appointments.wasm")]
     Test(cases::Args),
+    /// Gives the component variations of a message, as the upload does, and says which it does not stand.
+    #[command(
+        after_help = "Example: ligature plugin check appointments.wasm --message booking.hl7"
+    )]
+    Check(check::Args),
+    /// Makes a key to sign components with, and prints the part of it that others may know.
+    #[command(after_help = "Example: ligature plugin key vendor.key")]
+    Key(ship::KeyArgs),
+    /// Signs a component; the signature goes beside it.
+    #[command(after_help = "Example: ligature plugin sign appointments.wasm --key vendor.key")]
+    Sign(ship::SignArgs),
+    /// Checks whose signature a component has.
+    #[command(after_help = "Example: ligature plugin verify appointments.wasm --key ed25519:3d40…")]
+    Verify(ship::VerifyArgs),
+    /// Puts a component, its signature, its manifest and a text for people into one file.
+    #[command(after_help = "Example: ligature plugin pack appointments.wasm --readme README.md")]
+    Pack(ship::PackArgs),
+    /// Takes such a file apart.
+    #[command(
+        after_help = "Example: ligature plugin unpack appointments.tar --folder appointments"
+    )]
+    Unpack(ship::UnpackArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +100,11 @@ pub struct RunArgs {
     /// The flow's country calling code for numbers without one.
     #[arg(long)]
     country_code: Option<String>,
+    /// Maps it as often as this, each time in a fresh instance, and tells what that cost.
+    #[arg(long, default_value_t = 1, value_name = "TIMES")]
+    repeat: u32,
+    #[command(flatten)]
+    compiled: Compiled,
 }
 
 /// Runs the subcommand.
@@ -85,11 +115,17 @@ pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Resu
         Command::Inspect(args) => Box::pin(inspect::run(&args, out)).await,
         Command::Run(args) => Box::pin(run_one(&args, out)).await,
         Command::Test(args) => Box::pin(cases::run(&args, out)).await,
+        Command::Check(args) => Box::pin(check::run(&args, out)).await,
+        Command::Key(args) => ship::key(&args, out),
+        Command::Sign(args) => ship::sign(&args, out),
+        Command::Verify(args) => ship::verify(&args, out),
+        Command::Pack(args) => Box::pin(ship::pack(&args, out)).await,
+        Command::Unpack(args) => ship::unpack(&args, out),
     }
 }
 
 async fn run_one(args: &RunArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
-    let bench = Bench::open()?;
+    let bench = Bench::open(&args.compiled)?;
     let component = bench.load(&read(&args.component)?).await?;
     let mut flow = Flow {
         event: args.event.clone(),
@@ -110,8 +146,17 @@ async fn run_one(args: &RunArgs, out: &mut (dyn Write + Send)) -> anyhow::Result
         (None, Some(file)) => Subject::change(&read(file)?)?,
         (None, None) => bail!("name a --message or a --change"),
     };
-    let result = bench.run(&component, &flow, Path::new(""), subject).await?;
-    writeln!(out, "{}", serde_json::to_string_pretty(&result.whole())?)?;
+    let once = async || {
+        let subject = subject.clone();
+        bench.run(&component, &flow, Path::new(""), subject).await
+    };
+    let result = once().await?;
+    let mut durations = vec![result.duration];
+    for _ in 1..args.repeat {
+        durations.push(once().await?.duration);
+    }
+    let whole = result.whole(durations);
+    writeln!(out, "{}", serde_json::to_string_pretty(&whole)?)?;
     Ok(match result.is_answer {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -144,35 +189,53 @@ struct Flow {
 }
 
 /// What is mapped.
+#[derive(Clone)]
 enum Subject {
-    Message(hl7::Message),
-    Change(Change),
+    Message(Arc<hl7::Message>),
+    Change(Arc<Change>),
 }
 
 impl Subject {
     fn message(bytes: &[u8]) -> anyhow::Result<Self> {
         let message = hl7::Message::parse(bytes).context("the file is no HL7 message")?;
-        Ok(Self::Message(message))
+        Ok(Self::Message(Arc::new(message)))
     }
 
     fn change(bytes: &[u8]) -> anyhow::Result<Self> {
         let change =
             serde_json::from_slice(bytes).context("the file is no change in LeadSquared")?;
-        Ok(Self::Change(change))
+        Ok(Self::Change(Arc::new(change)))
     }
 }
 
-/// A runtime with a folder that goes when it goes.
+/// Where compiled components are.
+#[derive(Debug, clap::Args)]
+struct Compiled {
+    /// Keeps compiled components in this folder, which nobody else may write to: the next run of the same component
+    /// starts at once.
+    #[arg(long, value_name = "FOLDER")]
+    compiled: Option<PathBuf>,
+}
+
+/// A runtime; without a folder of its own for compiled components, one that goes when it goes.
 struct Bench {
     runtime: Arc<Runtime>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Bench {
-    fn open() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir().context("cannot make a folder for compiled components")?;
-        let config = mapping::Config::new(folder.path().to_owned());
-        // Nobody else writes into the folder, and nothing is loaded from it twice.
+    fn open(compiled: &Compiled) -> anyhow::Result<Self> {
+        let (folder, path) = match &compiled.compiled {
+            Some(path) => (None, path.clone()),
+            None => {
+                let folder =
+                    tempfile::tempdir().context("cannot make a folder for compiled components")?;
+                let path = folder.path().to_owned();
+                (Some(folder), path)
+            }
+        };
+        let config = mapping::Config::new(path);
+        // Nobody else writes into the folder, so there is nothing to tell apart.
         let runtime = Runtime::new(config, |_| [0; 32])?;
         Ok(Self {
             runtime: Arc::new(runtime),
@@ -218,7 +281,7 @@ impl Bench {
                 let header = message.header();
                 let own = format!("{}^{}", header.message_code, header.trigger_event);
                 let input = Input {
-                    message: Arc::new(message),
+                    message,
                     release,
                     tables,
                     event: flow.event.clone().unwrap_or(own),
@@ -232,7 +295,7 @@ impl Bench {
             }
             (Subject::Change(change), Direction::LeadSquaredToEhr) => {
                 let input = ChangeInput {
-                    change: Arc::new(change),
+                    change,
                     release,
                     tables,
                     received_at_ms: received_at.as_millisecond(),

@@ -45,6 +45,9 @@ pub struct Account {
     /// LeadSquared roles whose users may use the connector, beside administrators.
     #[serde(default)]
     pub roles: Vec<Role>,
+    /// Whose components are taken.
+    #[serde(default, skip_serializing_if = "ComponentPolicy::is_usual")]
+    pub components: Box<ComponentPolicy>,
     /// How long to wait before looking up what became of a write whose answer never came, in milliseconds.
     #[serde(default = "default_look_up_wait_ms")]
     pub look_up_wait_ms: u64,
@@ -75,6 +78,48 @@ fn default_placeholders() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into()
+}
+
+/// Whose uploaded components an account takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComponentPolicy {
+    /// Refuses a component without a signature of one of the keys.
+    pub signed_only: bool,
+    /// Keys that are trusted to sign.
+    pub trusted_keys: Vec<TrustedKey>,
+}
+
+impl ComponentPolicy {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The public key of a vendor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedKey {
+    /// Whose it is.
+    pub name: String,
+    /// `ed25519:` and 64 hexadecimal digits, as `ligature plugin key` prints it.
+    pub key: String,
+}
+
+/// How a public key begins.
+pub const PUBLIC_KEY_PREFIX: &str = "ed25519:";
+
+impl TrustedKey {
+    /// Whether `key` has the form of one.
+    pub fn is_key(&self) -> bool {
+        let digits = self.key.strip_prefix(PUBLIC_KEY_PREFIX);
+        digits.is_some_and(|digits| {
+            digits.len() == 64
+                && digits
+                    .bytes()
+                    .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    }
 }
 
 /// What is written to the lead that a merge retired; LeadSquared's API cannot merge leads.

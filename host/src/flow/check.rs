@@ -121,6 +121,20 @@ pub fn account(account: &Account) -> Vec<Fault> {
             ));
         }
     }
+    let policy = &account.components;
+    for (at, trusted) in policy.trusted_keys.iter().enumerate() {
+        let path = format!("components.trusted_keys.{at}");
+        name(&mut faults, &format!("{path}.name"), &trusted.name);
+        if !trusted.is_key() {
+            let text =
+                "takes what `ligature plugin key` prints: ed25519: and 64 hexadecimal digits";
+            faults.push(Fault::new(&format!("{path}.key"), text));
+        }
+    }
+    if policy.signed_only && policy.trusted_keys.is_empty() {
+        let text = "no component could be taken: list a key in trusted_keys first";
+        faults.push(Fault::new("components.signed_only", text));
+    }
     zone(&mut faults, account.time_zone.as_deref());
     country(&mut faults, account.default_country_code.as_deref());
     if account.rate_plan.reserve_percent > 100 {

@@ -15,8 +15,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// Entries of one table; the generated code of large guests (Python) has some 10,000 functions.
 const MAX_TABLE_ELEMENTS: usize = 40_000;
 
-/// What one instance of a component may consist of; shims and adapters of `wit-component` count too.
-pub(crate) const MAX_CORE_INSTANCES: u32 = 20;
+/// What one instance of a component may consist of; shims and adapters of `wit-component` count too, and componentize-py
+/// 0.25 links 38 of them, one for each library of Python.
+pub(crate) const MAX_CORE_INSTANCES: u32 = 64;
 pub(crate) const MAX_MEMORIES: u32 = 4;
 pub(crate) const MAX_TABLES: u32 = 8;
 

@@ -93,7 +93,9 @@ pub enum Rejected {
 pub fn check(bytes: &[u8]) -> Result<Direction, Rejected> {
     let direction = outline(bytes)?.check()?;
     // Last, because a component with WASI imports often fails here as well, with a text that helps nobody.
-    let features = WasmFeatures::default();
+    // A mapping has one thread: memory to share is for nobody.
+    let mut features = WasmFeatures::default();
+    features.remove(WasmFeatures::THREADS);
     match Validator::new_with_features(features).validate_all(bytes) {
         Ok(_) => Ok(direction),
         Err(error) => Err(Rejected::Unsupported(error.message().into())),

@@ -75,12 +75,14 @@ pub async fn prepare(
             NewComponent {
                 origin: GENERATED.into(),
                 document: document.to_text(),
+                examination: String::new(),
                 bytes,
             }
         }
         Source::Component(bytes) => NewComponent {
             origin: "uploaded".into(),
             document: String::new(),
+            examination: String::new(),
             bytes,
         },
         Source::Kept { document, bytes } => NewComponent {
@@ -89,6 +91,7 @@ pub async fn prepare(
                 false => GENERATED.into(),
             },
             document,
+            examination: String::new(),
             bytes,
         },
     };

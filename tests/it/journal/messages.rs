@@ -409,6 +409,7 @@ async fn configuration_comes_back_as_it_was(bed: Bed) {
     let component = NewComponent {
         origin: "generated".into(),
         document: "[[row]]".into(),
+        examination: String::new(),
         bytes: vec![0, 97, 115, 109],
     };
     let digest = catalog

@@ -1,7 +1,8 @@
 //! `ligature plugin build`: a project becomes a component, with the tools of its language.
 //!
-//! Rust needs cargo and the target `wasm32-unknown-unknown`; the component itself is made here. What is missing is said
-//! with the command that installs it.
+//! Rust needs cargo and the target `wasm32-unknown-unknown`; the component itself is made here. JavaScript needs Node.js,
+//! and `componentize-js` is installed into the project; Python needs `componentize-py`, in the project's `.venv` or
+//! anywhere on the path. What is missing is said with the command that installs it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,15 +29,19 @@ pub struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Language {
     Rust,
+    Javascript,
+    Python,
 }
 
 impl Language {
-    const ALL: [Self; 1] = [Self::Rust];
+    const ALL: [Self; 3] = [Self::Rust, Self::Javascript, Self::Python];
 
     /// The file that every project of the language has.
     fn mark(self) -> &'static str {
         match self {
             Self::Rust => "Cargo.toml",
+            Self::Javascript => "package.json",
+            Self::Python => "pyproject.toml",
         }
     }
 
@@ -78,11 +83,87 @@ pub(super) fn is_project(folder: &Path) -> bool {
 pub(super) fn component(project: &Path) -> anyhow::Result<PathBuf> {
     match Language::of(project) {
         Some(Language::Rust) => rust(project),
+        Some(Language::Javascript) => javascript(project),
+        Some(Language::Python) => python(project),
         None => bail!(
             "{} is no project: it has no {}",
             project.display(),
             Language::ALL.map(Language::mark).join(", ")
         ),
+    }
+}
+
+/// Where the tools of JavaScript and Python put the component.
+const MADE: &str = "dist/component.wasm";
+
+fn javascript(project: &Path) -> anyhow::Result<PathBuf> {
+    let missing = "npm is needed, of Node.js 20 or newer: see https://nodejs.org";
+    if !project.join("node_modules").exists() {
+        let mut install = Command::new("npm");
+        install.args(["install", "--no-audit", "--no-fund"]);
+        run_tool(&mut install, project, missing)?;
+    }
+    let mut build = Command::new("npm");
+    build.args(["run", "--silent", "build"]);
+    run_tool(&mut build, project, missing)?;
+    named(project, &project.join(MADE))
+}
+
+fn python(project: &Path) -> anyhow::Result<PathBuf> {
+    let own = project.join(".venv/bin/componentize-py");
+    let tool = match own.exists() {
+        true => std::path::absolute(own)?,
+        false => "componentize-py".into(),
+    };
+    let built = project.join(MADE);
+    let folder = built.parent().unwrap_or(project);
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let asked = Asked::of(project)?;
+    let mut command = Command::new(tool);
+    command
+        .args(["--quiet", "--wit-path", &asked.wit, "--world", &asked.world])
+        .args(["componentize", "--stub-wasi", &asked.module, "-o", MADE]);
+    let missing = "componentize-py is needed; in the project: \
+                   python3 -m venv .venv && .venv/bin/pip install componentize-py==0.22.1";
+    run_tool(&mut command, project, missing)?;
+    named(project, &built)
+}
+
+/// `[tool.ligature]` of a Python project; npm's `build` says the same for a JavaScript one.
+#[derive(serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    /// The module that holds the mapping.
+    module: String,
+    world: String,
+    /// The folder of the contract.
+    wit: String,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            module: "mapping".into(),
+            world: "inbound-mapping".into(),
+            wit: "wit".into(),
+        }
+    }
+}
+
+impl Asked {
+    fn of(project: &Path) -> anyhow::Result<Self> {
+        let file = project.join(Language::Python.mark());
+        let text = String::from_utf8(read(&file)?)?;
+        let mut table: toml::Table = text
+            .parse()
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        let tool = table.get_mut("tool").and_then(toml::Value::as_table_mut);
+        match tool.and_then(|tools| tools.remove("ligature")) {
+            Some(asked) => asked
+                .try_into()
+                .with_context(|| format!("[tool.ligature] of {}", file.display())),
+            None => Ok(Self::default()),
+        }
     }
 }
 
@@ -125,4 +206,27 @@ fn module(line: &[u8]) -> Option<PathBuf> {
     files
         .map(PathBuf::from)
         .find(|file| file.extension().is_some_and(|it| it == "wasm"))
+}
+
+fn run_tool(command: &mut Command, project: &Path, missing: &str) -> anyhow::Result<()> {
+    let status = command.current_dir(project).stdout(Stdio::null()).status();
+    let status = status.with_context(|| missing.to_owned())?;
+    if !status.success() {
+        bail!("the project does not build: {command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+/// Puts what a tool made beside the project's other files, under the project's name.
+fn named(project: &Path, built: &Path) -> anyhow::Result<PathBuf> {
+    let whole = std::path::absolute(project)?;
+    let name = whole
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let file = project.join(format!("{name}.wasm"));
+    std::fs::copy(built, &file)
+        .with_context(|| format!("the build made no {}", built.display()))?;
+    Ok(file)
 }

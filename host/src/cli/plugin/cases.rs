@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::{Bench, Flow, Subject, build, read};
+use super::{Bench, Compiled, Flow, Subject, build, read};
 use crate::mapping::Component;
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,8 @@ pub struct Args {
         help = "Writes the results as JUnit XML, for CI"
     )]
     junit: Option<PathBuf>,
+    #[command(flatten)]
+    compiled: Compiled,
 }
 
 /// What became of one case.
@@ -60,7 +62,7 @@ pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Re
             args.folder.display()
         );
     }
-    let bench = Bench::open()?;
+    let bench = Bench::open(&args.compiled)?;
     let component = bench.load(&component).await?;
     let mut outcomes = Vec::new();
     for name in names {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Bench, read, short};
+use super::{Bench, Compiled, read, short};
 use crate::flow::Digest;
 use crate::mapping::gate;
 use crate::pipeline::activate;
@@ -18,6 +18,8 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    compiled: Compiled,
 }
 
 pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
@@ -25,7 +27,7 @@ pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Re
     let digest = Digest::of(&bytes);
     let outline = gate::outline(&bytes);
     let loaded = match &outline {
-        Ok(_) => Bench::open()?.load(&bytes).await,
+        Ok(_) => Bench::open(&args.compiled)?.load(&bytes).await,
         Err(_) => Err(anyhow::anyhow!("")),
     };
     let refused = match (&outline, &loaded) {

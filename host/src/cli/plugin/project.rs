@@ -1,6 +1,6 @@
 //! `ligature plugin new`: a project that builds and passes its tests as it is, without any package of ours.
 //!
-//! The contract and the SDK are in this binary and go into the project.
+//! The contract, and for Rust the SDK, are in this binary and go into the project.
 
 use std::io::Write;
 use std::path::Path;
@@ -82,6 +82,42 @@ const RUST: &[File] = &[
     (".gitignore", "/target\n/*.wasm\n"),
 ];
 
+const JAVASCRIPT: &[File] = &[
+    (
+        "package.json",
+        include_str!("../../../templates/plugin/javascript/package.json"),
+    ),
+    (
+        "build.js",
+        include_str!("../../../templates/plugin/javascript/build.js"),
+    ),
+    (
+        "mapping.js",
+        include_str!("../../../templates/plugin/javascript/mapping.js"),
+    ),
+    (
+        "README.md",
+        include_str!("../../../templates/plugin/javascript/README.md"),
+    ),
+    (".gitignore", "/dist\n/node_modules\n/*.wasm\n"),
+];
+
+const PYTHON: &[File] = &[
+    (
+        "pyproject.toml",
+        include_str!("../../../templates/plugin/python/pyproject.toml"),
+    ),
+    (
+        "mapping.py",
+        include_str!("../../../templates/plugin/python/mapping.py"),
+    ),
+    (
+        "README.md",
+        include_str!("../../../templates/plugin/python/README.md"),
+    ),
+    (".gitignore", "/.venv\n/dist\n/*.wasm\n__pycache__\n"),
+];
+
 pub(super) fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let name = args.name.as_str();
     let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -98,17 +134,23 @@ pub(super) fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Result<E
     if folder.exists() {
         bail!("{} is there already", folder.display());
     }
-    let Language::Rust = args.language;
-    for (place, text) in RUST.iter().chain(CASES) {
+    let (own, contract) = match args.language {
+        Language::Rust => (RUST, "sdk/wit"),
+        Language::Javascript => (JAVASCRIPT, "wit"),
+        Language::Python => (PYTHON, "wit"),
+    };
+    for (place, text) in own.iter().chain(CASES) {
         write(&folder.join(place), &text.replace("PLUGIN-NAME", name))?;
     }
     for (place, text) in WIT {
-        write(&folder.join("sdk/wit").join(place), text)?;
+        write(&folder.join(contract).join(place), text)?;
     }
-    let sdk = folder.join("sdk/guest-sdk");
-    write(&sdk.join("Cargo.toml"), &manifest()?)?;
-    for (place, text) in SDK {
-        write(&sdk.join(place), text)?;
+    if args.language == Language::Rust {
+        let sdk = folder.join("sdk/guest-sdk");
+        write(&sdk.join("Cargo.toml"), &manifest()?)?;
+        for (place, text) in SDK {
+            write(&sdk.join(place), text)?;
+        }
     }
     let shown = folder.display();
     writeln!(out, "{shown} is ready; its README.md says how it goes on:")?;

@@ -14,14 +14,22 @@ pub(super) struct Result {
     pub(super) value: Value,
     /// Whether the component wrote or skipped.
     pub(super) is_answer: bool,
-    duration: Duration,
+    pub(super) duration: Duration,
 }
 
 impl Result {
-    /// All of it, with what it cost.
-    pub(super) fn whole(&self) -> Value {
+    /// All of it, with what its runs cost.
+    pub(super) fn whole(&self, mut durations: Vec<Duration>) -> Value {
+        durations.sort_unstable();
+        let at = |share: usize| {
+            let place = (durations.len() * share / 100).min(durations.len().saturating_sub(1));
+            durations.get(place).map(|cost| cost.as_micros() as u64)
+        };
         let mut whole = self.value.clone();
-        whole["cost"] = json!({ "microseconds": self.duration.as_micros() as u64 });
+        whole["cost"] = match durations.len() {
+            0 | 1 => json!({ "microseconds": at(0) }),
+            runs => json!({ "runs": runs, "p50_microseconds": at(50), "p99_microseconds": at(99) }),
+        };
         whole
     }
 }

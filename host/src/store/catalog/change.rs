@@ -44,7 +44,7 @@ pub enum Change {
     Flow(Box<Flow>, Expected),
     /// It becomes active when its flow names it.
     Release(AccountId, Release),
-    /// Kept under the digest of its bytes; one that is there stays as it is.
+    /// Kept under the digest of its bytes; one that is there keeps its bytes, and its examination unless there is a new one.
     Component(AccountId, NewComponent),
     CodeTable(CodeTable, Expected),
     /// With its keys, components, releases, code tables and metadata; refused while it has channels or flows.
@@ -390,6 +390,7 @@ impl Catalog {
                     digest.as_str().into(),
                     component.origin.as_str().into(),
                     component.document.as_str().into(),
+                    component.examination.as_str().into(),
                     (component.bytes.len() as i64).into(),
                     now_ms().into(),
                     component.bytes.clone().into(),

@@ -15,6 +15,8 @@ pub struct ComponentRow {
     pub origin: String,
     /// The mapping document of a generated one, else empty.
     pub document: String,
+    /// What was found out when it was uploaded, as its own room writes it; else empty.
+    pub examination: String,
     pub size_bytes: i64,
     pub created_at_ms: i64,
 }
@@ -24,6 +26,8 @@ pub struct ComponentRow {
 pub struct NewComponent {
     pub origin: String,
     pub document: String,
+    /// What was found out when it was uploaded; else empty, which leaves what is kept.
+    pub examination: String,
     pub bytes: Vec<u8>,
 }
 
@@ -51,8 +55,9 @@ impl Catalog {
                     digest: Digest::from(row.string(0)?),
                     origin: row.string(1)?,
                     document: row.string(2)?,
-                    size_bytes: row.int(3)?,
-                    created_at_ms: row.int(4)?,
+                    examination: row.string(3)?,
+                    size_bytes: row.int(4)?,
+                    created_at_ms: row.int(5)?,
                 })
             })
             .collect()
@@ -73,7 +78,7 @@ impl Catalog {
 }
 
 static COMPONENTS: Sql = Sql {
-    text: "select id, origin, document, size, created_at from component where account_id = ? order by created_at desc, id",
+    text: "select id, origin, document, examination, size, created_at from component where account_id = ? order by created_at desc, id",
     kinds: &[],
 };
 

@@ -9,11 +9,14 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::{self, json};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
-use super::{accounts, rfc3339};
+use super::{accounts, flows, rfc3339};
 use crate::access::Right;
-use crate::flow::{AccountId, Digest};
-use crate::mapping::{Manifest, gate};
-use crate::pipeline::activate;
+use crate::flow::{AccountId, Digest, FlowId};
+use crate::mapping::Manifest;
+use crate::mapping::pack;
+use crate::mapping::robust::Examination;
+use crate::pipeline::upload::{self, Upload};
+use crate::store::catalog::audit::Record;
 use crate::store::catalog::{Catalog, Change, ComponentRow, NewComponent};
 use crate::web::Web;
 
@@ -28,6 +31,9 @@ pub struct ComponentView {
     document: String,
     size_bytes: i64,
     created_at: String,
+    /// What was found out when it was uploaded: the robustness run, who took it all the same, whose signature it has.
+    #[schema(value_type = Object)]
+    examination: Examination,
 }
 
 /// A component that passed the gate.
@@ -37,15 +43,26 @@ pub struct Uploaded {
     /// What the component says of itself.
     #[schema(value_type = Object)]
     manifest: Manifest,
+    /// The robustness run, who took it all the same, whose signature it has.
+    #[schema(value_type = Object)]
+    examination: Examination,
 }
 
-/// Whose component it is.
+/// Whose component it is, and what is asked of it.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Whose {
     account: String,
+    /// A flow of the account, whose template, settings and tables the component is tried with.
+    flow: Option<String>,
+    /// Takes the component although it does not stand the robustness run; this is recorded.
+    #[serde(default)]
+    accept_findings: bool,
 }
+
+/// Header of a detached signature, as `ligature plugin sign` writes it.
+const SIGNATURE: &str = "x-ligature-signature";
 
 fn view(account: &AccountId, row: ComponentRow) -> ComponentView {
     ComponentView {
@@ -55,6 +72,7 @@ fn view(account: &AccountId, row: ComponentRow) -> ComponentView {
         document: row.document,
         size_bytes: row.size_bytes,
         created_at: rfc3339(row.created_at_ms),
+        examination: Examination::parse(&row.examination),
     }
 }
 
@@ -95,8 +113,9 @@ pub async fn list(
     Ok(json(StatusCode::OK, &which.page(found)))
 }
 
-/// Takes a component; what the gate refuses is not kept.
-#[utoipa::path(post, path = "/api/v1/components", tag = "components", params(Whose),
+/// Takes a component, or a pack of one with its signature; what the gate refuses is not kept.
+#[utoipa::path(post, path = "/api/v1/components", tag = "components",
+    params(Whose, ("x-ligature-signature" = Option<String>, Header)),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 201, body = Uploaded), (status = "default", body = Problem)))]
 pub async fn upload(
@@ -107,20 +126,49 @@ pub async fn upload(
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Publish).await?;
     let catalog = web.pipeline.store.catalog();
-    let account = accounts::kept(&catalog, &whose.account).await?.document.id;
-    let bytes = body::bytes(request, gate::MAX_FILE_BYTES).await?.to_vec();
-    let loading = activate::load(&web.pipeline.runtime, bytes.clone());
-    let component = Box::pin(loading).await?;
+    let account = accounts::kept(&catalog, &whose.account).await?.document;
+    if let Some(flow) = &whose.flow {
+        let flow = flows::kept(&catalog, flow).await?.document;
+        if flow.account != account.id {
+            return Err(Error::not_found(format!(
+                "flow {} of account {}",
+                flow.id, account.id
+            )));
+        }
+    }
+    let signature = headers.get(SIGNATURE);
+    let signature = signature.map(|value| value.to_str().unwrap_or_default().to_owned());
+    let bytes = body::bytes(request, pack::MAX_BYTES).await?.to_vec();
+    let asked = Upload {
+        bytes,
+        signature,
+        flow: whose.flow.map(FlowId::from),
+        accepted_by: whose.accept_findings.then(|| caller.author().0),
+    };
+    let taken = Box::pin(upload::take(&web.pipeline, &account, asked)).await?;
+    let mut changes = Vec::new();
+    let digest = taken.component.digest.clone();
+    if taken.examination.accepted_by.is_some() {
+        let record = Record::of(
+            "accept-findings",
+            account.id.as_str(),
+            "component",
+            digest.as_str(),
+        );
+        changes.push(Change::Note(record));
+    }
     let kept = NewComponent {
         origin: "uploaded".into(),
         document: String::new(),
-        bytes,
+        examination: taken.examination.to_text(),
+        bytes: taken.bytes,
     };
-    let change = Change::Component(account, kept);
-    catalog.apply(&[change], &caller.author()).await?;
+    changes.push(Change::Component(account.id, kept));
+    catalog.apply(&changes, &caller.author()).await?;
     let uploaded = Uploaded {
-        digest: component.digest.clone(),
-        manifest: component.manifest.clone(),
+        digest,
+        manifest: taken.component.manifest.clone(),
+        examination: taken.examination,
     };
     Ok(json(StatusCode::CREATED, &uploaded))
 }

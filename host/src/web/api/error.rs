@@ -7,7 +7,7 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use crate::flow::check::Fault;
-use crate::pipeline::{account, activate};
+use crate::pipeline::{account, activate, upload};
 use crate::{access, store};
 
 /// What is answered instead of what was asked for.
@@ -185,6 +185,15 @@ impl From<account::Error> for Error {
             account::Error::LeadSquared(_) => {
                 Self::new(StatusCode::BAD_GATEWAY, "leadsquared", fault.to_string())
             }
+        }
+    }
+}
+
+impl From<upload::Error> for Error {
+    fn from(error: upload::Error) -> Self {
+        match error {
+            upload::Error::Refused(refused) => refused.into(),
+            upload::Error::Store(fault) => fault.into(),
         }
     }
 }

@@ -179,8 +179,10 @@ on conflict (account_id, id) do nothing",
 };
 
 pub(super) static PUT_COMPONENT: Sql = Sql {
-    text: "insert into component (account_id, id, origin, document, size, created_at, bytes) values (?, ?, ?, ?, ?, ?, ?)
-on conflict (account_id, id) do nothing",
+    text: "insert into component (account_id, id, origin, document, examination, size, created_at, bytes) values (?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (account_id, id) do update set examination = case
+when excluded.examination = '' then component.examination
+else excluded.examination end",
     kinds: &[],
 };
 
