@@ -10,6 +10,7 @@ pub mod office;
 pub mod pki;
 pub mod properties;
 pub mod site;
+pub mod visitor;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

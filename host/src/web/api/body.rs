@@ -115,6 +115,17 @@ impl Seen {
 }
 
 impl Body {
+    /// What a page sends, in the place of a script.
+    pub(in crate::web) fn of(value: Value) -> Self {
+        Self {
+            members: match value {
+                Value::Object(members) => members,
+                _ => Map::new(),
+            },
+            matched: None,
+        }
+    }
+
     /// Reads the member `name` as `T`; `noun` goes before the paths of what is wrong.
     ///
     /// # Errors
