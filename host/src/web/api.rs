@@ -18,6 +18,7 @@ pub mod loads;
 pub mod metadata;
 pub mod people;
 pub mod poll;
+pub mod preview;
 pub mod records;
 pub mod releases;
 pub mod retention;
@@ -127,6 +128,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(people::show, people::save))
         .routes(routes!(people::invite))
         .routes(routes!(people::sign_out))
+        .routes(routes!(preview::preview))
         .routes(routes!(reveal::reveal))
         .routes(routes!(records::list))
 }

@@ -7,16 +7,16 @@
 
 pub mod access;
 pub mod asset;
-// pub mod channels;
-// pub mod code_tables;
+pub mod channels;
+pub mod code_tables;
 pub mod cookie;
 pub mod enter;
-// pub mod flow;
-// pub mod flow_new;
-// pub mod flow_steps;
-// pub mod flows;
+pub mod flow;
+pub mod flow_new;
+pub mod flow_steps;
+pub mod flows;
 pub mod form;
-// pub mod mapping;
+pub mod mapping;
 pub mod messages;
 pub mod own;
 pub mod show;
@@ -100,30 +100,31 @@ pub const PAGES: &[Page] = &[
     page("GET", "/messages/{id}", VIEW, || get(messages::show)),
     page("POST", "/messages/{id}", SEE, || post(messages::reveal)),
     page("POST", "/deliveries/{id}/release", OPERATE, || post(messages::release)),
-    //     page("GET", "/flows", VIEW, || get(flows::list)),
-    //     page("GET", "/flows/new", MAP, || get(flow_new::show)),
-    //     page("POST", "/flows/new", MAP, || post(flow_new::create)),
-    //     page("GET", "/flows/{id}", VIEW, || get(flow::show)),
-    //     page("POST", "/flows/{id}/activate", PUBLISH, || post(flow::activate)),
-    //     page("POST", "/flows/{id}/pause", OPERATE, || post(flow::pause)),
-    //     page("POST", "/flows/{id}/component", PUBLISH, || post(flow::upload)),
-    //     page("POST", "/flows/{id}/delete", MAP, || post(flow::delete)),
-    //     page("GET", "/flows/{id}/basic", MAP, || get(flow_steps::basic)),
-    //     page("POST", "/flows/{id}/basic", MAP, || post(flow_steps::save_basic)),
-    //     page("GET", "/flows/{id}/additional", MAP, || get(flow_steps::additional)),
-    //     page("POST", "/flows/{id}/additional", MAP, || post(flow_steps::save_additional)),
-    //     page("GET", "/flows/{id}/event", MAP, || get(flow_steps::event)),
-    //     page("POST", "/flows/{id}/event", MAP, || post(flow_steps::save_event)),
-    //     page("GET", "/flows/{id}/mapping", MAP, || get(mapping::show)),
-    //     page("POST", "/flows/{id}/mapping", MAP, || post(mapping::save)),
-    //     page("GET", "/flows/{id}/start", MAP, || get(mapping::start)),
-    //     page("GET", "/channels", VIEW, || get(channels::list)),
-    //     page("GET", "/code-tables", VIEW, || get(code_tables::list)),
-    //     page("POST", "/code-tables", MAP, || post(code_tables::create)),
-    //     page("GET", "/code-tables/{account}/{name}", VIEW, || get(code_tables::show)),
-    //     page("POST", "/code-tables/{account}/{name}", MAP, || post(code_tables::save)),
-    //     page("POST", "/code-tables/{account}/{name}/entry", MAP, || post(code_tables::add_entry)),
-    //     page("POST", "/code-tables/{account}/{name}/csv", MAP, || post(code_tables::upload)),
+    page("GET", "/flows", VIEW, || get(flows::list)),
+    page("GET", "/flows/new", MAP, || get(flow_new::show)),
+    page("POST", "/flows/new", MAP, || post(flow_new::create)),
+    page("GET", "/flows/{id}", VIEW, || get(flow::show)),
+    page("POST", "/flows/{id}/activate", PUBLISH, || post(flow::activate)),
+    page("POST", "/flows/{id}/pause", OPERATE, || post(flow::pause)),
+    page("POST", "/flows/{id}/component", PUBLISH, || post(flow::upload)),
+    page("POST", "/flows/{id}/approve", PUBLISH, || post(flow::approve)),
+    page("POST", "/flows/{id}/delete", MAP, || post(flow::delete)),
+    page("GET", "/flows/{id}/basic", MAP, || get(flow_steps::basic)),
+    page("POST", "/flows/{id}/basic", MAP, || post(flow_steps::save_basic)),
+    page("GET", "/flows/{id}/additional", MAP, || get(flow_steps::additional)),
+    page("POST", "/flows/{id}/additional", MAP, || post(flow_steps::save_additional)),
+    page("GET", "/flows/{id}/event", MAP, || get(flow_steps::event)),
+    page("POST", "/flows/{id}/event", MAP, || post(flow_steps::save_event)),
+    page("GET", "/flows/{id}/mapping", MAP, || get(mapping::show)),
+    page("POST", "/flows/{id}/mapping", MAP, || post(mapping::save)),
+    page("GET", "/flows/{id}/start", MAP, || get(mapping::start)),
+    page("GET", "/channels", VIEW, || get(channels::list)),
+    page("GET", "/code-tables", VIEW, || get(code_tables::list)),
+    page("POST", "/code-tables", MAP, || post(code_tables::create)),
+    page("GET", "/code-tables/{account}/{name}", VIEW, || get(code_tables::show)),
+    page("POST", "/code-tables/{account}/{name}", MAP, || post(code_tables::save)),
+    page("POST", "/code-tables/{account}/{name}/entry", MAP, || post(code_tables::add_entry)),
+    page("POST", "/code-tables/{account}/{name}/csv", MAP, || post(code_tables::upload)),
 ];
 
 pub(super) fn router(web: &Web) -> Router<Web> {

@@ -104,6 +104,14 @@ impl Seen {
         })
     }
 
+    /// As if it had been said in a body.
+    pub(in crate::web) fn version(version: i64) -> Self {
+        Self {
+            expected: Expected::Version(version),
+            is_header: false,
+        }
+    }
+
     /// Gives a refusal the status that fits how the version was said.
     pub fn refuse(self, error: impl Into<Error>) -> Error {
         let error = error.into();

@@ -44,7 +44,7 @@ pub struct Uploaded {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Whose {
-    account: String,
+    pub(in crate::web) account: String,
 }
 
 fn view(account: &AccountId, row: ComponentRow) -> ComponentView {
