@@ -1,9 +1,14 @@
-//! Who may use the interface, and for what: tokens and their rights.
+//! Who may use the console and the interface, and for what: people with sessions, scripts with tokens, and their rights.
 //!
-//! A token is an id and a random secret of 256 bits, of which only the SHA-256 is kept. Full sign-in of people comes
-//! with the console; what they did is in `store::catalog::audit`. Knows nothing of HTTP. Start at [`check`].
+//! A token is an id and a random secret of 256 bits, of which only the SHA-256 is kept; so is the cookie of a session
+//! ([`session`]). How people come in is in [`people`], what slows strangers down in [`door`]; what everybody did is in
+//! `store::catalog::audit`. Knows nothing of HTTP. Start at [`check`].
 
+pub mod door;
+pub mod password;
+pub mod people;
 pub mod right;
+pub mod session;
 
 use std::fmt;
 
@@ -28,17 +33,40 @@ pub enum Error {
     NoToken,
     #[error("the token is not known or was revoked")]
     Unknown,
-    #[error("the token {name:?} lacks the right {}", right.as_str())]
+    #[error("{name:?} lacks the right {}", right.as_str())]
     Lacks { name: String, right: Right },
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
-/// Whoever a valid token was given to.
+/// Whoever a valid token was given to, or a person who has signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     pub name: String,
     pub rights: Rights,
+    pub who: Who,
+}
+
+/// What somebody who calls is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Who {
+    Token,
+    Person {
+        id: String,
+        login: String,
+        session: String,
+        /// What every form of this session carries.
+        form_token: String,
+    },
+}
+
+impl fmt::Debug for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Token => f.write_str("Token"),
+            Who::Person { id, .. } => write!(f, "Person({id})"),
+        }
+    }
 }
 
 impl Caller {
@@ -58,7 +86,10 @@ impl Caller {
 
     /// As the audit names it.
     pub fn author(&self) -> Author {
-        Author(format!("token {}", self.name))
+        match &self.who {
+            Who::Token => Author(format!("token {}", self.name)),
+            Who::Person { login, .. } => Author(login.clone()),
+        }
     }
 }
 
@@ -128,6 +159,7 @@ pub async fn check(catalog: &Catalog, bearer: Option<&str>) -> Result<Caller, Er
     Ok(Caller {
         rights: Rights::known(&row.rights),
         name: row.name,
+        who: Who::Token,
     })
 }
 

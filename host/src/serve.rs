@@ -9,6 +9,7 @@ mod targets;
 mod wire;
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::access::door::{Door, Opens};
 use crate::config::{Config, Console, Mapping};
 use crate::flow::{Channel, ChannelId};
 use crate::mapping::{self, Runtime};
@@ -125,6 +127,8 @@ pub struct Host {
     pub channels: Vec<(Arc<Channel>, SocketAddr)>,
     /// The TLS side of each channel that has one: what it presents and until when.
     pub tls: HashMap<ChannelId, Arc<Acceptor>>,
+    /// Who is let into the console.
+    pub door: Arc<Door>,
     listeners: Tasks,
     deliveries: Tasks,
     /// The connections to EHRs: deliveries in hand need them to their end.
@@ -235,9 +239,11 @@ pub async fn start(
     ));
     let http_address = http.local_addr()?;
     info!(address = %http_address, "serving the console");
+    let door = Arc::new(Door::default());
     let console = Web {
         pipeline: pipeline.clone(),
         open_reads: http_address.ip().is_loopback() && !require_token,
+        door: door.clone(),
     };
     pages
         .tracker
@@ -247,6 +253,7 @@ pub async fn start(
         http: http_address,
         channels: addresses,
         tls,
+        door,
         listeners,
         deliveries,
         lines,
@@ -301,10 +308,30 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Sockets::default(),
     ))
     .await?;
+    if let Some(link) = first_start(&host).await? {
+        // Not to the log, which others read: whoever has it becomes the administrator.
+        let mut out = std::io::stdout();
+        let text = format!("Nobody can sign in yet. Make the first administrator:\n\n  {link}\n");
+        if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+            warn!("the link of the first start could not be printed");
+        }
+    }
     stop.await;
     info!("stopping");
     host.stop().await;
     Ok(())
+}
+
+/// The link that makes the first administrator, once; none if there is anybody.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn first_start(host: &Host) -> anyhow::Result<Option<String>> {
+    if !host.pipeline.store.catalog().people().await?.is_empty() {
+        return Ok(None);
+    }
+    let secret = host.door.make_link(Opens::FirstAdministrator)?;
+    Ok(Some(format!("http://{}/first-start/{secret}", host.http)))
 }
 
 /// Listens for SIGINT and SIGTERM from now on; the future resolves at the first of them.

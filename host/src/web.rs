@@ -1,25 +1,28 @@
 //! The pages and the interface; the only room that serves HTTP to people.
 //!
-//! A page and its JSON twin call the same function underneath. No page here shows a value of a message: until there is
-//! sign-in, only what an operator may see in a log is shown. Who may do what in the interface is asked of `access`, see
-//! [`Web::may`]. Knows no SQL and no wasmtime.
+//! A page and its JSON twin call the same function underneath: pages are in [`console`], one file each, and what they
+//! change they change through the handlers of [`api`]. Who may do what is asked of `access`, see [`Web::may`]. Knows no
+//! SQL and no wasmtime.
 
 pub mod api;
+pub mod console;
 pub mod fault;
 pub mod hooks;
-pub mod messages;
 
 use std::sync::Arc;
+
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::map_response;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::access::door::Door;
 use crate::access::{self, Caller, Right};
 use crate::pipeline::Pipeline;
 use fault::Fault;
@@ -28,8 +31,9 @@ use fault::Fault;
 #[derive(Debug, Clone)]
 pub struct Web {
     pub pipeline: Arc<Pipeline>,
-    /// Messages are shown without a token: the console is on this machine's own address, and nobody said otherwise.
+    /// The interface tells of messages without a token: it is on this machine's own address, and nobody said otherwise.
     pub open_reads: bool,
+    pub door: Arc<Door>,
 }
 
 impl Web {
@@ -38,13 +42,30 @@ impl Web {
     /// # Errors
     /// No token, one that is not known, or one without the right.
     pub async fn may(&self, headers: &HeaderMap, right: Right) -> Result<Caller, access::Error> {
-        let bearer = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let caller = access::check(&self.pipeline.store.catalog(), bearer).await?;
+        let caller = self.caller(headers).await?;
         caller.may(right)?;
         Ok(caller)
+    }
+
+    /// Tells who asks: by a token, or by the cookie of a session.
+    ///
+    /// # Errors
+    /// Neither is there, or what is there is not known.
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, access::Error> {
+        let catalog = self.pipeline.store.catalog();
+        let sent = headers.get(header::AUTHORIZATION);
+        match (
+            sent,
+            console::cookie::read(headers, console::cookie::SESSION),
+        ) {
+            (None, Some(cookie)) => access::session::check(&catalog, &cookie).await,
+            (sent, _) => {
+                let bearer = sent
+                    .and_then(|value| value.to_str().ok())
+                    .and_then(|value| value.strip_prefix("Bearer "));
+                access::check(&catalog, bearer).await
+            }
+        }
     }
 
     /// Lets whoever may see messages pass; see [`Web::open_reads`].
@@ -59,32 +80,13 @@ impl Web {
     }
 }
 
-/// Every route of the console.
+/// Every route: pages, assets, the interface, and where webhooks deliver.
 pub fn router(web: Web) -> Router {
     Router::new()
-        .route("/", get(async || Redirect::to("/messages")))
-        .route("/messages", get(messages::list))
-        .route("/messages/{id}", get(messages::show))
         .route("/healthz", get(async || "ok\n"))
-        .route(
-            "/assets/style.css",
-            get(async || {
-                asset(
-                    "text/css; charset=utf-8",
-                    include_bytes!("../assets/style.css"),
-                )
-            }),
-        )
-        .route(
-            "/assets/htmx.min.js",
-            get(async || {
-                asset(
-                    "text/javascript; charset=utf-8",
-                    include_bytes!("../assets/htmx.min.js"),
-                )
-            }),
-        )
-        .merge(api::router())
+        .merge(console::router(&web))
+        .merge(console::asset::router())
+        .merge(api::router(&web))
         .merge(hooks::router())
         .fallback(async || Fault::NotFound)
         .layer(map_response(guard))
@@ -93,21 +95,11 @@ pub fn router(web: Web) -> Router {
 
 /// Serves the console until `stop`, then lets answers in hand go out.
 pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) {
-    let served = axum::serve(listener, router(web)).with_graceful_shutdown(stop.cancelled_owned());
+    let service = router(web).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(fault) = served.await {
         error!(%fault, "the console stopped");
     }
-}
-
-fn asset(content_type: &'static str, bytes: &'static [u8]) -> Response {
-    (
-        [
-            (header::CONTENT_TYPE, content_type),
-            (header::CACHE_CONTROL, "max-age=3600"),
-        ],
-        bytes,
-    )
-        .into_response()
 }
 
 /// Headers that every answer carries: own scripts and styles only, no frame, no referrer.
@@ -117,7 +109,7 @@ async fn guard(mut response: Response) -> Response {
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
-             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+             font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),

@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use ligature::simulator::lead_squared::{Fault, Kind, Settings, When};
 use ligature_tests::clinic::{Clinic, Setup, UNLIMITED, unlimited};
 use ligature_tests::mllp::Client;
+use ligature_tests::visitor::Visitor;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -325,26 +326,17 @@ async fn no_patient_data_reaches_the_log_or_the_pages() -> anyhow::Result<()> {
     })
     .await?;
     let id = message["id"].as_str().context("id")?;
-    let page = |path: String| {
-        let address = format!("http://{}{path}", clinic.site.http);
-        async move {
-            anyhow::Ok(
-                ligature_tests::http()
-                    .get(address)
-                    .send()
-                    .await?
-                    .text()
-                    .await?,
-            )
-        }
-    };
+    let token = std::fs::read_to_string(clinic.site.path("first-token"))?;
+    let mut visitor = Visitor::with_token(clinic.site.http, token.trim());
     let mut seen = clinic.site.log()?;
     for path in [
         "/messages".to_owned(),
         format!("/messages/{id}"),
         format!("/api/v1/messages/{id}"),
     ] {
-        seen.push_str(&page(path).await?);
+        let page = visitor.get(&path).await?;
+        ensure!(page.status == 200, "{path}: {}", page.status);
+        seen.push_str(&page.text);
     }
     ensure!(
         !seen.contains("ZSECRET"),

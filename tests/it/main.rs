@@ -5,6 +5,8 @@ mod answers;
 mod behaviours;
 #[cfg(test)]
 mod clients;
+#[cfg(test)]
+mod console;
 mod corpus;
 mod crash;
 mod demo;

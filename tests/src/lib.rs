@@ -11,6 +11,7 @@ pub mod pki;
 pub mod plugins;
 pub mod properties;
 pub mod site;
+pub mod visitor;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

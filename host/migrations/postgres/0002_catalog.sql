@@ -138,3 +138,34 @@ create table audit (
   version bigint,
   primary key (id)
 );
+
+-- People who sign in to the console. `login` is a mail address in lower case; `password` is Argon2id with its parameters,
+-- none until its owner has chosen one. `invite` is the SHA-256 of a one-time link's secret.
+create table person (
+  id text collate "C" not null,
+  login text collate "C" not null,
+  name text not null,
+  role text not null,
+  rights text not null,
+  password text,
+  invite bytea,
+  invite_until bigint,
+  created_at bigint not null,
+  signed_in_at bigint,
+  disabled_at bigint,
+  primary key (id)
+);
+
+create unique index person_login on person (login);
+
+-- Of a session's secret only the SHA-256 is kept.
+create table session (
+  id text collate "C" not null,
+  person_id text collate "C" not null,
+  digest bytea not null,
+  created_at bigint not null,
+  used_at bigint not null,
+  primary key (id)
+);
+
+create index session_person on session (person_id);

@@ -20,6 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use super::flow::plan::Plan;
 use super::flow::setup::Setup;
+use crate::access::door::Opens;
+use crate::access::people;
 use crate::config::{Console, DEFAULT_CONCURRENCY, Mapping};
 use crate::flow::AccountId;
 use crate::flow::account::Keys;
@@ -103,6 +105,8 @@ struct Addresses {
     ehr_page: SocketAddr,
     access_key: String,
     secret_key: String,
+    /// Signs in to the console, as often as it is opened while the demo runs.
+    console: String,
 }
 
 /// What became of one message; a line with `--json`.
@@ -208,7 +212,11 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     ))
     .await?;
 
+    let catalog = host.pipeline.store.catalog();
+    let person = people::guest(&catalog, "demo@example.org", "Demo").await?;
+    let entrance = host.door.make_link(Opens::SignsIn { person })?;
     let addresses = Addresses {
+        console: format!("http://{}/enter/{entrance}", host.http),
         mllp: host.channels[0].1,
         http: host.http,
         leadsquared: simulator.address(),
@@ -522,8 +530,8 @@ fn look_here(
         .map_or_else(|_| "ligature".into(), |path| path.display().to_string());
     writeln!(
         out,
-        "\nconsole      http://{}/messages\nLeadSquared  http://{}/   edit a lead there, and see it at the EHR\nEHR          http://{}/\nMLLP         {}\nsend one more:\n  {program} send {} --to {} --new-control-id\n\nCtrl-C ends the demo.",
-        addresses.http,
+        "\nconsole      {}\nLeadSquared  http://{}/   edit a lead there, and see it at the EHR\nEHR          http://{}/\nMLLP         {}\nsend one more:\n  {program} send {} --to {} --new-control-id\n\nCtrl-C ends the demo.",
+        addresses.console,
         addresses.leadsquared,
         addresses.ehr_page,
         addresses.mllp,

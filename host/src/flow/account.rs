@@ -193,6 +193,19 @@ pub enum Role {
     SalesUser,
 }
 
+impl Role {
+    pub const ALL: [Role; 3] = [Role::MarketingUser, Role::SalesManager, Role::SalesUser];
+
+    /// As LeadSquared writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::MarketingUser => "Marketing_User",
+            Role::SalesManager => "Sales_Manager",
+            Role::SalesUser => "Sales_User",
+        }
+    }
+}
+
 impl Account {
     /// The lead fields that hold patient identifiers: those of the account, or where it names none, the search fields
     /// of `flow` that are neither email nor a phone.

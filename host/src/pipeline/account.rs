@@ -207,14 +207,7 @@ pub fn replies() -> Vec<Reply> {
 ///
 /// Decided by what was read last, so a change in LeadSquared counts from the next reading, at most 15 minutes later.
 pub fn may_use(account: &Account, user: &User) -> bool {
-    let listed = |role: &Role| {
-        let name = match role {
-            Role::MarketingUser => "Marketing_User",
-            Role::SalesManager => "Sales_Manager",
-            Role::SalesUser => "Sales_User",
-        };
-        user.role == name
-    };
+    let listed = |role: &Role| user.role == role.as_str();
     user.is_active && (user.role == "Administrator" || account.roles.iter().any(listed))
 }
 

@@ -67,7 +67,8 @@ pub async fn take(pipeline: &Pipeline, account: &Account, upload: Upload) -> Res
     let digest = Digest::of(&bytes);
     let signed_by = signer(&account.components, &digest, signature.as_deref()).map_err(refused)?;
     let component = activate::load(&pipeline.runtime, bytes.clone()).await?;
-    let trial = trial(pipeline, account, upload.flow.as_ref(), &component).await?;
+    let trying = trial(pipeline, account, upload.flow.as_ref(), &component);
+    let trial = Box::pin(trying).await?;
     let report = robust::examine(&pipeline.runtime, &component, trial).await;
     let report = report.map_err(Refused::Host)?;
     let accepted_by = match report.findings.is_empty() {

@@ -10,6 +10,7 @@ pub mod component;
 pub mod history;
 pub mod hook;
 pub mod metadata;
+pub mod person;
 pub mod release;
 pub mod table;
 pub mod token;

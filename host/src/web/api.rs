@@ -17,11 +17,14 @@ pub mod flows;
 pub mod list;
 pub mod loads;
 pub mod metadata;
+pub mod people;
 pub mod poll;
+pub mod preview;
 pub mod records;
 pub mod releases;
 pub mod replays;
 pub mod retention;
+pub mod reveal;
 pub mod shadows;
 pub mod templates;
 pub mod tokens;
@@ -33,6 +36,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get};
 use jiff::Timestamp;
 use utoipa::OpenApi;
@@ -41,6 +45,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Web;
+use super::console::visit::guard_interface;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -133,11 +138,17 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(figures::series))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(people::list, people::create))
+        .routes(routes!(people::show, people::save))
+        .routes(routes!(people::invite))
+        .routes(routes!(people::sign_out))
+        .routes(routes!(preview::preview))
+        .routes(routes!(reveal::reveal))
         .routes(routes!(records::list))
 }
 
 /// The interface and its document.
-pub(super) fn router() -> Router<Web> {
+pub(super) fn router(web: &Web) -> Router<Web> {
     let (router, document) = routes().split_for_parts();
     // Made of types: a document that cannot be written is a fault of this program, and a test asks for it.
     let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
@@ -153,6 +164,7 @@ pub(super) fn router() -> Router<Web> {
         )
         .route("/api/v1/{*rest}", any(async || error::Error::no_route()))
         .method_not_allowed_fallback(async || error::Error::no_method())
+        .layer(from_fn_with_state(web.clone(), guard_interface))
 }
 
 /// RFC 3339, in UTC.

@@ -184,7 +184,10 @@ impl Journal {
             // What is tried again by itself is counted when it has come to rest.
             counted: match settlement.state {
                 Settled::Waiting { .. } | Settled::Aside { .. } => None,
-                _ => settlement.ran.as_ref().map(|ran| Box::new(Counted::of(ran))),
+                _ => settlement
+                    .ran
+                    .as_ref()
+                    .map(|ran| Box::new(Counted::of(ran))),
             },
             account,
         };

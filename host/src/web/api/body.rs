@@ -104,6 +104,14 @@ impl Seen {
         })
     }
 
+    /// As if it had been said in a body.
+    pub(in crate::web) fn version(version: i64) -> Self {
+        Self {
+            expected: Expected::Version(version),
+            is_header: false,
+        }
+    }
+
     /// Gives a refusal the status that fits how the version was said.
     pub fn refuse(self, error: impl Into<Error>) -> Error {
         let error = error.into();
@@ -115,6 +123,17 @@ impl Seen {
 }
 
 impl Body {
+    /// What a page sends, in the place of a script.
+    pub(in crate::web) fn of(value: Value) -> Self {
+        Self {
+            members: match value {
+                Value::Object(members) => members,
+                _ => Map::new(),
+            },
+            matched: None,
+        }
+    }
+
     /// Reads the member `name` as `T`; `noun` goes before the paths of what is wrong.
     ///
     /// # Errors

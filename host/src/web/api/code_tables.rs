@@ -227,6 +227,20 @@ pub async fn save(
     answer(&catalog, &account, &name, status).await
 }
 
+/// What [`save`] does with a whole table, for a page; no version makes a new one.
+pub(in crate::web) async fn keep(
+    web: &Web,
+    headers: &HeaderMap,
+    table: CodeTable,
+    version: Option<i64>,
+) -> Result<(), Error> {
+    let caller = web.may(headers, Right::Map).await?;
+    let catalog = web.pipeline.store.catalog();
+    accounts::kept(&catalog, table.account.as_str()).await?;
+    let seen = version.map(Seen::version);
+    put(web, table, seen, &caller.author()).await
+}
+
 /// Keeps a table with the releases that it calls for.
 async fn put(
     web: &Web,

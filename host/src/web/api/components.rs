@@ -53,12 +53,12 @@ pub struct Uploaded {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Whose {
-    account: String,
+    pub(in crate::web) account: String,
     /// A flow of the account, whose template, settings and tables the component is tried with.
-    flow: Option<String>,
+    pub(in crate::web) flow: Option<String>,
     /// Takes the component although it does not stand the robustness run; this is recorded.
     #[serde(default)]
-    accept_findings: bool,
+    pub(in crate::web) accept_findings: bool,
 }
 
 /// Header of a detached signature, as `ligature plugin sign` writes it.

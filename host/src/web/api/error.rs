@@ -6,6 +6,7 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
+use crate::access::people;
 use crate::flow::check::Fault;
 use crate::pipeline::{account, activate, upload};
 use crate::{access, store};
@@ -104,6 +105,21 @@ impl Error {
         }
     }
 
+    pub(in crate::web) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// For people: what happened and what to do.
+    pub(in crate::web) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Each setting at fault, as path and text.
+    pub(in crate::web) fn faults(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.fields.iter();
+        fields.map(|fault| (fault.path.as_str(), fault.message.as_str()))
+    }
+
     /// Whether all that is missing is the version that was seen.
     pub(super) fn is_version_needed(&self) -> bool {
         self.code == "version-needed"
@@ -169,6 +185,29 @@ impl From<access::Error> for Error {
             access::Error::Store(fault) => return fault.into(),
         };
         Self::new(status, code, fault.to_string())
+    }
+}
+
+impl From<people::Refused> for Error {
+    fn from(fault: people::Refused) -> Self {
+        match fault {
+            people::Refused::Store(fault) => fault.into(),
+            people::Refused::Member(path, text) => {
+                Self::invalid("people", vec![Fault::new(path, text)])
+            }
+            people::Refused::Nobody => Self::not_found("such person"),
+            people::Refused::Host(fault) => {
+                error!(fault = format!("{fault:#}"), "something of a person failed");
+                let text = "the host could not do it: its log says why";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "host", text)
+            }
+            fault @ (people::Refused::NotIn | people::Refused::Link) => {
+                Self::new(StatusCode::FORBIDDEN, "forbidden", fault.to_string())
+            }
+            fault @ people::Refused::Wait { .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", fault.to_string())
+            }
+        }
     }
 }
 

@@ -89,7 +89,7 @@ fn view(kept: Kept<Flow>) -> FlowView {
     }
 }
 
-pub(super) async fn kept(catalog: &Catalog, id: &str) -> Result<Kept<Flow>, Error> {
+pub(in crate::web) async fn kept(catalog: &Catalog, id: &str) -> Result<Kept<Flow>, Error> {
     let mut flows = catalog.list().await?.flows.into_iter();
     let found = flows.find(|kept| kept.document.id.as_str() == id);
     found.ok_or_else(|| Error::not_found(format!("flow {id}")))

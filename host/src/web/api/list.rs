@@ -81,7 +81,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
 }
 
 /// One part of the path.
-pub(super) fn part(params: &axum::extract::RawPathParams, name: &str) -> Result<String, Error> {
+pub(in crate::web) fn part(
+    params: &axum::extract::RawPathParams,
+    name: &str,
+) -> Result<String, Error> {
     let mut found = params.iter().filter(|(known, _)| *known == name);
     let found = found.next().map(|(_, value)| value.to_owned());
     found.ok_or_else(Error::no_route)

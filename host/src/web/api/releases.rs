@@ -41,7 +41,7 @@ pub struct ActivationView {
 /// A release that was made and is not in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Candidate {
-    digest: Digest,
+    pub(in crate::web) digest: Digest,
     release: Release,
     /// What the component asks for and is not granted, in words.
     not_granted: Vec<String>,
@@ -188,9 +188,20 @@ pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    body: Body,
 ) -> Result<Response, Error> {
-    let caller = web.may(&headers, Right::Map).await?;
+    let candidate = Box::pin(propose(&web, &headers, &part(&params, "id")?, body)).await?;
+    Ok(json(StatusCode::CREATED, &candidate))
+}
+
+/// What [`create`] does, for a page.
+pub(in crate::web) async fn propose(
+    web: &Web,
+    headers: &HeaderMap,
+    id: &str,
+    mut body: Body,
+) -> Result<Candidate, Error> {
+    let caller = web.may(headers, Right::Map).await?;
     let wanted = Wanted::of(&mut body)?;
     let grants: Option<Grants> = body.optional("grants", "flows.grants")?;
     body.end(NOUN, &[])?;
@@ -199,7 +210,7 @@ pub async fn create(
         caller.may(Right::Publish)?;
     }
     let catalog = web.pipeline.store.catalog();
-    let mut flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
+    let mut flow = flows::kept(&catalog, id).await?.document;
     let source = match wanted {
         Wanted::Mapping(text) => Source::Document(text),
         Wanted::Component(digest) => kept_component(&catalog, &flow, &digest).await?,
@@ -209,7 +220,7 @@ pub async fn create(
         }
     };
     let active = flows::release_of(&catalog, &flow).await?;
-    let ready = prepare(&web, &mut flow, source, grants.as_ref()).await?;
+    let ready = prepare(web, &mut flow, source, grants.as_ref()).await?;
     let asked = ready.component.manifest.grants();
     let candidate = Candidate {
         digest: ready.release.digest(),
@@ -222,7 +233,7 @@ pub async fn create(
         Change::Release(flow.account, ready.release),
     ];
     catalog.apply(&changes, &caller.author()).await?;
-    Ok(json(StatusCode::CREATED, &candidate))
+    Ok(candidate)
 }
 
 /// Lets go of a release that is not in force.

@@ -28,22 +28,22 @@ pub struct TemplateView {
     /// The event that it was chosen for.
     event: String,
     /// `deidentified`, `made-up`, or `original`, which is patient data and shown masked.
-    kept: &'static str,
+    pub(in crate::web) kept: &'static str,
     /// Segments end with a carriage return.
-    message: String,
+    pub(in crate::web) message: String,
     /// In what it differs from the flow's event; empty is best.
-    findings: Vec<FindingView>,
+    pub(in crate::web) findings: Vec<FindingView>,
 }
 
 /// Something in which a sample differs from the standard.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FindingView {
     /// Such as `event-differs` or `not-a-date`.
-    code: &'static str,
+    pub(in crate::web) code: &'static str,
     /// Such as `PID-7`; empty where it is no one place.
-    place: String,
+    pub(in crate::web) place: String,
     /// Bytes from the start of the text.
-    offset: usize,
+    pub(in crate::web) offset: usize,
 }
 
 /// A sample message that is pasted; nothing for one from traffic.
@@ -70,7 +70,7 @@ pub struct Source {
     keep_original: Option<bool>,
 }
 
-fn view(template: &Template, flow: &Flow) -> Result<TemplateView, Error> {
+pub(in crate::web) fn view(template: &Template, flow: &Flow) -> Result<TemplateView, Error> {
     let unreadable = |fault: hl7::Error| bad(format!("cannot be read: {fault}"));
     let whole = Message::parse(template.bytes()).map_err(unreadable)?;
     let shown = Message::parse(&template.shown().map_err(unreadable)?).map_err(unreadable)?;
@@ -174,19 +174,50 @@ pub async fn save(
     Asked(source): Asked<Source>,
     mut body: Body,
 ) -> Result<Response, Error> {
-    let caller = web.may(&headers, Right::Map).await?;
-    let original = source.keep_original == Some(true);
-    if original {
-        caller.may(Right::SeePatientData)?;
-    }
     let text: Option<String> = body.optional("message", NOUN)?;
     let made_up: Option<bool> = body.optional("made_up", NOUN)?;
     body.end(NOUN, &["flow", "event", "kept", "findings"])?;
+    let sample = Sample {
+        text,
+        from_message: source.from_message,
+        original: source.keep_original == Some(true),
+        made_up: made_up == Some(true),
+    };
+    web.may(&headers, Right::Map).await?;
     let flow = flow(&web, &params).await?;
-    let made_up = made_up == Some(true);
-    let message = match (text, source.from_message) {
+    let shown = Box::pin(put(&web, &headers, flow, sample)).await?;
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// A sample message that is to be kept.
+#[derive(Default)]
+pub(in crate::web) struct Sample {
+    pub(in crate::web) text: Option<String>,
+    pub(in crate::web) from_message: Option<String>,
+    pub(in crate::web) original: bool,
+    pub(in crate::web) made_up: bool,
+}
+
+/// What [`save`] does, for a page.
+pub(in crate::web) async fn put(
+    web: &Web,
+    headers: &HeaderMap,
+    flow: Flow,
+    sample: Sample,
+) -> Result<TemplateView, Error> {
+    let caller = web.may(headers, Right::Map).await?;
+    let Sample {
+        text,
+        from_message,
+        original,
+        made_up,
+    } = sample;
+    if original {
+        caller.may(Right::SeePatientData)?;
+    }
+    let message = match (text, from_message) {
         (Some(text), None) => pasted(&text)?,
-        (None, Some(id)) if !made_up => of_traffic(&web, &flow, &id).await?,
+        (None, Some(id)) if !made_up => of_traffic(web, &flow, &id).await?,
         (None, Some(_)) => {
             let fault = Fault::new("made_up", "a message from traffic is about somebody");
             return Err(Error::invalid(NOUN, vec![fault]));
@@ -206,7 +237,7 @@ pub async fn save(
     let changes = [Change::Template(Box::new(template))];
     let catalog = web.pipeline.store.catalog();
     catalog.apply(&changes, &caller.author()).await?;
-    Ok(json(StatusCode::OK, &shown))
+    Ok(shown)
 }
 
 /// Takes the sample message of a flow away.

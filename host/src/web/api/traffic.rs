@@ -17,7 +17,7 @@ use crate::flow::{AccountId, DeliveryId, FlowId, MessageId};
 use crate::store::catalog::audit::Record;
 use crate::store::journal::{self, AttemptRow, DeliveryRow, Filter, MessageRow, MessageView};
 use crate::web::Web;
-use crate::web::messages::{total_counts, why, written};
+use crate::web::console::messages::{total_counts, why, written};
 
 /// Which messages or deliveries.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -281,7 +281,7 @@ fn whole(view: &MessageView) -> MessageJson {
     message
 }
 
-async fn find(web: &Web, id: &MessageId) -> Result<MessageView, Error> {
+pub(super) async fn find(web: &Web, id: &MessageId) -> Result<MessageView, Error> {
     let listing = web.pipeline.store.catalog().list().await?;
     for kept in listing.accounts {
         let journal = web.pipeline.store.journal();

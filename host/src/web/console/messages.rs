@@ -1,18 +1,30 @@
-//! Messages: newest first, each with what became of it, and one message with its attempts and writes.
+//! Messages: newest first, each with what became of it, and one message with its way, its attempts and writes.
+//!
+//! Values are masked. Whoever may see patient data asks for them with a reason, which is recorded, see `api::reveal`.
 
 use askama::Template;
 use axum::extract::{Query, RawPathParams, State};
-use axum::http::HeaderMap;
-use axum::response::Html;
-use jiff::Timestamp;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 
-use super::Web;
-use super::fault::Fault;
+use super::cookie::encoded;
+use super::form::Form;
+use super::show::Time;
+use super::visit::{Faults, Frame, Visit, done, html, refused};
+use super::way::{self, Segment, Step};
+use crate::access::Right;
 use crate::flow::{FlowId, MessageId};
+use crate::hl7::Message;
+use crate::hl7::deidentify::mask;
 use crate::pipeline::Pipeline;
 use crate::store;
 use crate::store::journal::{self, DeliveryRow, Filter, MessageRow, MessageView};
+use crate::web::Web;
+use crate::web::api::list::part;
+use crate::web::api::reveal::look;
+use crate::web::api::traffic;
+use crate::web::fault::Fault;
 
 /// Messages on one page.
 const PAGE: usize = 50;
@@ -65,19 +77,11 @@ impl Params {
     }
 }
 
-/// Text in a query: everything but letters, digits, dash and dot becomes `%XX`.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
 #[derive(Template)]
 #[template(path = "messages.html", blocks = ["rows"])]
 struct ListPage {
+    frame: Frame,
+    flow: Option<String>,
     choices: Vec<Choice>,
     messages: Vec<MessageLine>,
     newest: bool,
@@ -95,11 +99,10 @@ struct Choice {
 
 struct MessageLine {
     id: String,
-    received: String,
+    received: Time,
     event: String,
     control_id: String,
     sender: String,
-    channel: String,
     size: i64,
     /// Whether the payload is kept.
     is_whole: bool,
@@ -114,24 +117,30 @@ struct MessageLine {
 struct DeliveryLine {
     id: String,
     flow: String,
+    flow_id: String,
     state: &'static str,
     attempts: u32,
     written: String,
     why: String,
-    due: Option<String>,
+    due: Option<Time>,
+    /// A person can set it going again.
+    can_be_released: bool,
+    way: Vec<Step>,
     history: Vec<AttemptLine>,
     operations: Vec<OperationLine>,
+    /// What it says of itself; only where values are shown.
+    note: String,
 }
 
 struct AttemptLine {
-    started: String,
+    started: Time,
     stage: String,
     code: String,
     duration_ms: i64,
 }
 
 struct OperationLine {
-    sent: String,
+    sent: Time,
     kind: &'static str,
     target: String,
     state: &'static str,
@@ -140,16 +149,23 @@ struct OperationLine {
 #[derive(Template)]
 #[template(path = "message.html")]
 struct ShowPage {
+    frame: Frame,
+    faults: Faults,
     message: MessageLine,
+    /// How it came in.
+    arrival: Vec<Step>,
+    segments: Vec<Segment>,
+    /// Values are shown, not masked.
+    is_revealed: bool,
+    reason: String,
 }
 
 /// The list as a page, or only its rows.
 pub async fn list(
     State(web): State<Web>,
-    headers: HeaderMap,
+    visit: Visit,
     query: Query<Params>,
 ) -> Result<Html<String>, Fault> {
-    web.may_read(&headers).await?;
     let pipeline = &web.pipeline;
     let Query(params) = query;
     let page = pipeline
@@ -179,7 +195,13 @@ pub async fn list(
             }
         }));
     }
+    let route = params.flow.as_deref().map(|id| {
+        let route = configuration.route(&FlowId::from(id));
+        route.map_or_else(|| id.to_owned(), |route| route.flow.name.clone())
+    });
     let rendered = ListPage {
+        frame: visit.frame("messages"),
+        flow: route,
         choices,
         messages: page
             .rows
@@ -208,45 +230,133 @@ pub async fn list(
 /// One message as a page.
 pub async fn show(
     State(web): State<Web>,
-    headers: HeaderMap,
+    visit: Visit,
     params: RawPathParams,
-) -> Result<Html<String>, Fault> {
-    web.may_read(&headers).await?;
-    let pipeline = &web.pipeline;
-    let view = find(pipeline, &params).await?;
-    let mut message = line(pipeline, view.message);
-    for (delivery, seen) in message.deliveries.iter_mut().zip(view.deliveries) {
+) -> Result<Response, Fault> {
+    let view = find(&web.pipeline, &params).await?;
+    html(&page(&web, &visit, &view))
+}
+
+/// One message with its values, for somebody who says why.
+pub async fn reveal(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+    form: Form,
+) -> Result<Response, Fault> {
+    let view = find(&web.pipeline, &params).await?;
+    let mut shown = page(&web, &visit, &view);
+    shown.reason = form.get("reason").to_owned();
+    let looking = look(
+        &web,
+        &visit.headers,
+        view.message.id.as_str(),
+        form.get("reason"),
+    );
+    match looking.await {
+        Ok(revealed) => {
+            shown.is_revealed = true;
+            shown.segments = read(&web, &view)
+                .map(|message| way::segments(&message))
+                .unwrap_or_default();
+            for note in revealed.notes {
+                let mut deliveries = shown.message.deliveries.iter_mut();
+                if let Some(line) = deliveries.find(|line| line.id == note.delivery) {
+                    line.note = note.text;
+                }
+            }
+            html(&shown)
+        }
+        Err(fault) => {
+            shown.faults = Faults::of(&fault);
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&shown)?).into_response())
+        }
+    }
+}
+
+/// Sets a delivery going again.
+pub async fn release(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+    form: Form,
+) -> Result<Response, Fault> {
+    let to = match form.some("message") {
+        Some(id) => format!("/messages/{}", encoded(&id)),
+        None => {
+            let id = part(&params, "id")?;
+            format!("/messages?{}", encoded(&id))
+        }
+    };
+    let releasing = traffic::release(State(web), visit.headers.clone(), params);
+    Ok(match releasing.await {
+        Ok(_) => done(&visit, &to, "The delivery is queued again."),
+        Err(fault) => refused(&visit, &to, &fault),
+    })
+}
+
+fn read(web: &Web, view: &MessageView) -> Option<Message> {
+    let reading = web.pipeline.configuration().reading(&view.message.channel);
+    Message::parse_with(view.payload.as_deref()?, reading).ok()
+}
+
+/// The page with masked values.
+fn page(web: &Web, visit: &Visit, view: &MessageView) -> ShowPage {
+    let mut message = line(&web.pipeline, view.message.clone());
+    for ((delivery, row), seen) in message
+        .deliveries
+        .iter_mut()
+        .zip(&view.message.deliveries)
+        .zip(&view.deliveries)
+    {
+        delivery.way = way::of_delivery(row, seen);
+        delivery.can_be_released = visit.may(Right::Operate)
+            && matches!(
+                row.state,
+                journal::State::Dead | journal::State::Waiting | journal::State::Parked
+            );
         delivery.history = seen
             .attempts
-            .into_iter()
+            .iter()
             .map(|attempt| AttemptLine {
-                started: utc(attempt.started_at_ms),
-                stage: attempt.stage,
-                code: attempt.code,
+                started: Time::of(attempt.started_at_ms),
+                stage: attempt.stage.clone(),
+                code: attempt.code.clone(),
                 duration_ms: attempt.duration_ms,
             })
             .collect();
         delivery.operations = seen
             .operations
-            .into_iter()
+            .iter()
             .map(|operation| OperationLine {
-                sent: utc(operation.started_at_ms),
+                sent: Time::of(operation.started_at_ms),
                 kind: operation.kind.as_str(),
                 state: operation.state.as_str(),
-                target: match operation.state {
+                target: match &operation.state {
                     journal::OperationState::Done {
                         target: Some(target),
-                    } => target,
+                    } => target.clone(),
                     _ => String::new(),
                 },
             })
             .collect();
     }
-    Ok(Html(ShowPage { message }.render()?))
+    let masked = read(web, view).and_then(|message| Message::parse(&mask(&message)).ok());
+    ShowPage {
+        frame: visit.frame("messages"),
+        faults: Faults::default(),
+        arrival: way::of_arrival(view),
+        segments: masked
+            .map(|message| way::segments(&message))
+            .unwrap_or_default(),
+        is_revealed: false,
+        reason: String::new(),
+        message,
+    }
 }
 
 /// How many deliveries are in each state, over all accounts.
-pub(super) async fn total_counts(
+pub(in crate::web) async fn total_counts(
     pipeline: &Pipeline,
 ) -> Result<Vec<(journal::State, u64)>, store::Error> {
     let mut totals: Vec<(journal::State, u64)> = journal::State::ALL
@@ -281,7 +391,7 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
     let configuration = pipeline.configuration();
     MessageLine {
         id: message.id.to_string(),
-        received: utc(message.received_at_ms),
+        received: Time::of(message.received_at_ms),
         event: if message.event.is_empty() {
             "unreadable".into()
         } else {
@@ -289,7 +399,6 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
         },
         control_id: message.control_id,
         sender: message.sender.replace('|', " "),
-        channel: message.channel.to_string(),
         size: message.size_bytes,
         is_whole: message.is_whole,
         notes: [message.remark.as_str(), &message.warnings]
@@ -313,7 +422,11 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
                 id: delivery.id.to_string(),
                 state: delivery.state.as_str(),
                 attempts: delivery.attempts,
-                due: delivery.due_at_ms.map(utc),
+                due: delivery.due_at_ms.map(Time::of),
+                flow_id: delivery.flow.to_string(),
+                can_be_released: false,
+                way: Vec::new(),
+                note: String::new(),
                 history: Vec::new(),
                 operations: Vec::new(),
             })
@@ -322,7 +435,7 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
 }
 
 /// Nothing waits without a reason: what a delivery says, or what its state means where nothing was said yet.
-pub(super) fn why(delivery: &DeliveryRow) -> String {
+pub(in crate::web) fn why(delivery: &DeliveryRow) -> String {
     let said = &delivery.detail;
     match delivery.state {
         journal::State::Queued if said.is_empty() => {
@@ -335,15 +448,6 @@ pub(super) fn why(delivery: &DeliveryRow) -> String {
     }
 }
 
-pub(super) fn written(delivery: &DeliveryRow) -> Vec<String> {
+pub(in crate::web) fn written(delivery: &DeliveryRow) -> Vec<String> {
     delivery.written.iter().map(ToString::to_string).collect()
-}
-
-/// For people: to the second, in UTC.
-fn utc(at_ms: i64) -> String {
-    timestamp(at_ms).strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn timestamp(at_ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(at_ms).unwrap_or_default()
 }

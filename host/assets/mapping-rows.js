@@ -1,0 +1,110 @@
+// How a row of a mapping document is written in one line and read again. Knows no page.
+//
+// What has no line of its own (parts with conditions, templates, loops) is kept as it is and shown as JSON.
+
+const PLAIN = ["trim", "upper", "lower", "title", "name", "digits", "plain-text", "date", "date-time", "time", "number", "boolean"];
+export const VALUED = ["map", "table", "default", "prefix", "suffix", "truncate"];
+export const STEPS = [...PLAIN, ...VALUED];
+
+const SOURCES = ["path", "first", "concat", "constant", "field", "raw", "count", "fact", "setting", "template"];
+
+const isText = (value) => typeof value === "string";
+
+/** The source of a row in one line; null for what has none. */
+export function sourceOf(row, inbound) {
+  const plain = inbound ? "path" : "field";
+  if (isText(row[plain])) return row[plain];
+  if (isText(row.constant)) return JSON.stringify(row.constant);
+  if (isText(row.fact)) return `fact.${row.fact}`;
+  if (isText(row.setting)) return `setting.${row.setting}`;
+  if (isText(row.template)) return `template ${JSON.stringify(row.template)}`;
+  if (Array.isArray(row.first) && row.first.every(isText)) return row.first.join(" | ");
+  if (Array.isArray(row.concat) && row.concat.every(isText)) {
+    return row.concat.join(" + ") + (row.separator ? ` with ${JSON.stringify(row.separator)}` : "");
+  }
+  return null;
+}
+
+/** The same row with the source that a line says. */
+export function withSource(row, line, inbound) {
+  const other = { ...row };
+  for (const key of [...SOURCES, "separator"]) delete other[key];
+  const text = line.trim();
+  const quoted = (part) => { try { return JSON.parse(part); } catch { return part.replace(/^"|"$/g, ""); } };
+  const split = (separator, rest) => rest.split(separator).map((part) => part.trim()).filter(Boolean);
+  if (text.startsWith("template ")) return { ...other, template: quoted(text.slice(9)) };
+  if (text.startsWith('"')) return { ...other, constant: quoted(text) };
+  if (text.startsWith("fact.")) return { ...other, fact: text.slice(5) };
+  if (text.startsWith("setting.")) return { ...other, setting: text.slice(8) };
+  if (text.includes(" | ")) return { ...other, first: split(" | ", text) };
+  if (text.includes(" + ")) {
+    const [parts, separator] = text.split(/ with (?=")/);
+    return { ...other, concat: split(" + ", parts), ...(separator ? { separator: quoted(separator) } : {}) };
+  }
+  return { ...other, [inbound ? "path" : "field"]: text };
+}
+
+/** The conditions of a row in one line; null for what has none. */
+export function whenOf(row) {
+  const parts = (row.when ?? []).map((condition) => {
+    const name = condition.path ?? condition.field;
+    const keys = Object.keys(condition).length;
+    if (!isText(name) || keys !== 2) return null;
+    if (isText(condition.equals)) return `${name} = ${condition.equals}`;
+    if (condition.present === true) return `${name} is there`;
+    return null;
+  });
+  return parts.includes(null) ? null : parts.join(" and ");
+}
+
+export function withWhen(row, line, inbound) {
+  const other = { ...row };
+  delete other.when;
+  const key = inbound ? "path" : "field";
+  const conditions = line.split(" and ").map((part) => part.trim()).filter(Boolean).map((part) => {
+    const there = part.match(/^(\S+) is there$/);
+    if (there) return { [key]: there[1], present: true };
+    const [name, ...value] = part.split("=");
+    return { [key]: name.trim(), equals: value.join("=").trim() };
+  });
+  return conditions.length ? { ...other, when: conditions } : other;
+}
+
+/** A step as a person reads it. */
+export function stepText(step) {
+  if (isText(step)) return step;
+  const [word] = Object.keys(step).filter((key) => STEPS.includes(key));
+  if (!word) return JSON.stringify(step);
+  const value = step[word];
+  if (word === "map" && value && typeof value === "object") {
+    const pairs = Object.entries(value).map(([code, text]) => `${code}=${text}`).join(", ");
+    return `map ${pairs}${isText(step.default) ? `, else ${step.default}` : ""}`;
+  }
+  return isText(value) || typeof value === "number" ? `${word} ${value}` : JSON.stringify(step);
+}
+
+/** A step with a value that was typed. */
+export function stepOf(word, value) {
+  if (!VALUED.includes(word)) return word;
+  if (word === "truncate") return { truncate: Number.parseInt(value, 10) || 1 };
+  if (word !== "map") return { [word]: value };
+  const map = {};
+  let otherwise;
+  for (const part of value.split(",").map((text) => text.trim()).filter(Boolean)) {
+    if (part.startsWith("else ")) otherwise = part.slice(5).trim();
+    else {
+      const [code, ...text] = part.split("=");
+      map[code.trim()] = text.join("=").trim();
+    }
+  }
+  return { map, ...(otherwise === undefined ? {} : { default: otherwise }) };
+}
+
+/** A result as text. */
+export function resultText(value) {
+  if (value === null) return "(cleared)";
+  if (value === undefined) return "";
+  if (Array.isArray(value)) return value.join(", ");
+  if (typeof value === "object") return String(Object.values(value)[0] ?? "");
+  return String(value);
+}

@@ -1,0 +1,408 @@
+// The mapping screen: the tree of the sample, the rows of the document, and what they make of the sample while one types.
+// The document is the truth; the page is drawn from it. Start at `draw`.
+
+import { STEPS, VALUED, resultText, sourceOf, stepOf, stepText, whenOf, withSource, withWhen } from "./mapping-rows.js";
+
+const form = document.querySelector("#desk");
+const desk = JSON.parse(form.dataset.desk);
+const csrf = document.querySelector('meta[name="csrf"]').content;
+const kept = `mapping ${desk.flow}`;
+const $ = (id) => document.getElementById(id);
+
+/** Small elements: `el("button", { class: "x" }, "text")`. */
+function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+let doc = desk.document;
+let history = [];
+let outcome = { faults: [], result: null, problem: null, warnings: [] };
+let lastFrom = null;
+
+// --- what the document holds ----------------------------------------------------------------------------------------
+
+/** Groups of rows, each with a list in the document that rows are added to. */
+function groups() {
+  if (!desk.inbound) {
+    return [{ title: "Places of the message", list: (doc.place ??= []), name: (row) => `place ${JSON.stringify(row.target)}`, result: (row) => outcome.result?.places?.[row.target], targets: desk.targets, fixed: [] }];
+  }
+  const found = [];
+  (doc.activity ?? []).forEach((activity, at) => {
+    const title = doc.activity.length > 1 ? `Activity ${at + 1}` : "Activity";
+    const made = () => outcome.result?.activities?.[at];
+    const fixed = ["key", "at", "note", "kind"].filter((part) => activity[part] && typeof activity[part] === "object")
+      .map((part) => ({ part, owner: activity, result: () => made()?.[part] }));
+    found.push({ title, list: (activity.field ??= []), name: (row) => `field ${JSON.stringify(row.target)}`, result: (row) => made()?.fields?.[row.target], targets: desk.slots, fixed });
+  });
+  found.push({ title: "Lead fields", list: (doc.lead ??= []), name: (row) => `lead row ${JSON.stringify(row.target)}`, result: (row) => outcome.result?.lead?.[row.target], targets: desk.targets, fixed: [] });
+  return found;
+}
+
+const PART_LABELS = { key: "Number of the appointment", at: "Time", note: "Note", kind: "Kind" };
+
+function clean() {
+  const copy = structuredClone(doc);
+  for (const name of ["lead", "place"]) if (copy[name]?.length === 0) delete copy[name];
+  for (const activity of copy.activity ?? []) if (activity.field?.length === 0) delete activity.field;
+  return copy;
+}
+
+// --- changes --------------------------------------------------------------------------------------------------------
+
+function remember() {
+  history.push(JSON.stringify(doc));
+  if (history.length > 200) history.shift();
+  $("undo").disabled = false;
+}
+
+/** A change of the document: `draws` where the page has to be drawn anew. */
+function change(edit, draws = false) {
+  remember();
+  edit();
+  sessionStorage.setItem(kept, JSON.stringify({ base: desk.base, doc }));
+  if (draws) draw();
+  preview();
+}
+
+function replace(list, at, row) {
+  list[at] = row;
+}
+
+$("undo").addEventListener("click", () => {
+  const before = history.pop();
+  if (!before) return;
+  doc = JSON.parse(before);
+  sessionStorage.setItem(kept, JSON.stringify({ base: desk.base, doc }));
+  $("undo").disabled = history.length === 0;
+  draw();
+  preview();
+});
+
+// --- what comes of it -----------------------------------------------------------------------------------------------
+
+let asked = 0;
+let timer;
+
+function preview() {
+  clearTimeout(timer);
+  timer = setTimeout(look, 120);
+}
+
+async function look() {
+  const number = ++asked;
+  try {
+    const answer = await fetch(`/api/v1/flows/${encodeURIComponent(desk.flow)}/preview`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-csrf-token": csrf },
+      body: JSON.stringify({ document: clean() }),
+    });
+    const body = await answer.json();
+    if (number !== asked) return;
+    if (!answer.ok) throw new Error(body.error?.fields?.[0]?.message ?? body.error?.message);
+    outcome = body;
+  } catch (fault) {
+    if (number !== asked) return;
+    outcome = { faults: [{ row: "", key: "", text: fault.message || "the host does not answer" }], result: null, problem: null, warnings: [] };
+  }
+  show();
+}
+
+/** Puts results and faults beside the rows, without touching what somebody types in. */
+function show() {
+  let told = 0;
+  for (const line of document.querySelectorAll("[data-row]")) {
+    const faults = outcome.faults.filter((fault) => fault.row === line.dataset.row || fault.row.endsWith(line.dataset.row) || fault.row.startsWith(`${line.dataset.row} `));
+    const output = line.querySelector("output");
+    const said = line.querySelector(".row-fault");
+    const value = outcome.faults.length ? undefined : line.result?.();
+    output.textContent = resultText(value);
+    output.classList.toggle("nothing", value === undefined || value === "");
+    if (!outcome.faults.length && outcome.result && (value === undefined || value === "")) output.textContent = "nothing";
+    const warned = outcome.warnings.find?.((warning) => warning.startsWith(`${line.dataset.target} (`));
+    said.textContent = faults.map((fault) => (fault.key ? `${fault.key}: ${fault.text}` : fault.text)).join(" · ") || warned || "";
+    said.classList.toggle("warned", !faults.length && Boolean(warned));
+    line.classList.toggle("bad", faults.length > 0);
+    told += faults.length;
+  }
+  const others = outcome.faults.length - told;
+  const first = outcome.faults.find((fault) => !fault.row) ?? outcome.faults[0];
+  $("status").textContent = outcome.faults.length
+    ? `${outcome.faults.length} to mend${others > 0 && first ? `: ${first.row} ${first.key} ${first.text}` : ""}`
+    : outcome.problem ?? (outcome.result?.skip ? `The sample is skipped: ${outcome.result.skip}` : "Every row is in order");
+  $("save").disabled = outcome.faults.length > 0;
+}
+
+// --- rows -----------------------------------------------------------------------------------------------------------
+
+function fieldLabel(target) {
+  if (!target) return null;
+  return el("span", { class: "about" }, [target.label, target.kind, ...target.marks].filter(Boolean).join(" · "));
+}
+
+function chips(row, put) {
+  const box = el("div", { class: "chips" });
+  const steps = row.steps ?? [];
+  const keep = (list) => {
+    const other = { ...row, steps: list };
+    if (list.length === 0) delete other.steps;
+    put(other, true);
+  };
+  steps.forEach((step, at) => {
+    const text = stepText(step);
+    box.append(el("button", { type: "button", class: "chip", title: "Remove this step", "aria-label": `Remove step ${text}`, onclick: () => keep(steps.filter((_, other) => other !== at)) }, text, el("span", { "aria-hidden": "true" }, " ×")));
+  });
+  const select = el("select", { "aria-label": "Add a step", class: "add-step" }, el("option", { value: "" }, "+ step"), ...STEPS.map((word) => el("option", { value: word }, word)));
+  select.addEventListener("change", () => {
+    const word = select.value;
+    if (!word) return;
+    if (!VALUED.includes(word)) return keep([...steps, word]);
+    const hint = { map: "F=Female, M=Male, else Other", table: desk.tables[0] ?? "name of the table" }[word] ?? "value";
+    const input = el("input", { class: "step-value", "aria-label": `Value of ${word}`, placeholder: hint, list: word === "table" ? "tables" : null });
+    let done = false;
+    const finish = () => {
+      if (done) return;
+      done = true;
+      if (input.value.trim()) keep([...steps, stepOf(word, input.value.trim())]);
+      else { input.remove(); select.value = ""; }
+    };
+    input.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); finish(); } });
+    input.addEventListener("blur", finish);
+    select.before(input);
+    input.focus();
+  });
+  box.append(select);
+  return box;
+}
+
+/** One row: target, source, steps, condition, result. */
+function line(group, row, put, remove, fixed) {
+  const target = group.targets.find((known) => known.name === row.target);
+  const name = fixed ? PART_LABELS[fixed.part] : group.name(row);
+  const label = fixed ? PART_LABELS[fixed.part] : row.target || "new row";
+  const box = el("div", { class: "line", role: "group", "aria-label": label, "data-row": name, "data-target": row.target ?? "" });
+  let current = row;
+  const store = (other, draws) => {
+    change(() => { current = other; put(other); }, draws);
+  };
+  const head = el("div", { class: "cell" });
+  if (fixed) head.append(el("strong", {}, PART_LABELS[fixed.part]));
+  else {
+    const about = el("span", {}, fieldLabel(target));
+    head.append(el("input", {
+      list: group.targets === desk.slots ? "slots" : "targets", value: row.target ?? "", "aria-label": "Field", class: "target", autocomplete: "off",
+      oninput: (event) => {
+        const chosen = group.targets.find((known) => known.name === event.target.value);
+        store({ ...current, target: event.target.value });
+        box.dataset.row = group.name(current);
+        box.dataset.target = current.target;
+        about.replaceChildren(fieldLabel(chosen) ?? "");
+      },
+    }), about);
+  }
+  const source = sourceOf(row, desk.inbound);
+  const from = el("div", { class: "cell" });
+  if (source === null) {
+    const plain = structuredClone(row);
+    for (const key of ["target", "label", "steps", "when", "group", "required", "null", "empty", "on_error", "id"]) delete plain[key];
+    from.append(el("details", {}, el("summary", { class: "mono" }, Object.keys(plain).join(", ")), el("textarea", {
+      "aria-label": "From, as JSON", rows: "5",
+      onchange: (event) => {
+        try {
+          const parsed = JSON.parse(event.target.value);
+          const rest = { ...current };
+          for (const key of Object.keys(plain)) delete rest[key];
+          event.target.removeAttribute("aria-invalid");
+          store({ ...rest, ...parsed });
+        } catch { event.target.setAttribute("aria-invalid", "true"); }
+      },
+    }, JSON.stringify(plain, null, 1))));
+  } else {
+    const input = el("input", {
+      value: source, "aria-label": "From", class: "mono from", autocomplete: "off", placeholder: desk.inbound ? "PID-5.1" : "lead.FirstName", list: "sources",
+      oninput: (event) => store(withSource(current, event.target.value, desk.inbound)),
+      onfocus: () => { lastFrom = input; },
+    });
+    from.append(input);
+  }
+  const when = whenOf(row);
+  const condition = el("div", { class: "cell" });
+  const shared = row.group ? el("span", { class: "about" }, `if ${row.group}`) : null;
+  if (when === null) condition.append(el("span", { class: "about mono", title: JSON.stringify(row.when) }, "conditions of the text"));
+  else condition.append(el("input", { value: when, "aria-label": "Condition", class: "mono", placeholder: "always", autocomplete: "off", oninput: (event) => store(withWhen(current, event.target.value, desk.inbound)) }));
+  if (shared) condition.append(shared);
+  const result = el("div", { class: "cell result" }, el("output", { "aria-label": `Result of ${label}` }), el("span", { class: "row-fault" }));
+  const rest = el("div", { class: "cell tools" });
+  if (!fixed) {
+    rest.append(el("label", { class: "check", title: "Without a value the message waits for a person" }, el("input", { type: "checkbox", checked: row.required === true, onchange: (event) => { const other = { ...current, required: event.target.checked }; if (!other.required) delete other.required; store(other); } }), "needed"));
+    rest.append(el("button", { type: "button", class: "plain", "aria-label": `Remove ${label}`, onclick: remove }, "Remove"));
+  }
+  box.append(head, from, el("div", { class: "cell" }, chips(row, (other, draws) => store(other, draws))), condition, result, rest);
+  box.result = fixed ? fixed.result : () => group.result(current);
+  return box;
+}
+
+function addRow(group, row, focus = ".target") {
+  change(() => { group.list.push(row); }, true);
+  const lines = document.querySelectorAll(`[data-group="${CSS.escape(group.title)}"] .line`);
+  const last = lines[lines.length - 1];
+  last?.scrollIntoView({ block: "nearest" });
+  last?.querySelector(focus)?.focus();
+}
+
+function drawRows() {
+  const root = $("rows");
+  root.replaceChildren(...["targets", "slots", "tables", "sources"].map((id) => el("datalist", { id })));
+  const options = (id, list) => $(id).append(...list.map((target) => el("option", { value: target.name ?? target.path }, [target.label, target.kind, ...(target.marks ?? [])].filter(Boolean).join(" · "))));
+  options("targets", desk.targets);
+  options("slots", desk.slots);
+  options("tables", desk.tables.map((name) => ({ name })));
+  options("sources", desk.tree.flatMap((branch) => branch.places));
+  for (const group of groups()) {
+    const section = el("div", { "data-group": group.title });
+    section.append(el("div", { class: "group-head" }, el("h2", {}, group.title, " ", el("span", { class: "soft" }, String(group.list.length)))));
+    if (group.list.length + group.fixed.length) {
+      section.append(el("div", { class: "line titles", "aria-hidden": "true" }, ...["Field", "From", "Steps", "Only if", "Result", ""].map((text) => el("div", {}, text))));
+    } else section.append(el("p", { class: "soft empty-rows" }, "No row yet. Choose a value on the left, or add a row."));
+    for (const fixed of group.fixed) {
+      section.append(line(group, fixed.owner[fixed.part], (row) => { fixed.owner[fixed.part] = row; }, null, fixed));
+    }
+    group.list.forEach((row, at) => {
+      section.append(line(group, row, (other) => replace(group.list, at, other), () => change(() => group.list.splice(at, 1), true)));
+    });
+    section.append(el("p", { class: "actions" },
+      el("button", { type: "button", class: "second", onclick: () => addRow(group, { target: "", [desk.inbound ? "path" : "field"]: "" }) }, "Add row"),
+      desk.inbound && desk.may_add && group.targets === desk.targets ? el("button", { type: "button", class: "second", onclick: (event) => custom(event.target, group) }, "Add custom field") : null,
+      group.targets === desk.targets && desk.proposals.length ? el("button", { type: "button", class: "second", "aria-expanded": "false", onclick: (event) => proposals(event.target, group) }, `${desk.proposals.length} proposals`) : null));
+    root.append(section);
+  }
+}
+
+/** Rows that the host proposes for fields without one. */
+function proposals(button, group) {
+  const open = document.querySelector(".proposals");
+  if (open) { open.remove(); button.setAttribute("aria-expanded", "false"); return; }
+  const take = (proposal) => {
+    desk.proposals = desk.proposals.filter((other) => other !== proposal);
+    addRow(group, proposal.row, ".from");
+  };
+  const sure = desk.proposals.filter((proposal) => proposal.confidence >= 80);
+  const box = el("div", { class: "proposals sheet", role: "region", "aria-label": "Proposals" },
+    sure.length ? el("button", { type: "button", onclick: () => { change(() => { group.list.push(...sure.map((proposal) => proposal.row)); desk.proposals = desk.proposals.filter((other) => !sure.includes(other)); }, true); } }, `Add all ${sure.length} sure ones`) : null,
+    ...desk.proposals.map((proposal) => el("div", { class: "proposal" },
+      el("button", { type: "button", class: "second", onclick: () => take(proposal) }, `Add ${proposal.row.label ?? proposal.row.target}`),
+      el("span", {}, `${sourceOf(proposal.row, true) ?? "several parts"} `, el("span", { class: "soft" }, `${proposal.why} (${proposal.confidence} %)`)))));
+  button.setAttribute("aria-expanded", "true");
+  button.parentElement.after(box);
+  box.querySelector("button")?.focus();
+}
+
+/** A new field in LeadSquared. */
+function custom(button, group) {
+  if (document.querySelector(".custom")) return;
+  const said = el("span", { class: "row-fault", role: "alert" });
+  const name = el("input", { "aria-label": "Display name", placeholder: "Display name" });
+  const kind = el("select", { "aria-label": "Type" }, ...["Text", "Number", "Date", "Phone", "Boolean"].map((type) => el("option", {}, type)));
+  const make = async () => {
+    const answer = await fetch(`/api/v1/accounts/${encodeURIComponent(desk.account)}/fields`, { method: "POST", headers: { "content-type": "application/json", "x-csrf-token": csrf }, body: JSON.stringify({ display_name: name.value, data_type: kind.value }) });
+    const body = await answer.json();
+    if (!answer.ok) { said.textContent = body.error?.fields?.[0]?.message ?? body.error?.message ?? "it was not made"; return; }
+    desk.targets.push({ name: body.field.schema_name, label: body.field.display_name, kind: body.field.data_type, marks: [], options: [] });
+    addRow(group, { target: body.field.schema_name, label: body.field.display_name, path: "" }, ".from");
+  };
+  const box = el("div", { class: "custom sheet" }, name, kind, el("button", { type: "button", onclick: make }, "Create in LeadSquared"), el("button", { type: "button", class: "plain", onclick: () => box.remove() }, "Cancel"), said);
+  button.parentElement.after(box);
+  name.focus();
+}
+
+// --- tree -----------------------------------------------------------------------------------------------------------
+
+/** Every place that some row reads. */
+function used() {
+  return new Set(JSON.stringify([doc.lead, doc.activity, doc.place]).match(/[A-Za-z][A-Za-z0-9]*(-[0-9]+(\.[0-9]+)*|\.[A-Za-z_0-9]+)/g) ?? []);
+}
+
+/** `PID-3[1].1` is mapped as `PID-3.1`. */
+const general = (path) => path.replace(/\[1\]/g, "");
+
+function drawTree() {
+  const reads = used();
+  let count = 0;
+  let known = 0;
+  $("tree").replaceChildren(...desk.tree.map((branch, at) => el("details", { open: at < 6 },
+    el("summary", {}, el("span", { class: "mono" }, branch.name), " ", branch.label),
+    ...branch.places.map((place) => {
+      const path = general(place.path);
+      const isUsed = reads.has(path.replace(/\[[^\]]*\]/g, ""));
+      count += 1;
+      if (isUsed) known += 1;
+      return el("button", { type: "button", class: `place${isUsed ? " used" : ""}`, title: `${place.path}\n${place.value}`, "data-words": `${place.path} ${place.label} ${place.value}`.toLowerCase(), onclick: () => choose(path, place), draggable: "true", ondragstart: (event) => event.dataTransfer.setData("text/plain", path) },
+        el("span", { class: "mono" }, place.path.replace(`${branch.name}`, "").replace(/^[-.]/, "") || place.path), el("span", { class: "name" }, place.label), el("span", { class: "value mono" }, place.value), isUsed ? el("span", { class: "mark" }, "used") : null);
+    }))));
+  $("tree-count").textContent = `${count} values, ${known} used`;
+  filter();
+}
+
+/** A place was clicked: it goes into the row that was worked on and has no source, or into a new one. */
+function choose(path, place) {
+  if (lastFrom?.isConnected && lastFrom.value.trim() === "") {
+    lastFrom.value = path;
+    lastFrom.dispatchEvent(new Event("input"));
+    lastFrom.focus();
+    return;
+  }
+  const all = groups();
+  const group = all.find((group) => group.title === "Lead fields") ?? all[0];
+  const key = desk.inbound ? "path" : "field";
+  addRow(group, { target: "", ...(place.label ? { label: place.label } : {}), [key]: path });
+}
+
+function filter() {
+  const word = $("find").value.trim().toLowerCase();
+  for (const button of $("tree").querySelectorAll(".place")) button.hidden = !button.dataset.words.includes(word);
+}
+
+$("find").addEventListener("input", filter);
+
+function draw() {
+  drawRows();
+  drawTree();
+  show();
+}
+
+// --- save, reload ---------------------------------------------------------------------------------------------------
+
+form.addEventListener("submit", () => {
+  $("document").value = JSON.stringify(clean());
+});
+form.addEventListener("keydown", (event) => {
+  // Enter in a row is no wish to save all of it.
+  if (event.key === "Enter" && event.target.matches("input")) event.preventDefault();
+  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.target.matches("input, textarea")) $("undo").click();
+});
+$("discard").addEventListener("click", () => {
+  sessionStorage.removeItem(kept);
+  doc = desk.document;
+  history = [];
+  $("restored").hidden = true;
+  draw();
+  preview();
+});
+
+try {
+  const before = JSON.parse(sessionStorage.getItem(kept));
+  if (before?.base === desk.base) {
+    doc = structuredClone(before.doc);
+    $("restored").hidden = JSON.stringify(clean()) === JSON.stringify(desk.document);
+    desk.document = structuredClone(desk.document);
+  } else sessionStorage.removeItem(kept);
+} catch { sessionStorage.removeItem(kept); }
+if (doc === desk.document) doc = structuredClone(desk.document);
+draw();
+look();

@@ -1,0 +1,136 @@
+//! The pages. Each file is one page or a few that belong together: handlers, what their templates show, what forms say.
+//!
+//! [`PAGES`] is the list of all of them with the right that each needs; [`visit`] asks for it before the handler runs,
+//! and checks the token of every form. To add a page: a file here with its handlers and `struct …Page { frame: Frame, … }`,
+//! a template in `templates`, a line in [`PAGES`], a line in `templates/base.html` if it has a place in the navigation.
+//! What a page changes it changes by calling the handler of `api` that a script would call, with [`Visit::headers`].
+
+pub mod access;
+pub mod asset;
+pub mod channels;
+pub mod code_tables;
+pub mod cookie;
+pub mod enter;
+pub mod flow;
+pub mod flow_new;
+pub mod flow_steps;
+pub mod flows;
+pub mod form;
+pub mod mapping;
+pub mod messages;
+pub mod own;
+pub mod show;
+pub mod visit;
+mod way;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
+use axum::routing::{MethodRouter, get, post};
+
+use super::Web;
+use crate::access::Right;
+pub use visit::{Frame, Visit};
+
+/// What somebody must have to use a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: the ways in.
+    Nothing,
+    /// To be signed in.
+    SignIn,
+    /// A right.
+    Right(Right),
+}
+
+/// One route of the console.
+pub struct Page {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    pub path: &'static str,
+    pub needs: Needs,
+    route: fn() -> MethodRouter<Web>,
+}
+
+const fn page(
+    method: &'static str,
+    path: &'static str,
+    needs: Needs,
+    route: fn() -> MethodRouter<Web>,
+) -> Page {
+    Page {
+        method,
+        path,
+        needs,
+        route,
+    }
+}
+
+const VIEW: Needs = Needs::Right(Right::View);
+const OPERATE: Needs = Needs::Right(Right::Operate);
+const MAP: Needs = Needs::Right(Right::Map);
+const PUBLISH: Needs = Needs::Right(Right::Publish);
+const SEE: Needs = Needs::Right(Right::SeePatientData);
+const ADMINISTER: Needs = Needs::Right(Right::Administer);
+
+/// Every page and form, with what it needs.
+#[rustfmt::skip]
+pub const PAGES: &[Page] = &[
+    page("GET", "/", Needs::SignIn, || get(async || Redirect::to("/flows"))),
+    page("GET", "/sign-in", Needs::Nothing, || get(enter::show)),
+    page("POST", "/sign-in", Needs::Nothing, || post(enter::sign_in)),
+    page("GET", "/first-start/{secret}", Needs::Nothing, || get(enter::first)),
+    page("POST", "/first-start/{secret}", Needs::Nothing, || post(enter::make_first)),
+    page("GET", "/enter/{secret}", Needs::Nothing, || get(enter::by_link)),
+    page("GET", "/welcome/{id}/{secret}", Needs::Nothing, || get(enter::welcome)),
+    page("POST", "/welcome/{id}/{secret}", Needs::Nothing, || post(enter::choose_password)),
+    page("POST", "/sign-out", Needs::SignIn, || post(own::sign_out)),
+    page("GET", "/own", Needs::SignIn, || get(own::show)),
+    page("POST", "/own/password", Needs::SignIn, || post(own::change_password)),
+    page("POST", "/own/sign-out", Needs::SignIn, || post(own::sign_out_everywhere)),
+    page("GET", "/access", ADMINISTER, || get(access::show)),
+    page("POST", "/access/roles/{id}", ADMINISTER, || post(access::save_roles)),
+    page("GET", "/access/new", ADMINISTER, || get(access::new)),
+    page("POST", "/access/new", ADMINISTER, || post(access::add)),
+    page("GET", "/access/people/{id}", ADMINISTER, || get(access::person)),
+    page("POST", "/access/people/{id}", ADMINISTER, || post(access::save)),
+    page("POST", "/access/people/{id}/link", ADMINISTER, || post(access::link)),
+    page("POST", "/access/people/{id}/sign-out", ADMINISTER, || post(access::sign_out)),
+    page("GET", "/messages", VIEW, || get(messages::list)),
+    page("GET", "/messages/{id}", VIEW, || get(messages::show)),
+    page("POST", "/messages/{id}", SEE, || post(messages::reveal)),
+    page("POST", "/deliveries/{id}/release", OPERATE, || post(messages::release)),
+    page("GET", "/flows", VIEW, || get(flows::list)),
+    page("GET", "/flows/new", MAP, || get(flow_new::show)),
+    page("POST", "/flows/new", MAP, || post(flow_new::create)),
+    page("GET", "/flows/{id}", VIEW, || get(flow::show)),
+    page("POST", "/flows/{id}/activate", PUBLISH, || post(flow::activate)),
+    page("POST", "/flows/{id}/pause", OPERATE, || post(flow::pause)),
+    page("POST", "/flows/{id}/component", PUBLISH, || post(flow::upload)),
+    page("POST", "/flows/{id}/approve", PUBLISH, || post(flow::approve)),
+    page("POST", "/flows/{id}/delete", MAP, || post(flow::delete)),
+    page("GET", "/flows/{id}/basic", MAP, || get(flow_steps::basic)),
+    page("POST", "/flows/{id}/basic", MAP, || post(flow_steps::save_basic)),
+    page("GET", "/flows/{id}/additional", MAP, || get(flow_steps::additional)),
+    page("POST", "/flows/{id}/additional", MAP, || post(flow_steps::save_additional)),
+    page("GET", "/flows/{id}/event", MAP, || get(flow_steps::event)),
+    page("POST", "/flows/{id}/event", MAP, || post(flow_steps::save_event)),
+    page("GET", "/flows/{id}/mapping", MAP, || get(mapping::show)),
+    page("POST", "/flows/{id}/mapping", MAP, || post(mapping::save)),
+    page("GET", "/flows/{id}/start", MAP, || get(mapping::start)),
+    page("GET", "/channels", VIEW, || get(channels::list)),
+    page("GET", "/code-tables", VIEW, || get(code_tables::list)),
+    page("POST", "/code-tables", MAP, || post(code_tables::create)),
+    page("GET", "/code-tables/{account}/{name}", VIEW, || get(code_tables::show)),
+    page("POST", "/code-tables/{account}/{name}", MAP, || post(code_tables::save)),
+    page("POST", "/code-tables/{account}/{name}/entry", MAP, || post(code_tables::add_entry)),
+    page("POST", "/code-tables/{account}/{name}/csv", MAP, || post(code_tables::upload)),
+];
+
+pub(super) fn router(web: &Web) -> Router<Web> {
+    PAGES.iter().fold(Router::new(), |router, page| {
+        let asked = (web.clone(), page.needs);
+        let route = (page.route)().layer(from_fn_with_state(asked, visit::enter));
+        router.route(page.path, route)
+    })
+}

@@ -1,0 +1,217 @@
+//! The ways in: sign-in, the first administrator, the link that an administrator hands over, the demo's link.
+
+use askama::Template;
+use axum::extract::{RawPathParams, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+
+use super::cookie;
+use super::form::{Form, query};
+use super::visit::{Faults, Frame, Visit, html};
+use crate::access::door::Opens;
+use crate::access::people::{self, Refused};
+use crate::access::{password, session};
+use crate::web::Web;
+use crate::web::api::error::Error;
+use crate::web::api::list::part;
+use crate::web::fault::Fault;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    frame: Frame,
+    next: String,
+    login: String,
+    fault: String,
+    /// Nobody is there yet: how to begin.
+    is_first: bool,
+}
+
+#[derive(Template)]
+#[template(path = "first_start.html")]
+struct FirstPage {
+    frame: Frame,
+    faults: Faults,
+    login: String,
+    name: String,
+    least: usize,
+}
+
+#[derive(Template)]
+#[template(path = "welcome.html")]
+struct WelcomePage {
+    frame: Frame,
+    faults: Faults,
+    login: String,
+    name: String,
+    least: usize,
+}
+
+/// Asks for mail address and password.
+pub async fn show(State(web): State<Web>, visit: Visit, uri: Uri) -> Result<Response, Fault> {
+    let next = query(uri.query().unwrap_or_default())
+        .into_iter()
+        .find(|(name, _)| name == "next");
+    let people = web.pipeline.store.catalog().people().await?;
+    html(&SignInPage {
+        frame: visit.frame(""),
+        next: next.map(|(_, next)| next).unwrap_or_default(),
+        login: String::new(),
+        fault: String::new(),
+        is_first: people.is_empty(),
+    })
+}
+
+/// Signs in.
+pub async fn sign_in(State(web): State<Web>, visit: Visit, form: Form) -> Result<Response, Fault> {
+    let catalog = web.pipeline.store.catalog();
+    let (login, password) = (form.get("login"), form.raw("password"));
+    let address = visit.address();
+    let entering = people::sign_in(&catalog, &web.door, login, password, &address);
+    match entering.await {
+        Ok(cookie) => Ok(inside(&visit, &cookie, form.get("next"))),
+        Err(fault @ (Refused::NotIn | Refused::Wait { .. })) => {
+            let status = match fault {
+                Refused::Wait { .. } => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::FORBIDDEN,
+            };
+            let page = SignInPage {
+                frame: visit.frame(""),
+                next: form.get("next").to_owned(),
+                login: login.to_owned(),
+                fault: fault.to_string(),
+                is_first: false,
+            };
+            Ok((status, Html(page.render()?)).into_response())
+        }
+        Err(fault) => Err(Error::from(fault).into()),
+    }
+}
+
+/// Goes where somebody wanted to go, as somebody who is signed in.
+fn inside(visit: &Visit, session: &str, next: &str) -> Response {
+    // Ours only: `//elsewhere` is another host.
+    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
+    let to = if is_ours { next } else { "/" };
+    let mut response = Redirect::to(to).into_response();
+    let age = session::LASTS_MS / 1_000;
+    cookie::set(&mut response, &visit.headers, cookie::SESSION, session, age);
+    response
+}
+
+/// Asks for the first administrator.
+pub async fn first(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+) -> Result<Response, Fault> {
+    if web.door.opens(&part(&params, "secret")?) != Some(Opens::FirstAdministrator) {
+        return Err(Fault::UsedLink);
+    }
+    html(&FirstPage {
+        frame: visit.frame(""),
+        faults: Faults::default(),
+        login: String::new(),
+        name: String::new(),
+        least: password::LEAST,
+    })
+}
+
+/// Makes the first administrator.
+pub async fn make_first(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+    form: Form,
+) -> Result<Response, Fault> {
+    let catalog = web.pipeline.store.catalog();
+    let secret = part(&params, "secret")?;
+    let (login, name) = (form.get("login"), form.get("name"));
+    let made = match form.raw("password") == form.raw("again") {
+        true => {
+            let (password, sees) = (form.raw("password"), form.has("sees"));
+            let making = people::first(&catalog, &web.door, &secret, login, name, password, sees);
+            making.await
+        }
+        false => Err(differ()),
+    };
+    match made {
+        Ok(cookie) => Ok(inside(&visit, &cookie, "/")),
+        Err(Refused::Link) => Err(Fault::UsedLink),
+        Err(fault) => super::visit::again(&FirstPage {
+            frame: visit.frame(""),
+            faults: Faults::of(&fault.into()),
+            login: login.to_owned(),
+            name: name.to_owned(),
+            least: password::LEAST,
+        }),
+    }
+}
+
+fn differ() -> Refused {
+    Refused::Member("again", "is not the same as the password".into())
+}
+
+/// Signs in whoever has the demo's link.
+pub async fn by_link(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+) -> Result<Response, Fault> {
+    let catalog = web.pipeline.store.catalog();
+    match people::enter(&catalog, &web.door, &part(&params, "secret")?).await {
+        Ok(cookie) => Ok(inside(&visit, &cookie, "/")),
+        Err(Refused::Link) => Err(Fault::UsedLink),
+        Err(fault) => Err(Error::from(fault).into()),
+    }
+}
+
+/// Asks an invited person for a password.
+pub async fn welcome(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+) -> Result<Response, Fault> {
+    let catalog = web.pipeline.store.catalog();
+    let (id, secret) = (part(&params, "id")?, part(&params, "secret")?);
+    let person = people::invited(&catalog, &id, &secret).await;
+    let person = person.map_err(|_| Fault::UsedLink)?;
+    html(&WelcomePage {
+        frame: visit.frame(""),
+        faults: Faults::default(),
+        login: person.login,
+        name: person.name,
+        least: password::LEAST,
+    })
+}
+
+/// Keeps the password of an invited person.
+pub async fn choose_password(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+    form: Form,
+) -> Result<Response, Fault> {
+    let catalog = web.pipeline.store.catalog();
+    let (id, secret) = (part(&params, "id")?, part(&params, "secret")?);
+    let person = people::invited(&catalog, &id, &secret).await;
+    let person = person.map_err(|_| Fault::UsedLink)?;
+    let kept = match form.raw("password") == form.raw("again") {
+        true => {
+            let password = form.raw("password");
+            people::accept(&catalog, &web.door, &id, &secret, password).await
+        }
+        false => Err(differ()),
+    };
+    match kept {
+        Ok(cookie) => Ok(inside(&visit, &cookie, "/")),
+        Err(Refused::Link) => Err(Fault::UsedLink),
+        Err(fault) => super::visit::again(&WelcomePage {
+            frame: visit.frame(""),
+            faults: Faults::of(&fault.into()),
+            login: person.login,
+            name: person.name,
+            least: password::LEAST,
+        }),
+    }
+}

@@ -1,0 +1,445 @@
+//! The mapping screen: the sample as a tree, the rows of the document, and what they make of the sample.
+//!
+//! The page hands its script everything at once ([`Desk`]); what a change makes is asked of `api::preview`. Saving makes a
+//! release that is not in force; [`start`] asks whether it shall be.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::extract::{RawPathParams, State};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::flows::{behaviour_words, event_words};
+use super::form::Form;
+use super::visit::{Frame, Visit, done, html, refused};
+use super::way;
+use crate::access::Right;
+use crate::flow::{Direction, Entity, Flow};
+use crate::hl7::Message;
+use crate::mapping::document::{Document, Row};
+use crate::mapping::{propose, starter};
+use crate::pipeline::account::Field;
+use crate::web::Web;
+use crate::web::api::body::Body;
+use crate::web::api::error::Error;
+use crate::web::api::list::part;
+use crate::web::api::preview::from_json;
+use crate::web::api::{flows, releases};
+use crate::web::fault::Fault;
+
+#[derive(Template)]
+#[template(path = "mapping.html")]
+struct MappingPage {
+    frame: Frame,
+    flow: Flow,
+    event: String,
+    /// Such as `draft 4, release 3 is active`.
+    standing: String,
+    desk: String,
+}
+
+#[derive(Template)]
+#[template(path = "mapping_start.html")]
+struct StartPage {
+    frame: Frame,
+    flow: Flow,
+    version: i64,
+    release: Option<String>,
+    number: usize,
+    is_running: bool,
+    checks: Vec<String>,
+    differences: Vec<String>,
+    next: String,
+}
+
+/// What the script of the page works with.
+#[derive(Serialize)]
+struct Desk {
+    flow: String,
+    account: String,
+    /// Changes when somebody saves: unsaved work of before is offered, not forced.
+    base: String,
+    inbound: bool,
+    activity: bool,
+    document: Value,
+    tree: Vec<Branch>,
+    /// Where rows can go.
+    targets: Vec<Target>,
+    slots: Vec<Target>,
+    tables: Vec<String>,
+    proposals: Vec<Proposed>,
+    may_add: bool,
+}
+
+#[derive(Serialize)]
+struct Branch {
+    name: String,
+    label: String,
+    places: Vec<Leaf>,
+}
+
+#[derive(Serialize)]
+struct Leaf {
+    path: String,
+    label: String,
+    value: String,
+}
+
+#[derive(Serialize)]
+struct Target {
+    name: String,
+    label: String,
+    kind: String,
+    /// `mandatory`, `unique`, `search key`.
+    marks: Vec<&'static str>,
+    options: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Proposed {
+    row: Value,
+    confidence: u8,
+    why: String,
+}
+
+/// A document as JSON, in its one form.
+fn as_json(text: &str) -> Value {
+    let table: Option<toml::Table> = text.parse().ok();
+    serde_json::to_value(table).unwrap_or_default()
+}
+
+/// The document to go on with: that of the newest release, or of the starter for the event.
+async fn document(web: &Web, flow: &Flow) -> Result<(Document, String, String), Fault> {
+    let catalog = web.pipeline.store.catalog();
+    let rows = catalog.releases(&flow.account, &flow.id).await?;
+    let components = catalog.components(&flow.account).await?;
+    let count = rows.len();
+    let active = rows
+        .iter()
+        .position(|row| flow.release.as_ref() == Some(&row.digest));
+    let of_active = active.map(|at| format!("release {} is active", count - at));
+    for (at, row) in rows.iter().enumerate() {
+        let mut known = components.iter();
+        let component = known.find(|known| known.digest == row.release.component);
+        let document = component.and_then(|component| Document::parse(&component.document).ok());
+        if let Some(document) = document {
+            let standing = match (active == Some(at), of_active) {
+                (true, Some(active)) => active,
+                (false, Some(active)) => format!("draft {}, {active}", count - at),
+                (_, None) => format!("draft {}", count - at),
+            };
+            return Ok((document, row.digest.to_string(), standing));
+        }
+    }
+    let event = match &flow.outbound {
+        Some(outbound) => outbound.webhook.to_string(),
+        None => flow.event.to_string(),
+    };
+    let begun = starter::for_event(&event).find_map(|starter| {
+        let document = starter.document();
+        (document.direction == flow.direction).then_some(document)
+    });
+    let standing = match &begun {
+        Some(_) => "begun with a starter; nothing is saved yet",
+        None => "nothing is saved yet",
+    };
+    let begun = begun.unwrap_or_else(|| Document::new(flow.direction, &flow.name));
+    Ok((begun, String::new(), standing.to_owned()))
+}
+
+/// Shows the screen.
+pub async fn show(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+) -> Result<Response, Fault> {
+    let catalog = web.pipeline.store.catalog();
+    let flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
+    let (document, base, standing) = document(&web, &flow).await?;
+    let template = web
+        .pipeline
+        .store
+        .templates()
+        .get(&flow.account, &flow.id)
+        .await?;
+    let shown = template.and_then(|template| template.shown().ok());
+    let sample = shown.and_then(|bytes| Message::parse(&bytes).ok());
+    let fields = web.pipeline.lead_fields(&flow.account).await;
+    let fields = fields.map(|read| read.document).unwrap_or_default();
+    let is_inbound = flow.direction == Direction::EhrToLeadSquared;
+    let slots = match &flow.activity {
+        Some(activity) => web.pipeline.slots(&flow.account, activity.code).await,
+        None => Ok(crate::store::catalog::metadata::Read {
+            document: Vec::new(),
+            read_at_ms: 0,
+        }),
+    };
+    let slots = slots.map(|read| read.document).unwrap_or_default();
+    let slots: Vec<_> = slots
+        .into_iter()
+        .map(|slot| Target {
+            name: slot.schema_name,
+            label: slot.display_name,
+            kind: slot.data_type,
+            marks: if slot.is_mandatory {
+                vec!["mandatory"]
+            } else {
+                Vec::new()
+            },
+            options: slot.options,
+        })
+        .collect();
+    let proposals = match (&sample, is_inbound) {
+        (Some(sample), true) => proposals(sample, &fields, &document),
+        _ => Vec::new(),
+    };
+    let leads = fields.iter().map(|field| target(field, &flow));
+    let places = sample.as_ref().map(branches).unwrap_or_default();
+    let (tree, targets) = match is_inbound {
+        true => (places, leads.collect()),
+        false => (sources(leads.collect(), &slots, &flow), as_targets(places)),
+    };
+    let tables = catalog.code_tables(&flow.account).await?;
+    let desk = Desk {
+        flow: flow.id.to_string(),
+        account: flow.account.to_string(),
+        base,
+        inbound: is_inbound,
+        activity: flow.entity == Entity::Activity,
+        document: as_json(&document.to_text()),
+        tree,
+        targets,
+        slots,
+        tables: tables.into_iter().map(|table| table.name).collect(),
+        proposals,
+        may_add: visit.may(Right::Administer),
+    };
+    html(&MappingPage {
+        frame: visit.frame("flows"),
+        event: event_words(&flow),
+        standing,
+        desk: serde_json::to_string(&desk).unwrap_or_default(),
+        flow,
+    })
+}
+
+fn branches(sample: &Message) -> Vec<Branch> {
+    let segments = way::segments(sample).into_iter();
+    let branches = segments.map(|segment| Branch {
+        name: segment.name,
+        label: segment.label.to_owned(),
+        places: segment
+            .places
+            .into_iter()
+            .map(|place| Leaf {
+                path: place.path,
+                label: place.label,
+                value: place.value,
+            })
+            .collect(),
+    });
+    branches.collect()
+}
+
+fn target(field: &Field, flow: &Flow) -> Target {
+    let mut marks = Vec::new();
+    if field.is_mandatory {
+        marks.push("mandatory");
+    }
+    if field.is_unique {
+        marks.push("unique");
+    }
+    let searched = [
+        Some(&flow.primary_search_field),
+        flow.secondary_search_field.as_ref(),
+    ];
+    if searched.contains(&Some(&field.schema_name)) {
+        marks.push("search key");
+    }
+    Target {
+        name: field.schema_name.clone(),
+        label: field.display_name.clone(),
+        kind: field.data_type.clone(),
+        marks,
+        options: field.options.clone(),
+    }
+}
+
+/// Outbound: what a row can take, by entity.
+fn sources(leads: Vec<Target>, slots: &[Target], flow: &Flow) -> Vec<Branch> {
+    let leaves = |entity: &str, targets: &[Target]| {
+        let leaf = |target: &Target| Leaf {
+            path: format!("{entity}.{}", target.name),
+            label: target.label.clone(),
+            value: target.kind.clone(),
+        };
+        targets.iter().map(leaf).collect()
+    };
+    let mut branches = vec![Branch {
+        name: "lead".into(),
+        label: "Lead fields".into(),
+        places: leaves("lead", &leads),
+    }];
+    if flow.entity == Entity::Activity {
+        branches.insert(
+            0,
+            Branch {
+                name: "activity".into(),
+                label: "Activity fields".into(),
+                places: leaves("activity", slots),
+            },
+        );
+    }
+    branches
+}
+
+/// Outbound: the places of the template.
+fn as_targets(branches: Vec<Branch>) -> Vec<Target> {
+    let leaves = branches.into_iter().flat_map(|branch| branch.places);
+    let target = |leaf: Leaf| Target {
+        name: leaf.path,
+        label: leaf.label,
+        kind: "HL7".into(),
+        marks: Vec::new(),
+        options: Vec::new(),
+    };
+    leaves.map(target).collect()
+}
+
+/// Rows for fields that have none yet.
+fn proposals(sample: &Message, fields: &[Field], document: &Document) -> Vec<Proposed> {
+    let mapped: BTreeSet<&str> = document
+        .lead
+        .iter()
+        .map(|row| row.target.as_ref())
+        .collect();
+    let fields = fields
+        .iter()
+        .filter(|field| !mapped.contains(field.schema_name.as_str()));
+    let fields: Vec<_> = fields
+        .map(|field| propose::Field {
+            name: field.schema_name.clone(),
+            label: field.display_name.clone(),
+            data_type: field.data_type.clone(),
+            options: field.options.clone(),
+        })
+        .collect();
+    let rows = propose::rows(sample, &fields).into_iter().take(40);
+    let rows = rows.map(|proposal| Proposed {
+        row: row_as_json(proposal.row),
+        confidence: proposal.confidence,
+        why: proposal.why,
+    });
+    rows.collect()
+}
+
+fn row_as_json(row: Row) -> Value {
+    let mut document = Document::new(Direction::EhrToLeadSquared, "row");
+    document.lead.push(row);
+    let mut json = as_json(&document.to_text());
+    json["lead"][0].take()
+}
+
+/// Makes a release of what the screen sends, not yet in force.
+pub async fn save(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+    form: Form,
+) -> Result<Response, Fault> {
+    let id = part(&params, "id")?;
+    let document: Option<Value> = serde_json::from_str(form.raw("document")).ok();
+    let text = match document {
+        Some(document) => from_json(document),
+        None => Err(Error::bad("the screen sent no document: load it again")),
+    };
+    let saved = match text {
+        Ok(text) => {
+            let body = Body::of(json!({ "mapping": text }));
+            Box::pin(releases::propose(&web, &visit.headers, &id, body)).await
+        }
+        Err(fault) => Err(fault),
+    };
+    Ok(match saved {
+        Ok(_) => done(
+            &visit,
+            &format!("/flows/{id}/start"),
+            "The mapping is saved as a draft release.",
+        ),
+        Err(fault) => refused(&visit, &format!("/flows/{id}/mapping"), &fault),
+    })
+}
+
+/// Asks whether the newest release shall be in force, and says what happens then.
+pub async fn start(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+) -> Result<Response, Fault> {
+    let catalog = web.pipeline.store.catalog();
+    let kept = flows::kept(&catalog, &part(&params, "id")?).await?;
+    let flow = kept.document;
+    let rows = catalog.releases(&flow.account, &flow.id).await?;
+    let active = rows
+        .iter()
+        .find(|row| flow.release.as_ref() == Some(&row.digest));
+    let newest = rows.first();
+    let listing = catalog.list().await?;
+    let channel = listing
+        .channels
+        .iter()
+        .find(|kept| kept.document.id == flow.channel);
+    let channel = channel.map_or("its channel", |kept| kept.document.name.as_str());
+    let event = event_words(&flow);
+    let behaviour = match flow.entity {
+        Entity::Lead => flow.lead_behaviour,
+        Entity::Activity => flow.activity_behaviour,
+    };
+    let next = match (&flow.outbound, flow.entity) {
+        (Some(_), _) => {
+            format!("The next change in LeadSquared that fits is sent over {channel} as {event}.")
+        }
+        (None, Entity::Lead) => format!(
+            "The next {event} over {channel} finds its lead by {}: {}.",
+            flow.primary_search_field,
+            behaviour_words(behaviour).to_lowercase()
+        ),
+        (None, Entity::Activity) => format!(
+            "The next {event} over {channel} becomes an activity of the lead found by {}: {}.",
+            flow.primary_search_field,
+            behaviour_words(behaviour).to_lowercase()
+        ),
+    };
+    let has_sample = web
+        .pipeline
+        .store
+        .templates()
+        .get(&flow.account, &flow.id)
+        .await?
+        .is_some();
+    let mut checks =
+        vec!["Every row is well formed, and its component was made and loaded.".to_owned()];
+    checks.push(match has_sample {
+        true => "The sample message can be mapped.".into(),
+        false => "There is no sample message: nothing was tried.".into(),
+    });
+    html(&StartPage {
+        frame: visit.frame("flows"),
+        version: kept.version,
+        number: rows.len(),
+        release: newest.map(|row| row.digest.to_string()),
+        is_running: active.is_some(),
+        differences: match newest {
+            Some(newest) => crate::pipeline::activate::differences(
+                active.map(|row| &row.release),
+                &newest.release,
+            ),
+            None => Vec::new(),
+        },
+        checks,
+        next,
+        flow,
+    })
+}
