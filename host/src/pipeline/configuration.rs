@@ -254,6 +254,14 @@ impl Configuration {
         self.accounts.keys()
     }
 
+    /// The clock of an account; UTC where it names none.
+    pub fn zone(&self, account: &AccountId) -> TimeZone {
+        let entry = self.accounts.get(account);
+        let zone = entry.and_then(|entry| entry.account.time_zone.as_deref());
+        let zone = zone.and_then(|zone| TimeZone::get(zone).ok());
+        zone.unwrap_or(TimeZone::UTC)
+    }
+
     pub fn account(&self, id: &AccountId) -> Option<&Arc<AccountEntry>> {
         self.accounts.get(id)
     }

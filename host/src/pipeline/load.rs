@@ -420,7 +420,7 @@ fn summary(
 }
 
 /// A time as people say it.
-fn duration(ms: u64) -> String {
+pub fn duration(ms: u64) -> String {
     let seconds = ms.div_ceil(1_000);
     match seconds {
         0..=90 => format!("{seconds} s"),

@@ -159,6 +159,8 @@ impl Span {
 pub struct Point {
     /// When it began.
     pub at: String,
+    #[serde(skip)]
+    pub at_ms: i64,
     pub sums: Sums,
 }
 
@@ -184,16 +186,35 @@ pub struct Waiting {
     pub parked: u64,
 }
 
+/// What deliveries of a flow wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reason {
+    pub flow: String,
+    /// `queued`, `running`, `waiting` or `parked`.
+    pub state: &'static str,
+    pub count: u64,
+    /// What one of them says; empty where nothing was said yet.
+    pub text: String,
+    /// When the first of them is tried again by itself.
+    pub due_at: Option<String>,
+    #[serde(skip)]
+    pub due_at_ms: Option<i64>,
+}
+
 /// Today of an account, by its own clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Today {
     /// When it began.
     pub since: String,
+    #[serde(skip)]
+    pub since_ms: i64,
     pub sums: Sums,
     pub channels: BTreeMap<String, Sums>,
     pub flows: BTreeMap<String, Sums>,
     /// What is not at its end, whenever it came.
     pub waiting: BTreeMap<String, Waiting>,
+    /// The same by reason, most first.
+    pub reasons: Vec<Reason>,
 }
 
 impl Pipeline {
@@ -276,8 +297,10 @@ impl Pipeline {
                 by_subject(&mut channels, &mut flows, what, one);
             }
         }
-        let points = sums.into_iter().enumerate().map(|(number, sums)| Point {
-            at: rfc3339(from_ms + number as i64 * step_ms),
+        let begins = (from_ms..).step_by(step_ms as usize);
+        let points = begins.zip(sums).map(|(at_ms, sums)| Point {
+            at: rfc3339(at_ms),
+            at_ms,
             sums,
         });
         Ok(Series {
@@ -319,20 +342,34 @@ impl Pipeline {
             }
         }
         let mut waiting: BTreeMap<String, Waiting> = BTreeMap::new();
-        for open in journal.open_counts(account).await? {
-            let flow = waiting.entry(open.flow.to_string()).or_default();
+        let mut reasons = Vec::new();
+        for open in journal.open_reasons(account).await? {
+            let flow = open.flow.to_string();
+            let counts = waiting.entry(flow.clone()).or_default();
             match open.state {
-                State::Waiting => flow.waiting += open.count,
-                State::Parked => flow.parked += open.count,
-                _ => flow.queued += open.count,
+                State::Waiting => counts.waiting += open.count,
+                State::Parked => counts.parked += open.count,
+                _ => counts.queued += open.count,
             }
+            let due_at_ms = open.due_at_ms.filter(|_| open.state == State::Waiting);
+            reasons.push(Reason {
+                flow,
+                state: open.state.as_str(),
+                count: open.count,
+                text: open.detail,
+                due_at: due_at_ms.map(rfc3339),
+                due_at_ms,
+            });
         }
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         Ok(Today {
             since: rfc3339(since_ms),
+            since_ms,
             sums,
             channels,
             flows,
             waiting,
+            reasons,
         })
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod asset;
+pub mod audit;
 pub mod channels;
 pub mod code_tables;
 pub mod cookie;
@@ -18,6 +19,7 @@ pub mod flows;
 pub mod form;
 pub mod mapping;
 pub mod messages;
+pub mod overview;
 pub mod own;
 pub mod show;
 pub mod visit;
@@ -71,12 +73,13 @@ const OPERATE: Needs = Needs::Right(Right::Operate);
 const MAP: Needs = Needs::Right(Right::Map);
 const PUBLISH: Needs = Needs::Right(Right::Publish);
 const SEE: Needs = Needs::Right(Right::SeePatientData);
+const AUDIT: Needs = Needs::Right(Right::Audit);
 const ADMINISTER: Needs = Needs::Right(Right::Administer);
 
 /// Every page and form, with what it needs.
 #[rustfmt::skip]
 pub const PAGES: &[Page] = &[
-    page("GET", "/", Needs::SignIn, || get(async || Redirect::to("/flows"))),
+    page("GET", "/", Needs::SignIn, || get(async || Redirect::to("/overview"))),
     page("GET", "/sign-in", Needs::Nothing, || get(enter::show)),
     page("POST", "/sign-in", Needs::Nothing, || post(enter::sign_in)),
     page("GET", "/first-start/{secret}", Needs::Nothing, || get(enter::first)),
@@ -96,6 +99,9 @@ pub const PAGES: &[Page] = &[
     page("POST", "/access/people/{id}", ADMINISTER, || post(access::save)),
     page("POST", "/access/people/{id}/link", ADMINISTER, || post(access::link)),
     page("POST", "/access/people/{id}/sign-out", ADMINISTER, || post(access::sign_out)),
+    page("GET", "/overview", VIEW, || get(overview::show)),
+    page("GET", "/audit", AUDIT, || get(audit::list)),
+    page("GET", "/audit.csv", AUDIT, || get(audit::export)),
     page("GET", "/messages", VIEW, || get(messages::list)),
     page("GET", "/messages/{id}", VIEW, || get(messages::show)),
     page("POST", "/messages/{id}", SEE, || post(messages::reveal)),

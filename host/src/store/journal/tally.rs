@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Journal;
 use super::read::{StateCount, state};
-use crate::flow::AccountId;
+use super::{Journal, State};
+use crate::flow::{AccountId, FlowId};
 use crate::store::Error;
-use crate::store::database::{Kind, Sql};
+use crate::store::database::{Kind, Row, Sql};
 use crate::store::writer::Planned;
 use Kind::{Int, Text};
 
@@ -24,6 +24,18 @@ pub struct Tallied {
     /// The channel or the flow.
     pub subject: String,
     pub count: u64,
+}
+
+/// Deliveries of a flow that wait for the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenReason {
+    pub flow: FlowId,
+    pub state: State,
+    pub count: u64,
+    /// The sentence of one of them.
+    pub detail: String,
+    /// When the first of them is due.
+    pub due_at_ms: Option<i64>,
 }
 
 /// What figures are asked for.
@@ -118,6 +130,22 @@ impl Journal {
         });
         counts.collect()
     }
+
+    /// The same by reason, too: what is not at its end, and why.
+    pub async fn open_reasons(&self, account: &AccountId) -> Result<Vec<OpenReason>, Error> {
+        let values = vec![account.as_str().into()];
+        let rows = self.shared.one(&REASONS, values).await?;
+        let reasons = rows.iter().map(|row| {
+            Ok(OpenReason {
+                flow: row.text(0)?.as_ref().into(),
+                state: state(&row.text(1)?)?,
+                count: row.int(2)?.unsigned_abs(),
+                detail: row.string(3)?,
+                due_at_ms: row.optional(4, Row::int)?,
+            })
+        });
+        reasons.collect()
+    }
 }
 
 static ADD_MINUTES: Sql = Sql {
@@ -163,5 +191,12 @@ static OPEN: Sql = Sql {
     text: "select flow_id, state, count(*) from delivery
 where account_id = ? and state in ('queued', 'running', 'waiting', 'parked')
 group by state, flow_id order by flow_id, state",
+    kinds: &[],
+};
+
+static REASONS: Sql = Sql {
+    text: "select flow_id, state, count(*), max(detail), min(due_at) from delivery
+where account_id = ? and state in ('queued', 'running', 'waiting', 'parked')
+group by flow_id, state, reason",
     kinds: &[],
 };

@@ -60,8 +60,9 @@ fn account(web: &Web, params: &RawPathParams) -> Result<(AccountId, TimeZone), E
     let id = part(params, "id")?;
     let account = AccountId::from(id.as_str());
     let configuration = web.pipeline.configuration();
-    let entry = configuration.account(&account);
-    let entry = entry.ok_or_else(|| Error::not_found(format!("account {id}")))?;
-    let zone = entry.account.time_zone.as_deref().unwrap_or("UTC");
-    Ok((account, TimeZone::get(zone).unwrap_or(TimeZone::UTC)))
+    if configuration.account(&account).is_none() {
+        return Err(Error::not_found(format!("account {id}")));
+    }
+    let zone = configuration.zone(&account);
+    Ok((account, zone))
 }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::show::Time;
 use super::visit::{Frame, Visit, html};
 use crate::flow::{Behaviour, Direction, Entity, Flow, FlowId, Status};
-use crate::store::journal::{Filter, State as Delivery};
+use crate::store::journal::Filter;
 use crate::web::Web;
 use crate::web::fault::Fault;
 
@@ -74,7 +74,7 @@ pub(super) fn event_words(flow: &Flow) -> String {
     flow.event.label().unwrap_or_else(|| flow.event.to_string())
 }
 
-/// What became of the deliveries of a flow so far.
+/// What became of the deliveries of a flow today, and what waits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     pub(super) delivered: u64,
@@ -85,17 +85,18 @@ pub(super) struct Tally {
 /// The tally of every flow of every account.
 pub(super) async fn tallies(web: &Web) -> Result<HashMap<FlowId, Tally>, Fault> {
     let mut tallies: HashMap<FlowId, Tally> = HashMap::new();
-    for account in web.pipeline.configuration().accounts() {
-        for counted in web.pipeline.store.journal().counts(account).await? {
-            let tally = tallies.entry(counted.flow).or_default();
-            match counted.state {
-                Delivery::Delivered => tally.delivered += counted.count,
-                Delivery::Dead => tally.failed += counted.count,
-                Delivery::Queued | Delivery::Running | Delivery::Waiting | Delivery::Parked => {
-                    tally.waiting += counted.count;
-                }
-                Delivery::Skipped => {}
-            }
+    let configuration = web.pipeline.configuration();
+    for account in configuration.accounts() {
+        let zone = configuration.zone(account);
+        let today = web.pipeline.today(account, &zone).await?;
+        for (flow, sums) in today.flows {
+            let tally = tallies.entry(FlowId::from(flow.as_str())).or_default();
+            tally.delivered = sums.delivered;
+            tally.failed = sums.failed;
+        }
+        for (flow, waiting) in today.waiting {
+            let tally = tallies.entry(FlowId::from(flow.as_str())).or_default();
+            tally.waiting = waiting.queued + waiting.waiting + waiting.parked;
         }
     }
     Ok(tallies)

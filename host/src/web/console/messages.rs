@@ -436,15 +436,19 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
 
 /// Nothing waits without a reason: what a delivery says, or what its state means where nothing was said yet.
 pub(in crate::web) fn why(delivery: &DeliveryRow) -> String {
-    let said = &delivery.detail;
-    match delivery.state {
+    why_of(delivery.state, &delivery.detail)
+}
+
+/// The same of any delivery in this state that says this.
+pub(super) fn why_of(state: journal::State, said: &str) -> String {
+    match state {
         journal::State::Queued if said.is_empty() => {
             "runs when earlier deliveries of the same patient are done and a worker is free".into()
         }
         journal::State::Running if said.is_empty() => {
             "in hand: being mapped, or waiting for LeadSquared's answer or for the account's next free call".into()
         }
-        _ => said.clone(),
+        _ => said.to_owned(),
     }
 }
 

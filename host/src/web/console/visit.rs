@@ -76,6 +76,7 @@ impl Visit {
             operates: self.may(Right::Operate),
             sees: self.may(Right::SeePatientData),
             administers: self.may(Right::Administer),
+            audits: self.may(Right::Audit),
         }
     }
 }
@@ -102,6 +103,7 @@ pub struct Frame {
     pub operates: bool,
     pub sees: bool,
     pub administers: bool,
+    pub audits: bool,
 }
 
 impl Frame {
