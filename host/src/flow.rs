@@ -12,6 +12,7 @@ pub mod event_time;
 pub mod exclusion;
 pub mod fall_back;
 pub mod id;
+pub mod limits;
 pub mod load;
 pub mod mapped;
 pub mod outbound;

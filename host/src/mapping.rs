@@ -32,6 +32,7 @@ mod component;
 mod engine;
 mod grants;
 mod trace;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,7 @@ use self::component::Linked;
 use self::engine::{MAX_FUEL, Meter};
 use self::grants::Granted;
 use self::host::{About, Asked, State, Subject};
+use self::usage::Usages;
 
 pub use self::component::Component;
 pub use self::failure::Failure;
@@ -62,8 +64,10 @@ pub use self::gate::Rejected;
 pub use self::host::{ChangeInput, Input, Tables};
 pub use self::manifest::Manifest;
 pub use self::trace::{Cause, Level, LogLine, Miss, Warning};
+pub use self::usage::Used;
 
 use crate::flow::change::Composed;
+use crate::flow::limits::Limits;
 use crate::flow::mapped::Mapped;
 use crate::flow::{Digest, Direction};
 
@@ -112,6 +116,7 @@ pub struct Runtime {
     artefacts: Artefacts,
     workers: Arc<Semaphore>,
     meter: Meter,
+    usages: Usages,
     mac: Mac,
     /// The one that counts fuel, once somebody has asked for it.
     metered: Mutex<Option<Arc<Runtime>>>,
@@ -173,6 +178,20 @@ impl Runtime {
         Ok(made)
     }
 
+    /// What a component uses on this host; none for one that was not loaded since the start.
+    pub fn used(&self, component: &Digest) -> Option<Used> {
+        self.usages.seen(component)
+    }
+
+    /// What a component gets that has no limits of its own.
+    pub fn defaults(&self) -> Limits {
+        let mib = self.config.max_memory_bytes / (1024 * 1024);
+        Limits {
+            deadline_ms: Some(self.config.deadline.as_millis() as u64),
+            max_memory_mib: Some(mib as u64),
+        }
+    }
+
     /// Whether a component is running.
     pub fn is_busy(&self) -> bool {
         self.workers.available_permits() < self.config.workers
@@ -181,8 +200,10 @@ impl Runtime {
     fn with_meter(config: Config, meter: Meter, mac: Mac) -> Result<Self, Error> {
         let started = |error: wasmtime::Error| Error::Engine(error.to_string());
         let workers = config.workers.clamp(2, 1_000);
-        let engine =
-            engine::new(workers as u32, config.max_memory_bytes, meter).map_err(started)?;
+        // A component may be given more than the usual, up to the ceiling.
+        let most = Limits::CEILING.max_memory_bytes().unwrap_or(0);
+        let most = most.max(config.max_memory_bytes);
+        let engine = engine::new(workers as u32, most, meter).map_err(started)?;
         let mut linker = Linker::new(&engine);
         MapsToLeadSquared::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
             .and_then(|()| MapsToHl7::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state))
@@ -198,6 +219,7 @@ impl Runtime {
             workers: Arc::new(Semaphore::new(workers)),
             config: Config { workers, ..config },
             meter,
+            usages: Usages::default(),
             mac,
             metered: Mutex::default(),
         })
@@ -230,7 +252,9 @@ impl Runtime {
         let (linked, manifest) = self.link(&compiled, direction)?;
         gate::check_manifest(&manifest, direction)?;
         let at_once = self.config.workers - 1;
-        Ok(Arc::new(Component::new(digest, manifest, linked, at_once)))
+        let usage = self.usages.of(&digest);
+        let component = Component::new((digest, usage), manifest, linked, at_once);
+        Ok(Arc::new(component))
     }
 
     /// Maps one message in a fresh instance.
@@ -304,13 +328,14 @@ impl Runtime {
     }
 
     fn describe(&self, linked: &DescribesItselfPre<State>) -> Result<Manifest, Failure> {
-        let mut store = self.store(State::new(self.config.max_memory_bytes, None));
+        let state = State::new(self.config.max_memory_bytes, None);
+        let mut store = self.store(state, self.config.deadline);
         let described = linked
             .instantiate(&mut store)
             .and_then(|instance| instance.ligature_mapping_about().call_describe(&mut store));
         match described {
             Ok(manifest) => Ok(manifest.into()),
-            Err(error) => Err(Failure::of(&error, store.data(), &self.config)),
+            Err(error) => Err(Failure::of(&error, store.data(), self.config.deadline)),
         }
     }
 
@@ -356,16 +381,23 @@ impl Runtime {
             granted: granted.clone(),
             component: component.clone(),
         };
-        let mut store = self.store(State::new(self.config.max_memory_bytes, Some(asked)));
+        let limits = component.limits();
+        let max_memory_bytes = limits.max_memory_bytes();
+        let max_memory_bytes = max_memory_bytes.unwrap_or(self.config.max_memory_bytes);
+        let deadline = limits.deadline().unwrap_or(self.config.deadline);
+        let underway = component.usage.begin();
+        let mut store = self.store(State::new(max_memory_bytes, Some(asked)), deadline);
         let answer = call(&mut store);
         let duration = started.elapsed();
         let left = store.get_fuel().ok();
         let outcome = match answer {
             Ok(Ok(answer)) => check(answer, &granted, &component.manifest),
             Ok(Err(refusal)) => Err(Failure::Refused(answer::refusal(refusal))),
-            Err(error) => Err(Failure::of(&error, store.data(), &self.config)),
+            Err(error) => Err(Failure::of(&error, store.data(), deadline)),
         };
         let state = store.into_data();
+        let broke = outcome.as_ref().is_err_and(Failure::is_breakage);
+        underway.took(duration, state.limits.peak_memory_bytes, broke);
         Run {
             outcome: outcome.map_err(|failure| failure.after(state.denied)),
             log: state.log,
@@ -378,11 +410,11 @@ impl Runtime {
         }
     }
 
-    fn store(&self, state: State) -> Store<State> {
+    fn store(&self, state: State, deadline: Duration) -> Store<State> {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         match self.meter {
-            Meter::Deadline => store.set_epoch_deadline(engine::ticks(self.config.deadline)),
+            Meter::Deadline => store.set_epoch_deadline(engine::ticks(deadline)),
             // Refused only by an engine that does not count.
             Meter::Fuel => drop(store.set_fuel(MAX_FUEL)),
         }

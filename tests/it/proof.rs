@@ -1,6 +1,8 @@
 //! A release is proven on stored messages: run again, compared, and gone back from by itself where it breaks.
 
+mod bisect;
 mod fall_back;
+mod limits;
 mod replay;
 mod shadow;
 mod warnings;

@@ -60,6 +60,7 @@ create table component (
   document text not null,
   examination text not null,
   size bigint not null,
+  limits text,
   created_at bigint not null,
   bytes bytea not null,
   primary key (account_id, id)

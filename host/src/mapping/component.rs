@@ -9,6 +9,8 @@ use super::bindings::outbound::MapsToHl7Pre;
 use super::grants::Granted;
 use super::host::State;
 use super::manifest::Manifest;
+use super::usage::Usage;
+use crate::flow::limits::Limits;
 use crate::flow::{Digest, Direction, Release};
 
 /// A component that can be run; [`Runtime::load`](super::Runtime::load) makes it.
@@ -18,6 +20,9 @@ pub struct Component {
     pub(crate) linked: Linked,
     /// Fewer than there are workers, so that one slow component leaves some for the others.
     pub(crate) running: Semaphore,
+    /// What the component uses on this host.
+    pub(crate) usage: Arc<Usage>,
+    limits: Mutex<Limits>,
     /// Grants made ready, by release; a component has one active release or two, so a list is enough.
     granted: Mutex<Vec<(Weak<Release>, Arc<Granted>)>>,
 }
@@ -37,8 +42,24 @@ impl Component {
         }
     }
 
-    pub(crate) fn new(digest: Digest, manifest: Manifest, linked: Linked, at_once: usize) -> Self {
+    /// Gives it other limits, for runs from now on.
+    pub fn limit(&self, limits: Limits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn new(
+        (digest, usage): (Digest, Arc<Usage>),
+        manifest: Manifest,
+        linked: Linked,
+        at_once: usize,
+    ) -> Self {
         Self {
+            usage,
+            limits: Mutex::default(),
             digest,
             manifest,
             linked,

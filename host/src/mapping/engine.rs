@@ -112,6 +112,8 @@ pub(crate) fn ticks(deadline: Duration) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Limits {
     pub(crate) max_memory_bytes: usize,
+    /// The largest memory that it has had.
+    pub(crate) peak_memory_bytes: usize,
 }
 
 /// The guest asked for more than it may have.
@@ -130,6 +132,7 @@ impl ResourceLimiter for Limits {
         if desired > self.max_memory_bytes {
             return Err(Exceeded.into());
         }
+        self.peak_memory_bytes = self.peak_memory_bytes.max(desired);
         Ok(true)
     }
 

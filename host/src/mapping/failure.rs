@@ -6,8 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::engine;
 use super::host::State;
-use super::{Config, engine};
 use crate::flow::Entity;
 use crate::flow::mapped::Refusal;
 
@@ -238,7 +238,7 @@ impl fmt::Debug for Failure {
 
 impl Failure {
     /// Tells apart what wasmtime reports as one error.
-    pub(crate) fn of(error: &wasmtime::Error, state: &State, config: &Config) -> Self {
+    pub(crate) fn of(error: &wasmtime::Error, state: &State, deadline: Duration) -> Self {
         use wasmtime::Trap as Code;
         if error.is::<engine::Exceeded>() {
             let max_bytes = state.limits.max_memory_bytes;
@@ -258,9 +258,7 @@ impl Failure {
         };
         Failure::Trapped(match code {
             Code::Interrupt => {
-                return Failure::TimedOut {
-                    deadline: config.deadline,
-                };
+                return Failure::TimedOut { deadline };
             }
             Code::OutOfFuel => return Failure::OverLimit(Limit::Fuel),
             Code::UnreachableCodeReached => Trap::Unreachable,

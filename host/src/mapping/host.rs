@@ -158,7 +158,10 @@ impl Asked {
 impl State {
     pub(crate) fn new(max_memory_bytes: usize, run: Option<Asked>) -> Self {
         Self {
-            limits: Limits { max_memory_bytes },
+            limits: Limits {
+                max_memory_bytes,
+                peak_memory_bytes: 0,
+            },
             log: Vec::new(),
             lines_cut: 0,
             misses: Vec::new(),

@@ -165,6 +165,13 @@ impl Configuration {
                 }
                 None => None,
             };
+            if let Some(in_force) = &in_force {
+                // They may have changed while the release has not.
+                let digest = &in_force.release.component;
+                let kept = store.catalog();
+                let limits = kept.component_limits(&flow.account, digest).await?;
+                in_force.component.limit(limits);
+            }
             let template = match flow.direction {
                 Direction::EhrToLeadSquared => None,
                 Direction::LeadSquaredToEhr => load_template(store, &flow).await?,

@@ -114,6 +114,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(loads::cancel))
         .routes(routes!(components::list, components::upload))
         .routes(routes!(components::show, components::delete))
+        .routes(routes!(components::limit))
         .routes(routes!(components::bytes))
         .routes(routes!(code_tables::list))
         .routes(routes!(

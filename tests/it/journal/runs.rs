@@ -1,14 +1,17 @@
 //! What mapping runs were given and came to is kept with their deliveries, and found by time and flow.
 
 use ligature::flow::Digest;
-use ligature::flow::ran::{Given, Print, Ran};
+use ligature::flow::ran::{Given, Print, Ran, Warned};
+use ligature::store::journal::warnings::Per;
 use ligature::store::journal::{Settled, Window};
 
-use super::{Bed, account, arrival, both, settlement};
+use super::{Bed, account, arrival, both, ids, settlement};
 
 both!(
     the_last_run_of_a_delivery_is_kept,
-    runs_are_found_by_time_and_flow
+    runs_are_found_by_time_and_flow,
+    warnings_add_up_and_are_forgotten,
+    what_a_release_broke_on_is_found_and_queued_again,
 );
 
 fn ran(outcome: &str) -> Ran {
@@ -104,4 +107,90 @@ async fn runs_are_found_by_time_and_flow(bed: Bed) {
     assert_eq!(count(all(), 100).await, 3);
     assert_eq!(count(all(), 2).await, 2);
     assert_eq!(count(of_flow("other"), 100).await, 0);
+}
+
+async fn warnings_add_up_and_are_forgotten(bed: Bed) {
+    for id in ["1", "2", "3"] {
+        bed.append(arrival(id, &[id])).await;
+    }
+    let warned = |row: &str| Warned {
+        row: row.into(),
+        path: "PID-7".into(),
+        cause: "malformed".into(),
+        defaulted: false,
+    };
+    let hour = Per::Hour.ms();
+    let at_ms = 1_000 * hour + 5;
+    let ends = [
+        (Settled::Delivered, "wrote"),
+        (Settled::Skipped, "wrote"),
+        // Tried again by itself: counted when it has come to rest.
+        (
+            Settled::Waiting {
+                due_at_ms: i64::MAX,
+            },
+            "wrote",
+        ),
+    ];
+    for (claimed, (state, outcome)) in bed.claim().await.iter().zip(ends) {
+        let mut done = settlement(state);
+        done.ran = Some(Ran {
+            at_ms,
+            warnings: vec![warned("born"), warned("born"), warned("died")],
+            ..ran(outcome)
+        });
+        bed.journal.settle(&claimed.lease, done).await.unwrap();
+    }
+    let counts = async |per: Per, from_ms: i64| {
+        let flow = "lead".into();
+        let times = (from_ms, at_ms + 2 * hour);
+        let found = bed.journal.warnings(&account(), &flow, per, times).await;
+        let found = found.unwrap().into_iter();
+        found
+            .map(|one| format!("{} {} {}", one.at_ms, one.row, one.count))
+            .collect::<Vec<_>>()
+    };
+    let begin = at_ms - 5;
+    let expected = [format!("{begin} born 4"), format!("{begin} died 2")];
+    assert_eq!(counts(Per::Hour, at_ms).await, expected);
+    assert_eq!(counts(Per::Minute, at_ms).await, expected);
+    assert!(counts(Per::Hour, at_ms + hour).await.is_empty());
+    let day = 24 * hour;
+    bed.journal.forget_warnings(at_ms + 3 * day).await.unwrap();
+    assert!(counts(Per::Minute, 0).await.is_empty());
+    assert_eq!(counts(Per::Hour, 0).await, expected);
+    bed.journal.forget_warnings(at_ms + 91 * day).await.unwrap();
+    assert!(counts(Per::Hour, 0).await.is_empty());
+}
+
+async fn what_a_release_broke_on_is_found_and_queued_again(bed: Bed) {
+    for id in ["1", "2", "3", "4"] {
+        bed.append(arrival(id, &[id])).await;
+    }
+    let dead = Settled::Dead { hold: false };
+    let ends = [
+        (dead, true, "bad"),
+        (Settled::Dead { hold: true }, true, "bad"),
+        (dead, true, "other"),
+        (dead, false, "bad"),
+    ];
+    for (claimed, (state, broke, release)) in bed.claim().await.iter().zip(ends) {
+        let mut done = settlement(state);
+        done.ran = Some(Ran {
+            broke,
+            ..ran(release)
+        });
+        bed.journal.settle(&claimed.lease, done).await.unwrap();
+    }
+    let bad = Digest::of(b"bad");
+    let broken = async |since_ms: i64| {
+        let broken = bed.journal.broken(&account(), &bad, since_ms).await;
+        broken.unwrap()
+    };
+    assert_eq!((broken(0).await, broken(6).await), (2, 0));
+    let released = bed.journal.release_broken(&account(), &bad).await;
+    assert_eq!(released.unwrap(), 2);
+    assert_eq!(ids(&bed.claim().await), ["1", "2"]);
+    let released = bed.journal.release_broken(&account(), &bad).await;
+    assert_eq!(released.unwrap(), 0);
 }

@@ -17,17 +17,21 @@ events = ["TST^Z02"]
 target = "mx_MRN"
 path = "PID-3.1"
 required = true
+
+[[lead]]
+target = "LastName"
+path = "PID-5.1"
 "#;
 
 /// A message on which the component of the tests breaks, or not.
-fn message(number: usize, name: &str) -> String {
+pub(super) fn message(number: usize, name: &str) -> String {
     format!(
         "MSH|^~\\&|EPIC|MAIN|LIG|LSQ|20261120093000||TST^Z02|F{number}|P|2.5.1\r\
          PID|1||M{number}^^^CLINIC^MR||{name}^Odalys\r"
     )
 }
 
-async fn office(settings: &str) -> anyhow::Result<Bridge> {
+pub(super) async fn office(settings: &str) -> anyhow::Result<Bridge> {
     let flows = [Mapped {
         flow: "registrations",
         mapping: HONEST,
@@ -38,7 +42,7 @@ async fn office(settings: &str) -> anyhow::Result<Bridge> {
 }
 
 /// Uploads the component that breaks; gives what to activate it with.
-async fn broken(bridge: &Bridge) -> anyhow::Result<Value> {
+pub(super) async fn broken(bridge: &Bridge) -> anyhow::Result<Value> {
     let token = bridge.office.token("all").await?;
     let url = format!(
         "{}/api/v1/components?account=clinic",
@@ -61,7 +65,7 @@ async fn flow(bridge: &Bridge) -> anyhow::Result<Value> {
 }
 
 /// Waits until so many deliveries are in a state, and none is on its way.
-async fn until(bridge: &Bridge, expected: &[(&str, u64)]) -> anyhow::Result<()> {
+pub(super) async fn until(bridge: &Bridge, expected: &[(&str, u64)]) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         let counts = bridge.call("GET", "counts", json!({})).await?;
@@ -75,7 +79,8 @@ async fn until(bridge: &Bridge, expected: &[(&str, u64)]) -> anyhow::Result<()> 
         }
         ensure!(
             started.elapsed() < PATIENCE,
-            "{expected:?} wanted: {counts}"
+            "{expected:?} wanted: {counts} {:#?}",
+            bridge.deliveries().await?
         );
         sleep(Duration::from_millis(20)).await;
     }

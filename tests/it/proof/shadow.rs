@@ -377,7 +377,7 @@ async fn a_release_is_put_in_force_on_the_strength_of_its_shadow_run() -> anyhow
         (
             mapping(5, CITY_IN_CAPITALS).replace(
                 "[[lead]]\ntarget = \"mx_MRN\"",
-                "[[skip]]\nreason = \"no city\"\nwhen = [{ path = \"PID-11.3\", present = false }]\n\n[[lead]]\ntarget = \"mx_MRN\"",
+                "[[skip]]\nreason = \"no city\"\nwhen = [{ not = { path = \"PID-11.3\", present = true } }]\n\n[[lead]]\ntarget = \"mx_MRN\"",
             ),
             "newly_skipped",
         ),

@@ -41,6 +41,7 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
         let mut entry = table(flow)?;
         entry.remove("account");
         entry.remove("release");
+        entry.remove("fell_back");
         if flow.status == Status::Active {
             entry.remove("status");
         }

@@ -226,6 +226,8 @@ impl Plan {
     fn flow(&mut self, mut flow: Flow, ready: Option<Ready>, listing: &Listing, facts: &Facts) {
         let what = format!("flow {}", flow.id);
         flow.release = ready.as_ref().map(|ready| ready.release.digest());
+        // Whoever imports it puts it in force.
+        flow.fell_back = None;
         let mut flows = listing.flows.iter();
         let known =
             flows.find(|kept| kept.document.account == flow.account && kept.document.id == flow.id);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::way::Way;
 use crate::config::Config;
-use crate::pipeline::replay::Asked;
+use crate::pipeline::replay::verify::Asked;
 
 /// Runs one delivery again, or verifies that all of a time come to what was recorded of them.
 #[derive(Debug, clap::Args)]

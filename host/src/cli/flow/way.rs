@@ -12,7 +12,7 @@ use crate::flow::load::{Leads, Load};
 use crate::flow::{DeliveryId, Digest};
 use crate::pipeline::Pipeline;
 use crate::pipeline::configuration::Configuration;
-use crate::pipeline::replay::Asked;
+use crate::pipeline::replay::verify::Asked;
 use crate::serve::{self, Open};
 use crate::store::catalog::Author;
 

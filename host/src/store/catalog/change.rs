@@ -8,6 +8,7 @@ mod sql;
 use super::audit::{self, Author, Record};
 use super::{Catalog, Kept, Listing, NewComponent, TableHead, document, keys_place};
 use crate::flow::account::Keys;
+use crate::flow::limits::Limits;
 use crate::flow::template::Template;
 use crate::flow::{
     Account, AccountId, Channel, ChannelId, CodeTable, Digest, Flow, FlowId, Release,
@@ -18,7 +19,7 @@ use crate::store::{Error, now_ms, templates};
 use sql::{
     ACCOUNT, CHANNEL, CODE_TABLE, DELETE_ACCOUNT, DELETE_CHANNEL, DELETE_CODE_TABLE,
     DELETE_COMPONENT, DELETE_FLOW, DELETE_RELEASE, FLOW_AUDIT, HOLD_ACCOUNT, HOLD_CHANNEL,
-    HOLD_CODE_TABLE, HOLD_FLOW, KEEP_VERSION, PUT_COMPONENT, PUT_KEYS, PUT_RELEASE,
+    HOLD_CODE_TABLE, HOLD_FLOW, KEEP_VERSION, PUT_COMPONENT, PUT_KEYS, PUT_LIMITS, PUT_RELEASE,
     PUT_TABLE_VERSION, hold, put_flow,
 };
 
@@ -46,6 +47,8 @@ pub enum Change {
     Release(AccountId, Release),
     /// Kept under the digest of its bytes; one that is there keeps its bytes, and its examination unless there is a new one.
     Component(AccountId, NewComponent),
+    /// Of a component that is there.
+    Limits(AccountId, Digest, Limits),
     CodeTable(CodeTable, Expected),
     /// With its keys, components, releases, code tables and metadata; refused while it has channels or flows.
     DeleteAccount(AccountId, Expected),
@@ -114,6 +117,10 @@ impl Change {
             Change::Component(account, component) => {
                 let origin = component.origin.as_str();
                 (account, "component", origin, Expected::Any, false)
+            }
+            Change::Limits(account, digest, _) => {
+                let digest = digest.as_str();
+                (account, "component", digest, Expected::Any, false)
             }
             Change::CodeTable(table, expected) => (
                 &table.account,
@@ -398,6 +405,13 @@ impl Catalog {
                 statements.push(Planned::one(&PUT_COMPONENT, values));
                 let record = Record::of("put", account, "component", digest.as_str());
                 statements.push(audit::plain(author, &record));
+                return Ok(None);
+            }
+            Change::Limits(_, _, limits) => {
+                let mut values = vec![document(limits)?];
+                values.extend(key());
+                statements.push(Planned::one(&PUT_LIMITS, values));
+                statements.push(audit::plain(author, &record("limit")));
                 return Ok(None);
             }
             Change::Template(template) => {

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use super::Catalog;
+use super::{Catalog, parse};
+use crate::flow::limits::Limits;
 use crate::flow::{AccountId, Digest};
 use crate::store::Error;
-use crate::store::database::Sql;
+use crate::store::database::{Row, Sql};
 
 /// What is known of a component beside its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct ComponentRow {
     pub examination: String,
     pub size_bytes: i64,
     pub created_at_ms: i64,
+    /// What it was given of its own.
+    pub limits: Limits,
 }
 
 /// A component to be kept.
@@ -58,9 +61,22 @@ impl Catalog {
                     examination: row.string(3)?,
                     size_bytes: row.int(4)?,
                     created_at_ms: row.int(5)?,
+                    limits: limits(row, 6)?,
                 })
             })
             .collect()
+    }
+
+    /// The limits that a component was given of its own.
+    pub async fn component_limits(
+        &self,
+        account: &AccountId,
+        digest: &Digest,
+    ) -> Result<Limits, Error> {
+        let values = vec![account.as_str().into(), digest.as_str().into()];
+        let rows = self.shared.one(&LIMITS, values).await?;
+        let own = rows.first().map(|row| limits(row, 0)).transpose()?;
+        Ok(own.unwrap_or_default())
     }
 
     /// The bytes of a component; none when it is not kept.
@@ -77,8 +93,20 @@ impl Catalog {
     }
 }
 
+fn limits(row: &Row, at: usize) -> Result<Limits, Error> {
+    match row.is_null(at) {
+        true => Ok(Limits::default()),
+        false => parse(row, at),
+    }
+}
+
+static LIMITS: Sql = Sql {
+    text: "select limits from component where account_id = ? and id = ?",
+    kinds: &[],
+};
+
 static COMPONENTS: Sql = Sql {
-    text: "select id, origin, document, examination, size, created_at from component where account_id = ? order by created_at desc, id",
+    text: "select id, origin, document, examination, size, created_at, limits from component where account_id = ? order by created_at desc, id",
     kinds: &[],
 };
 

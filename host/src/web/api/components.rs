@@ -6,11 +6,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{self, json};
+use super::body::{self, Body, json};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
 use super::{accounts, flows, rfc3339};
 use crate::access::Right;
+use crate::flow::limits::Limits;
 use crate::flow::{AccountId, Digest, FlowId};
 use crate::mapping::Manifest;
 use crate::mapping::pack;
@@ -34,6 +35,26 @@ pub struct ComponentView {
     /// What was found out when it was uploaded: the robustness run, who took it all the same, whose signature it has.
     #[schema(value_type = Object)]
     examination: Examination,
+    /// What it was given of its own.
+    limits: Limits,
+    /// What it gets where nothing is said, and at most.
+    defaults: Limits,
+    ceilings: Limits,
+    /// What it uses on this host, now and at most since the start; none where it was not loaded.
+    used: Option<UsedView>,
+}
+
+/// What a component uses on one host.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UsedView {
+    /// Runs now, and at most at once.
+    running: u64,
+    most_running: u64,
+    runs: u64,
+    /// Runs that ended with a trap or a limit.
+    broke: u64,
+    most_memory_bytes: u64,
+    most_duration_us: u64,
 }
 
 /// A component that passed the gate.
@@ -64,8 +85,21 @@ pub struct Whose {
 /// Header of a detached signature, as `ligature plugin sign` writes it.
 const SIGNATURE: &str = "x-ligature-signature";
 
-fn view(account: &AccountId, row: ComponentRow) -> ComponentView {
+fn view(web: &Web, account: &AccountId, row: ComponentRow) -> ComponentView {
+    let runtime = &web.pipeline.runtime;
+    let used = runtime.used(&row.digest).map(|used| UsedView {
+        running: used.running,
+        most_running: used.most_running,
+        runs: used.runs,
+        broke: used.broke,
+        most_memory_bytes: used.most_memory_bytes,
+        most_duration_us: used.most_duration_us,
+    });
     ComponentView {
+        limits: row.limits,
+        defaults: runtime.defaults(),
+        ceilings: Limits::CEILING,
+        used,
         account: account.clone(),
         digest: row.digest,
         origin: row.origin,
@@ -106,7 +140,7 @@ pub async fn list(
             let rows = catalog.components(&account).await?;
             found.extend(rows.into_iter().map(|row| {
                 let key = format!("{account}/{}", row.digest);
-                (key, view(&account, row))
+                (key, view(&web, &account, row))
             }));
         }
     }
@@ -184,7 +218,33 @@ pub async fn show(
 ) -> Result<Response, Error> {
     web.may(&headers, Right::View).await?;
     let (account, row) = find(&web.pipeline.store.catalog(), &params).await?;
-    Ok(json(StatusCode::OK, &view(&account, row)))
+    Ok(json(StatusCode::OK, &view(&web, &account, row)))
+}
+
+/// Gives a component limits of its own; what is left out is the host's default again.
+#[utoipa::path(put, path = "/api/v1/components/{account}/{digest}/limits", tag = "components",
+    params(("account" = String, Path), ("digest" = String, Path)), request_body = Limits,
+    responses((status = 200, body = ComponentView), (status = "default", body = Problem)))]
+pub async fn limit(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+    mut body: Body,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Publish).await?;
+    let limits = Limits {
+        deadline_ms: body.optional("deadline_ms", "limits")?,
+        max_memory_mib: body.optional("max_memory_mib", "limits")?,
+    };
+    body.end("limits", &[])?;
+    Error::check("limits", limits.faults())?;
+    let catalog = web.pipeline.store.catalog();
+    let (account, row) = find(&catalog, &params).await?;
+    let change = Change::Limits(account, row.digest, limits);
+    catalog.apply(&[change], &caller.author()).await?;
+    web.pipeline.put_in_force().await;
+    let (account, row) = find(&catalog, &params).await?;
+    Ok(json(StatusCode::OK, &view(&web, &account, row)))
 }
 
 /// Gives a component's bytes.

@@ -11,7 +11,8 @@ use super::list::part;
 use crate::access::Right;
 use crate::flow::{DeliveryId, Digest};
 use crate::pipeline::bisect::Bisected;
-use crate::pipeline::replay::{Asked, Replay, Verified};
+use crate::pipeline::replay::Replay;
+use crate::pipeline::replay::verify::{Asked, Verified};
 use crate::store::catalog::audit::Record;
 use crate::web::Web;
 

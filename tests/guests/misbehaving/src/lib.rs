@@ -110,8 +110,10 @@ impl InboundMapping for Misbehaving {
                     .into_mapped()
             }
             // Events that a flow can have.
-            "Z02" if message.text("PID-5.1")?.is_some_and(|name| name == "Trap") => {
-                panic!("with {:?}", message.text("PID-5.1")?)
+            "Z02" => {
+                let name = message.required("PID-5.1")?;
+                assert!(name != "Trap", "with {name:?}");
+                write.lead("name", name).into_mapped()
             }
             "Z01" => {
                 let code = message.required("PID-5.1")?;

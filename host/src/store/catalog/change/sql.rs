@@ -178,6 +178,11 @@ on conflict (account_id, id) do nothing",
     kinds: &[],
 };
 
+pub(super) static PUT_LIMITS: Sql = Sql {
+    text: "update component set limits = ? where account_id = ? and id = ?",
+    kinds: &[],
+};
+
 pub(super) static PUT_COMPONENT: Sql = Sql {
     text: "insert into component (account_id, id, origin, document, examination, size, created_at, bytes) values (?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (account_id, id) do update set examination = case
