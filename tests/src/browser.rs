@@ -314,7 +314,14 @@ impl Browser {
             .call("POST", "/se/log", Some(json!({ "type": "browser" })))
             .await?;
         let entries = entries.as_array().cloned().unwrap_or_default();
-        let bad = entries.iter().filter(|entry| entry["level"] == "SEVERE");
+        // A form with faults is answered with 422, which is no fault of the page.
+        let is_refusal = |entry: &Value| {
+            let text = entry["message"].as_str().unwrap_or_default();
+            text.contains("Failed to load resource") && text.contains("status of 422")
+        };
+        let bad = entries
+            .iter()
+            .filter(|entry| entry["level"] == "SEVERE" && !is_refusal(entry));
         Ok(bad
             .filter_map(|entry| entry["message"].as_str())
             .map(str::to_owned)
