@@ -127,7 +127,7 @@ pub async fn show(
         state,
         reason,
         release: release_number(&web, &flow).await?,
-        tally: tallies.get(&flow.id).copied().unwrap_or_default(),
+        tally: tallies.get(flow.id.as_str()).copied().unwrap_or_default(),
         releases,
         flow,
     })

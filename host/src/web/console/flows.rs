@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use jiff::tz::TimeZone;
 
 use super::show::Time;
 use super::visit::{Frame, Visit, html};
-use crate::flow::{Behaviour, Direction, Entity, Flow, FlowId, Status};
-use crate::store::journal::{Filter, State as Delivery};
+use crate::flow::{Behaviour, Direction, Entity, Flow, Status};
+use crate::store::journal::Filter;
 use crate::web::Web;
 use crate::web::fault::Fault;
 
@@ -74,7 +75,7 @@ pub(super) fn event_words(flow: &Flow) -> String {
     flow.event.label().unwrap_or_else(|| flow.event.to_string())
 }
 
-/// What became of the deliveries of a flow so far.
+/// What became of the deliveries of a flow today, by its account's clock, and what waits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     pub(super) delivered: u64,
@@ -83,19 +84,25 @@ pub(super) struct Tally {
 }
 
 /// The tally of every flow of every account.
-pub(super) async fn tallies(web: &Web) -> Result<HashMap<FlowId, Tally>, Fault> {
-    let mut tallies: HashMap<FlowId, Tally> = HashMap::new();
-    for account in web.pipeline.configuration().accounts() {
-        for counted in web.pipeline.store.journal().counts(account).await? {
-            let tally = tallies.entry(counted.flow).or_default();
-            match counted.state {
-                Delivery::Delivered => tally.delivered += counted.count,
-                Delivery::Dead => tally.failed += counted.count,
-                Delivery::Queued | Delivery::Running | Delivery::Waiting | Delivery::Parked => {
-                    tally.waiting += counted.count;
-                }
-                Delivery::Skipped => {}
-            }
+pub(super) async fn tallies(web: &Web) -> Result<HashMap<String, Tally>, Fault> {
+    let mut tallies: HashMap<String, Tally> = HashMap::new();
+    let configuration = web.pipeline.configuration();
+    for id in configuration.accounts() {
+        let account = configuration.account(id).map(|entry| &entry.account);
+        let zone = account.and_then(|account| account.time_zone.as_deref());
+        let zone = zone.and_then(|zone| TimeZone::get(zone).ok());
+        let today = web
+            .pipeline
+            .today(id, &zone.unwrap_or(TimeZone::UTC))
+            .await?;
+        for (flow, sums) in today.flows {
+            let tally = tallies.entry(flow).or_default();
+            tally.delivered += sums.delivered;
+            tally.failed += sums.failed;
+        }
+        for (flow, waiting) in today.waiting {
+            let tally = tallies.entry(flow).or_default();
+            tally.waiting += waiting.queued + waiting.waiting + waiting.parked;
         }
     }
     Ok(tallies)
@@ -129,7 +136,7 @@ pub async fn list(State(web): State<Web>, visit: Visit) -> Result<Response, Faul
             state: None,
         };
         let newest = web.pipeline.store.journal().list(&filter, None, 1).await?;
-        let tally = tallies.get(&flow.id).copied().unwrap_or_default();
+        let tally = tallies.get(flow.id.as_str()).copied().unwrap_or_default();
         let (state, reason) = state_words(&flow.status);
         flows.push(Line {
             id: flow.id.to_string(),
