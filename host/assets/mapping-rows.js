@@ -73,7 +73,8 @@ export function withWhen(row, line, inbound) {
 /** A step as a person reads it. */
 export function stepText(step) {
   if (isText(step)) return step;
-  const [word] = Object.keys(step).filter((key) => STEPS.includes(key));
+  // A map may have a default beside it, which is no step of its own then.
+  const word = [...VALUED, ...PLAIN].find((key) => key in step);
   if (!word) return JSON.stringify(step);
   const value = step[word];
   if (word === "map" && value && typeof value === "object") {

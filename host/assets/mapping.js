@@ -141,8 +141,11 @@ function show() {
 
 // --- rows -----------------------------------------------------------------------------------------------------------
 
-function fieldLabel(target) {
-  if (!target) return null;
+function fieldLabel(target, row, known) {
+  if (!target) {
+    if (!row?.target || known.length === 0) return null;
+    return el("span", { class: "about warned" }, [row.label, "not a field of the account"].filter(Boolean).join(" · "));
+  }
   return el("span", { class: "about" }, [target.label, target.kind, ...target.marks].filter(Boolean).join(" · "));
 }
 
@@ -194,7 +197,7 @@ function line(group, row, put, remove, fixed) {
   const head = el("div", { class: "cell" });
   if (fixed) head.append(el("strong", {}, PART_LABELS[fixed.part]));
   else {
-    const about = el("span", {}, fieldLabel(target));
+    const about = el("span", {}, fieldLabel(target, row, group.targets));
     head.append(el("input", {
       list: group.targets === desk.slots ? "slots" : "targets", value: row.target ?? "", "aria-label": "Field", class: "target", autocomplete: "off",
       oninput: (event) => {
@@ -202,7 +205,7 @@ function line(group, row, put, remove, fixed) {
         store({ ...current, target: event.target.value });
         box.dataset.row = group.name(current);
         box.dataset.target = current.target;
-        about.replaceChildren(fieldLabel(chosen) ?? "");
+        about.replaceChildren(fieldLabel(chosen, current, group.targets) ?? "");
       },
     }), about);
   }
@@ -335,7 +338,7 @@ function drawTree() {
   const reads = used();
   let count = 0;
   let known = 0;
-  $("tree").replaceChildren(...desk.tree.map((branch, at) => el("details", { open: at < 6 },
+  $("tree").replaceChildren(...desk.tree.map((branch, at) => el("details", { open: branch.name !== "MSH" && at < 6 },
     el("summary", {}, el("span", { class: "mono" }, branch.name), " ", branch.label),
     ...branch.places.map((place) => {
       const path = general(place.path);

@@ -1,6 +1,7 @@
 //! Harness of the integration tests and benches: a host as an operator has it, and peers that speak the wire.
 
 pub mod bridge;
+pub mod browser;
 pub mod clinic;
 mod cluster;
 pub mod guests;

@@ -145,10 +145,13 @@ impl Door {
         }
     }
 
-    /// Whoever signed in is no guesser; the address is not forgiven, it may be shared by one.
-    pub fn succeeded(&self, login: &str) {
+    /// Whoever signed in is no guesser; the address is forgiven this one try, for it may be shared with one.
+    pub fn succeeded(&self, login: &str, address: &str) {
         let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         tries.remove(&format!("login {login}"));
+        if let Some(tries) = tries.get_mut(&format!("address {address}")) {
+            tries.count = tries.count.saturating_sub(1);
+        }
     }
 
     /// Compares a password with what is kept of it, or takes as long if nothing is.
@@ -204,7 +207,7 @@ mod tests {
         assert_eq!(door.wait("ana", "::1"), Some(FIRST_WAIT * 2));
         tokio::time::advance(FIRST_WAIT * 2).await;
         assert_eq!(door.wait("ana", "::1"), None);
-        door.succeeded("ana");
+        door.succeeded("ana", "::1");
         assert_eq!(door.wait("ana", "::1"), None);
         for login in 0..30 {
             door.failed(&login.to_string(), "::1");

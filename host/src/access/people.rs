@@ -84,7 +84,7 @@ pub async fn sign_in(
     if !may_enter(catalog, &person).await? {
         return Err(Refused::NotIn);
     }
-    door.succeeded(&login);
+    door.succeeded(&login, address);
     begin(catalog, &person).await.map_err(Refused::Host)
 }
 

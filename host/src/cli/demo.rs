@@ -91,6 +91,8 @@ const MAPPINGS: &[(&str, &[u8])] = quickstart![
     "siu-s12-activity.toml",
     "lead-update-adt-a08.toml",
     "adt-a08-template.hl7",
+    "adt-a04-sample.hl7",
+    "siu-s12-sample.hl7",
 ];
 const SAMPLES: &[(&str, &[u8])] = quickstart!["adt-a04.hl7", "siu-s12.hl7"];
 

@@ -22,7 +22,7 @@ fn concrete(path: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_asks_for_its_right() -> anyhow::Result<()> {
-    let (office, _) = office(None).await?;
+    let (office, mut ana) = office(None).await?;
     let catalog = office.host.pipeline.store.catalog();
     let author = Author("test".into());
     let mut faults = Vec::new();
@@ -80,7 +80,14 @@ async fn every_page_asks_for_its_right() -> anyhow::Result<()> {
             }
         }
     }
-    // A session's cookie alone changes nothing by the interface either.
+    // A session's cookie alone changes nothing by the interface either: another site can make a browser send it.
+    ensure!(ana.get("/api/v1/people").await?.status == 200);
+    let sent = ana.post_bare("/api/v1/people", &[]).await?;
+    ensure!(
+        sent.status == 403 && sent.text.contains("X-CSRF-Token"),
+        "{}",
+        sent.text
+    );
     office.host.stop().await;
     Ok(())
 }

@@ -58,6 +58,7 @@ pub async fn reveal(
     params: RawPathParams,
     mut body: Body,
 ) -> Result<Response, Error> {
+    web.may(&headers, Right::SeePatientData).await?;
     let reason: String = body.take("reason", "reason")?;
     body.end("reason", &[])?;
     let revealed = look(&web, &headers, &part(&params, "id")?, &reason).await?;

@@ -25,6 +25,9 @@ use crate::web::fault::Fault;
 /// Largest form: a component and some fields.
 const MAX_FORM_BYTES: usize = gate::MAX_FILE_BYTES + 64 * 1024;
 
+/// Largest form of somebody who is not signed in.
+const MAX_DOOR_BYTES: usize = 64 * 1024;
+
 /// Somebody on a page.
 #[derive(Debug, Clone)]
 pub struct Visit {
@@ -232,7 +235,11 @@ pub(super) async fn enter(
     };
     if !is_read {
         let (parts, body) = request.into_parts();
-        let form = match to_bytes(body, MAX_FORM_BYTES).await {
+        let most = match needs {
+            Needs::Nothing => MAX_DOOR_BYTES,
+            Needs::SignIn | Needs::Right(_) => MAX_FORM_BYTES,
+        };
+        let form = match to_bytes(body, most).await {
             Ok(bytes) => Form::parse(&headers, &bytes),
             Err(_) => return Fault::TooLarge.into_response(),
         };

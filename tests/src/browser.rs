@@ -1,0 +1,366 @@
+//! Chromium without a window, spoken to over `WebDriver`: things are found by role and label, as people find them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::site::free_address;
+
+/// How long something may take to be there on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The member that names an element in the answers of `WebDriver`.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// Colours that a person's system asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    Light,
+    Dark,
+}
+
+/// A browser with one window; it ends with this value.
+#[derive(Debug)]
+pub struct Browser {
+    driver: Child,
+    address: SocketAddr,
+    session: String,
+    console: SocketAddr,
+}
+
+/// Something on a page.
+#[derive(Debug, Clone)]
+pub struct Element(String);
+
+impl Browser {
+    /// Starts a browser at a console.
+    ///
+    /// # Errors
+    /// `chromedriver` or Chromium is missing, or does not start.
+    pub async fn start(console: SocketAddr) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={}", address.port()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("chromedriver is needed: apt-get install chromium-driver")?;
+        let mut browser = Self {
+            driver,
+            address,
+            session: String::new(),
+            console,
+        };
+        let started = Instant::now();
+        while browser.call("GET", "/status", None).await.is_err() {
+            ensure!(started.elapsed() < PATIENCE, "chromedriver does not answer");
+            sleep(Duration::from_millis(20)).await;
+        }
+        // As root Chromium has no sandbox of its own.
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+        ];
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:chromeOptions": { "args": arguments },
+        }}});
+        let session = browser.call("POST", "/session", Some(wanted)).await?;
+        let id = session["sessionId"].as_str().context("no session")?;
+        browser.session = format!("/session/{id}");
+        browser.width(1280).await?;
+        Ok(browser)
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let url = format!("http://{}{}{path}", self.address, self.session);
+        let client = crate::http();
+        let request = match method {
+            "GET" => client.get(url),
+            "DELETE" => client.delete(url),
+            _ => client.post(url),
+        };
+        let request = match body {
+            Some(body) => request
+                .header("content-type", "application/json")
+                .body(body.to_string()),
+            None => request,
+        };
+        let answer = request.send().await?;
+        let is_good = answer.status().is_success();
+        let mut answer: Value = serde_json::from_slice(&answer.bytes().await?)?;
+        if !is_good {
+            bail!("{method} {path}: {}", answer["value"]["message"]);
+        }
+        Ok(answer["value"].take())
+    }
+
+    /// A command of Chromium's own protocol.
+    async fn chromium(&self, command: &str, parameters: Value) -> anyhow::Result<Value> {
+        let body = json!({ "cmd": command, "params": parameters });
+        self.call("POST", "/goog/cdp/execute", Some(body)).await
+    }
+
+    /// Makes the window so many pixels wide.
+    pub async fn width(&self, width: u32) -> anyhow::Result<()> {
+        let metrics =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.chromium("Emulation.setDeviceMetricsOverride", metrics)
+            .await
+            .map(drop)
+    }
+
+    pub async fn theme(&self, theme: Theme) -> anyhow::Result<()> {
+        let word = if theme == Theme::Dark {
+            "dark"
+        } else {
+            "light"
+        };
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": word }] });
+        self.chromium("Emulation.setEmulatedMedia", media)
+            .await
+            .map(drop)
+    }
+
+    /// Opens a page of the console.
+    pub async fn open(&self, path: &str) -> anyhow::Result<()> {
+        let url = format!("http://{}{path}", self.console);
+        self.call("POST", "/url", Some(json!({ "url": url })))
+            .await
+            .map(drop)
+    }
+
+    /// Runs a script in the page.
+    pub async fn script(&self, text: &str) -> anyhow::Result<Value> {
+        let body = json!({ "script": text, "args": [] });
+        self.call("POST", "/execute/sync", Some(body)).await
+    }
+
+    /// The path of the page that is shown.
+    pub async fn path(&self) -> anyhow::Result<String> {
+        let path = self.script("return location.pathname").await?;
+        Ok(path.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until the page shown is at `path`.
+    pub async fn at(&self, path: &str) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while self.path().await? != path {
+            if started.elapsed() > PATIENCE {
+                bail!(
+                    "at {} and not at {path}: {}",
+                    self.path().await?,
+                    self.text().await?
+                );
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// The text of the page that a person sees.
+    pub async fn text(&self) -> anyhow::Result<String> {
+        let text = self.script("return document.body.innerText").await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until the page says `text`.
+    pub async fn says(&self, text: &str) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            let shown = self.text().await?;
+            if shown.contains(text) {
+                return Ok(());
+            }
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "the page does not say {text:?}:\n{shown}"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What has this role and this accessible name, as soon as it is there; the first of several.
+    pub async fn find(&self, role: &str, name: &str) -> anyhow::Result<Element> {
+        let started = Instant::now();
+        loop {
+            match self.look(role, name).await {
+                Ok(Some(element)) => return Ok(element),
+                // The page changed meanwhile, or it is not there yet.
+                Ok(None) | Err(_) if started.elapsed() < PATIENCE => {
+                    sleep(Duration::from_millis(30)).await
+                }
+                Ok(None) => bail!(
+                    "no {role} {name:?} on {}:\n{}",
+                    self.path().await?,
+                    self.text().await?
+                ),
+                Err(fault) => return Err(fault.context(format!("{role} {name:?}"))),
+            }
+        }
+    }
+
+    async fn look(&self, role: &str, name: &str) -> anyhow::Result<Option<Element>> {
+        let document = self
+            .chromium("DOM.getDocument", json!({ "depth": 0 }))
+            .await?;
+        let asked =
+            json!({ "nodeId": document["root"]["nodeId"], "accessibleName": name, "role": role });
+        let found = self.chromium("Accessibility.queryAXTree", asked).await?;
+        let nodes = found["nodes"].as_array().cloned().unwrap_or_default();
+        let Some(node) = nodes.iter().find(|node| node["ignored"] != true) else {
+            return Ok(None);
+        };
+        let ids = json!({ "backendNodeIds": [node["backendDOMNodeId"]] });
+        let pushed = self
+            .chromium("DOM.pushNodesByBackendIdsToFrontend", ids)
+            .await?;
+        let mark = format!("f{}", node["backendDOMNodeId"]);
+        let attribute =
+            json!({ "nodeId": pushed["nodeIds"][0], "name": "data-found", "value": mark });
+        self.chromium("DOM.setAttributeValue", attribute).await?;
+        let by = json!({ "using": "css selector", "value": format!("[data-found=\"{mark}\"]") });
+        let element = self.call("POST", "/element", Some(by)).await?;
+        Ok(element[ELEMENT].as_str().map(|id| Element(id.to_owned())))
+    }
+
+    /// Presses what has this role and name.
+    pub async fn click(&self, role: &str, name: &str) -> anyhow::Result<()> {
+        let Element(id) = self.find(role, name).await?;
+        self.call("POST", &format!("/element/{id}/click"), Some(json!({})))
+            .await
+            .map(drop)
+    }
+
+    /// Puts text into the field of this name, in the place of what it holds.
+    pub async fn fill(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let Element(id) = match self.look("textbox", name).await {
+            Ok(Some(element)) => element,
+            _ => match self.look("combobox", name).await {
+                Ok(Some(element)) => element,
+                _ => self.find("textbox", name).await?,
+            },
+        };
+        self.call("POST", &format!("/element/{id}/clear"), Some(json!({})))
+            .await?;
+        self.call(
+            "POST",
+            &format!("/element/{id}/value"),
+            Some(json!({ "text": text })),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Types, wherever the focus is.
+    pub async fn keys(&self, text: &str) -> anyhow::Result<()> {
+        let keys = text.chars().flat_map(|key| {
+            [
+                json!({ "type": "keyDown", "value": key }),
+                json!({ "type": "keyUp", "value": key }),
+            ]
+        });
+        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys.collect::<Vec<_>>() }] });
+        self.call("POST", "/actions", Some(actions)).await.map(drop)
+    }
+
+    /// Writes what the page looks like to `folder`, in both themes, wide and narrow.
+    pub async fn picture(&self, folder: &Path, name: &str) -> anyhow::Result<()> {
+        fs::create_dir_all(folder)?;
+        for theme in [Theme::Light, Theme::Dark] {
+            self.theme(theme).await?;
+            for width in [1280, 390] {
+                self.width(width).await?;
+                let how = json!({ "captureBeyondViewport": true, "format": "png" });
+                let picture = self.chromium("Page.captureScreenshot", how).await?;
+                let bytes = base64(picture["data"].as_str().context("no picture")?)?;
+                fs::write(
+                    folder.join(format!("{name}-{theme:?}-{width}.png").to_lowercase()),
+                    bytes,
+                )?;
+            }
+        }
+        self.theme(Theme::Light).await?;
+        self.width(1280).await
+    }
+
+    /// What axe-core finds wrong with the page, one line each.
+    pub async fn accessibility(&self, axe: &str) -> anyhow::Result<Vec<String>> {
+        self.script(axe).await?;
+        let body = json!({ "args": [], "script": "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] })
+            .then((found) => done(found.violations.map((fault) => `${fault.id}: ${fault.help}: ${fault.nodes.slice(0, 3).map((node) => node.html).join(' ')}`)))
+            .catch((fault) => done([String(fault)]))" });
+        let found = self.call("POST", "/execute/async", Some(body)).await?;
+        let lines = found.as_array().cloned().unwrap_or_default();
+        Ok(lines
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// What the browser complained of since it was asked last, such as a script that the policy forbids.
+    pub async fn complaints(&self) -> anyhow::Result<Vec<String>> {
+        let entries = self
+            .call("POST", "/se/log", Some(json!({ "type": "browser" })))
+            .await?;
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        // A form with faults is answered with 422, which is no fault of the page.
+        let is_refusal = |entry: &Value| {
+            let text = entry["message"].as_str().unwrap_or_default();
+            text.contains("Failed to load resource") && text.contains("status of 422")
+        };
+        let bad = entries
+            .iter()
+            .filter(|entry| entry["level"] == "SEVERE" && !is_refusal(entry));
+        Ok(bad
+            .filter_map(|entry| entry["message"].as_str())
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Ends the browser.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.call("DELETE", "", None).await.map(drop)
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Chromium ends with its driver.
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// RFC 4648.
+fn base64(text: &str) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0u32, 0);
+    for letter in text.bytes().filter(|letter| *letter != b'=') {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => bail!("not base64"),
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff) as u8);
+        }
+    }
+    Ok(bytes)
+}
