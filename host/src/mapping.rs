@@ -316,6 +316,10 @@ impl Runtime {
 
     /// Maps one message on this thread.
     pub fn run(&self, component: Arc<Component>, input: Input) -> Run {
+        self.run_within(self.config.deadline, component, input)
+    }
+
+    fn run_within(&self, deadline: Duration, component: Arc<Component>, input: Input) -> Run {
         let Linked::Inbound(linked) = &component.linked else {
             return Run::failed(wrong_way(&component));
         };
@@ -324,11 +328,20 @@ impl Runtime {
             let inbound = instance.ligature_mapping_inbound();
             inbound.call_to_lead_squared(store, Resource::new_borrow(0))
         };
-        self.once(&component, input.into(), call, answer::mapped)
+        self.once(deadline, &component, input.into(), call, answer::mapped)
     }
 
     /// Maps one change on this thread.
     pub fn compose(&self, component: Arc<Component>, input: ChangeInput) -> Run<Composed> {
+        self.compose_within(self.config.deadline, component, input)
+    }
+
+    fn compose_within(
+        &self,
+        deadline: Duration,
+        component: Arc<Component>,
+        input: ChangeInput,
+    ) -> Run<Composed> {
         let Linked::Outbound(linked) = &component.linked else {
             return Run::failed(wrong_way(&component));
         };
@@ -337,12 +350,13 @@ impl Runtime {
             let outbound = instance.ligature_mapping_outbound();
             outbound.call_to_hl7(store, Resource::new_borrow(0))
         };
-        self.once(&component, input.into(), call, answer::composed)
+        self.once(deadline, &component, input.into(), call, answer::composed)
     }
 
     /// One call of one export: a fresh store, the clock, the answer checked, what the run leaves behind.
     fn once<A, T>(
         &self,
+        deadline: Duration,
         component: &Arc<Component>,
         (subject, about): (Subject, About),
         call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<A, types::Refusal>>,
@@ -357,13 +371,20 @@ impl Runtime {
             component: component.clone(),
         };
         let mut store = self.store(State::new(self.config.max_memory_bytes, Some(asked)));
+        store.set_epoch_deadline(engine::ticks(deadline));
         let answer = call(&mut store);
         let duration = started.elapsed();
         let left = store.get_fuel().ok();
         let outcome = match answer {
             Ok(Ok(answer)) => check(answer, &granted, &component.manifest),
             Ok(Err(refusal)) => Err(Failure::Refused(answer::refusal(refusal))),
-            Err(error) => Err(Failure::of(&error, store.data(), &self.config)),
+            Err(error) => {
+                let config = Config {
+                    deadline,
+                    ..self.config.clone()
+                };
+                Err(Failure::of(&error, store.data(), &config))
+            }
         };
         let state = store.into_data();
         Run {
