@@ -265,7 +265,8 @@ fn table() -> Vec<Broken> {
 #[test]
 fn every_broken_component_gets_its_sentence() {
     let folder = tempfile::tempdir().unwrap();
-    let runtime = Runtime::new(Config::new(folder.path().into()), mac).unwrap();
+    let usual = Runtime::new(Config::new(folder.path().into()), mac).unwrap();
+    let patient = Fixture::new();
     let documented = guests::root().join("host/docs/components.md");
     let documented = std::fs::read_to_string(documented).unwrap();
     let mut wrong = Vec::new();
@@ -275,6 +276,11 @@ fn every_broken_component_gets_its_sentence() {
         expected,
     } in table()
     {
+        // On a busy machine anything may take longer than usual.
+        let runtime = match name {
+            "describe never ends" => &usual,
+            _ => &*patient.runtime,
+        };
         let said = match runtime.load(&bytes) {
             Ok(_) => "it was taken".to_owned(),
             Err(rejected) => rejected.to_string(),

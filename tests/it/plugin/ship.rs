@@ -13,7 +13,7 @@ fn a_component_that_breaks_is_found_out_by_its_author() -> anyhow::Result<()> {
     let (status, said) = plugin(folder, &["check", "fragile.wasm"])?;
     ensure!(status == Some(1), "{status:?} {said}");
     for part in [
-        "FAILED  without PID in line",
+        "FAILED  with nothing in PID-7 in line",
         "it stopped itself (a panic or a failed check)",
         "repeated a value of the message in the text of a refusal",
     ] {

@@ -124,7 +124,7 @@ fn python(project: &Path) -> anyhow::Result<PathBuf> {
         .args(["--quiet", "--wit-path", &asked.wit, "--world", &asked.world])
         .args(["componentize", "--stub-wasi", &asked.module, "-o", MADE]);
     let missing = "componentize-py is needed; in the project: \
-                   python3 -m venv .venv && .venv/bin/pip install componentize-py==0.22.1";
+                   python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1";
     run_tool(&mut command, project, missing)?;
     named(project, &built)
 }

@@ -11,6 +11,12 @@ use crate::flow::Entity;
 use crate::flow::change::{Change, Field};
 use crate::hl7::{Message, Path};
 
+/// Segments that tell about people.
+const PEOPLE: [&str; 5] = ["PID", "NK1", "GT1", "IN1", "IN2"];
+
+/// Shorter values stand in other texts by chance.
+const MIN_VALUE: usize = 4;
+
 /// Stands in the place of one value; a text that repeats it has it from the message.
 pub const MARK: &str = "Qz7Kx0Vw9";
 
@@ -144,6 +150,42 @@ impl Lines {
         leaves.truncate(MAX_LEAVES);
         leaves
     }
+}
+
+/// Values of a sample that tell about somebody and that no text of a component can know; settings it does know.
+pub fn values(
+    sample: &Sample,
+    reads: &[String],
+    settings: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut values = Vec::new();
+    match sample {
+        Sample::Message(bytes) => {
+            let lines = Message::parse(bytes).ok();
+            let Some(lines) = lines.as_ref().and_then(Lines::of) else {
+                return values;
+            };
+            let reads: Vec<Path> = paths(reads).collect();
+            for (line, number, _) in lines.fields(&reads) {
+                let content = &lines.lines[line];
+                if PEOPLE.contains(&content[0].as_str()) {
+                    let own = &content[number];
+                    let leaves = lines.leaves(own).into_iter();
+                    values.extend(leaves.map(|(start, end)| own[start..end].to_owned()));
+                }
+            }
+        }
+        Sample::Change(change) => {
+            let activity = change.activity.iter();
+            let snapshots = [&change.lead].into_iter().chain(activity);
+            let fields = snapshots.flat_map(|snapshot| snapshot.after.values());
+            values.extend(fields.flatten().cloned());
+        }
+    }
+    values.retain(|value| {
+        value.len() >= MIN_VALUE && !settings.values().any(|setting| setting.contains(value))
+    });
+    values
 }
 
 /// Every variation of a message; the first is the message as it is.
