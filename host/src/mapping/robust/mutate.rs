@@ -341,6 +341,8 @@ fn fields(lines: &Lines, reads: &[Path], all: &mut Vec<Variation>) {
             format!("{own}{repeat}{own}"),
         );
         for (leaf, (start, end)) in lines.leaves(own).into_iter().enumerate() {
+            let what = format!("with nothing in {shown}, part {}", leaf + 1);
+            put(what, format!("{}{}", &own[..start], &own[end..]));
             let what = format!("with another value in {shown}, part {}", leaf + 1);
             put(what, format!("{}{MARK}{}", &own[..start], &own[end..]));
         }
