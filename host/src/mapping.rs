@@ -341,11 +341,11 @@ impl Runtime {
 
     /// Maps one message on this thread.
     pub fn run(&self, component: Arc<Component>, input: Input) -> Run {
-        self.run_within(None, component, input)
+        self.run_within(1, component, input)
     }
 
-    /// The same with another deadline than the component's.
-    fn run_within(&self, within: Option<Duration>, component: Arc<Component>, input: Input) -> Run {
+    /// The same within `patience` times the usual deadline.
+    fn run_within(&self, patience: u32, component: Arc<Component>, input: Input) -> Run {
         let Linked::Inbound(linked) = &component.linked else {
             return Run::failed(wrong_way(&component));
         };
@@ -354,18 +354,18 @@ impl Runtime {
             let inbound = instance.ligature_mapping_inbound();
             inbound.call_to_lead_squared(store, Resource::new_borrow(0))
         };
-        self.once(within, &component, input.into(), call, answer::mapped)
+        self.once(patience, &component, input.into(), call, answer::mapped)
     }
 
     /// Maps one change on this thread.
     pub fn compose(&self, component: Arc<Component>, input: ChangeInput) -> Run<Composed> {
-        self.compose_within(None, component, input)
+        self.compose_within(1, component, input)
     }
 
-    /// The same with another deadline than the component's.
+    /// The same within `patience` times the usual deadline.
     fn compose_within(
         &self,
-        within: Option<Duration>,
+        patience: u32,
         component: Arc<Component>,
         input: ChangeInput,
     ) -> Run<Composed> {
@@ -377,13 +377,13 @@ impl Runtime {
             let outbound = instance.ligature_mapping_outbound();
             outbound.call_to_hl7(store, Resource::new_borrow(0))
         };
-        self.once(within, &component, input.into(), call, answer::composed)
+        self.once(patience, &component, input.into(), call, answer::composed)
     }
 
     /// One call of one export: a fresh store, the clock, the answer checked, what the run leaves behind.
     fn once<A, T>(
         &self,
-        within: Option<Duration>,
+        patience: u32,
         component: &Arc<Component>,
         (subject, about): (Subject, About),
         call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<A, types::Refusal>>,
@@ -400,8 +400,7 @@ impl Runtime {
         let limits = component.limits();
         let max_memory_bytes = limits.max_memory_bytes();
         let max_memory_bytes = max_memory_bytes.unwrap_or(self.config.max_memory_bytes);
-        let deadline = within.or(limits.deadline());
-        let deadline = deadline.unwrap_or(self.config.deadline);
+        let deadline = limits.deadline().unwrap_or(self.config.deadline) * patience;
         let underway = component.usage.begin();
         let mut store = self.store(State::new(max_memory_bytes, Some(asked)), deadline);
         let answer = call(&mut store);

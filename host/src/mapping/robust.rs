@@ -177,7 +177,6 @@ fn report(runtime: &Runtime, component: &Arc<Component>, trial: &Trial) -> Repor
         is_cut: false,
         slowest_ms: 0,
     };
-    let deadline = runtime.config.deadline * PATIENCE;
     let values = mutate::values(&trial.sample, reads, &trial.settings);
     let mut slowest = Duration::ZERO;
     for Variation { what, sample } in variations {
@@ -199,7 +198,7 @@ fn report(runtime: &Runtime, component: &Arc<Component>, trial: &Trial) -> Repor
                         default_country_code: trial.default_country_code.clone(),
                         channel: "robustness".into(),
                     };
-                    runtime.run_within(Some(deadline), component.clone(), input)
+                    runtime.run_within(PATIENCE, component.clone(), input)
                 };
                 twice(once, skipped, &values, &mut slowest)
             }
@@ -215,7 +214,7 @@ fn report(runtime: &Runtime, component: &Arc<Component>, trial: &Trial) -> Repor
                         default_country_code: trial.default_country_code.clone(),
                         channel: "robustness".into(),
                     };
-                    runtime.compose_within(Some(deadline), component.clone(), input)
+                    runtime.compose_within(PATIENCE, component.clone(), input)
                 };
                 twice(once, not_sent, &values, &mut slowest)
             }
