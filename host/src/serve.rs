@@ -134,6 +134,8 @@ pub struct Host {
     /// The connections to EHRs: deliveries in hand need them to their end.
     lines: Tasks,
     pages: Tasks,
+    /// Those that add up what was counted.
+    figures: Tasks,
     open: Open,
 }
 
@@ -226,13 +228,14 @@ pub async fn start(
     open.tasks
         .tracker
         .spawn(dispatch::renew(pipeline.clone(), open.tasks.stop.clone()));
-    open.tasks.tracker.spawn(dispatch::keep_usage(
+    let figures = Tasks::default();
+    figures.tracker.spawn(dispatch::keep_usage(
         pipeline.clone(),
-        open.tasks.stop.clone(),
+        figures.stop.clone(),
     ));
-    open.tasks
+    figures
         .tracker
-        .spawn(tally::keep(pipeline.clone(), open.tasks.stop.clone()));
+        .spawn(tally::keep(pipeline.clone(), figures.stop.clone()));
     deliveries.tracker.spawn(retention::keep_sweeping(
         pipeline.clone(),
         deliveries.stop.clone(),
@@ -258,6 +261,7 @@ pub async fn start(
         deliveries,
         lines,
         pages,
+        figures,
         open,
     })
 }
@@ -281,6 +285,8 @@ impl Host {
             warn!(%fault, "leases not released; they run out by themselves");
         }
         self.pages.end(Duration::from_secs(2)).await;
+        // Once more, now that nothing is counted any longer, and before the store closes.
+        self.figures.end(Duration::from_secs(2)).await;
         self.open.close().await;
     }
 }
