@@ -16,7 +16,7 @@ use super::manifest::Kind;
 use super::{ChangeInput, Component, Failure, Input, Run, Runtime, Tables, starter};
 use crate::flow::change::{Change, Composed};
 use crate::flow::mapped::{Mapped, Refusal};
-use crate::flow::{Direction, Event, Release};
+use crate::flow::{CodeTable, Direction, Event, Release};
 use crate::hl7::Message;
 
 /// After so many findings nobody needs more of them.
@@ -89,6 +89,11 @@ impl Trial {
             };
             Some((setting.name.clone(), value))
         });
+        // One without entries is there to be asked; none at all is the fault of whoever binds tables.
+        let tables = manifest.tables.iter().map(|asked| {
+            let table = CodeTable::new("robustness".into(), asked.name.clone());
+            (asked.name.clone(), Arc::new(table.into()))
+        });
         let (sample, event) = match component.direction() {
             Direction::EhrToLeadSquared => {
                 let event = manifest.events.first();
@@ -113,7 +118,7 @@ impl Trial {
             from: format!("the usual sample for {event}"),
             event,
             settings: settings.collect(),
-            tables: Arc::default(),
+            tables: Arc::new(tables.collect()),
             time_zone: "UTC".into(),
             default_country_code: None,
         }

@@ -28,7 +28,7 @@ async fn a_component_that_breaks_is_refused_unless_somebody_takes_it() -> anyhow
     let said = refused.body.to_string();
     for part in [
         "does not stand variations of the usual sample for ADT^A04",
-        "in PID-7 in line",
+        "in line 3",
         "it stopped itself (a panic or a failed check)",
         "accept_findings=true",
     ] {
