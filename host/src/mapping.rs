@@ -401,7 +401,8 @@ impl Runtime {
         let max_memory_bytes = limits.max_memory_bytes();
         let max_memory_bytes = max_memory_bytes.unwrap_or(self.config.max_memory_bytes);
         let deadline = limits.deadline().unwrap_or(self.config.deadline) * patience;
-        let underway = component.usage.begin();
+        // A robustness run is no use of it.
+        let underway = (patience == 1).then(|| component.usage.begin());
         let mut store = self.store(State::new(max_memory_bytes, Some(asked)), deadline);
         let answer = call(&mut store);
         let duration = started.elapsed();
@@ -413,7 +414,9 @@ impl Runtime {
         };
         let state = store.into_data();
         let broke = outcome.as_ref().is_err_and(Failure::is_breakage);
-        underway.took(duration, state.limits.peak_memory_bytes, broke);
+        if let Some(underway) = underway {
+            underway.took(duration, state.limits.peak_memory_bytes, broke);
+        }
         Run {
             outcome: outcome.map_err(|failure| failure.after(state.denied)),
             log: state.log,

@@ -229,10 +229,9 @@ pub async fn start(
         .tracker
         .spawn(dispatch::renew(pipeline.clone(), open.tasks.stop.clone()));
     let figures = Tasks::default();
-    figures.tracker.spawn(dispatch::keep_usage(
-        pipeline.clone(),
-        figures.stop.clone(),
-    ));
+    figures
+        .tracker
+        .spawn(dispatch::keep_usage(pipeline.clone(), figures.stop.clone()));
     figures
         .tracker
         .spawn(tally::keep(pipeline.clone(), figures.stop.clone()));

@@ -137,10 +137,10 @@ const TIMEOUT_TRIES: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
-/// Doubles with every attempt, within bounds.
-fn wait(attempt: u32) -> Duration {
+/// Doubles with every try, within bounds.
+fn wait(tries: u32) -> Duration {
     FIRST_WAIT
-        .saturating_mul(1 << (attempt - 1).min(16))
+        .saturating_mul(1 << (tries - 1).min(16))
         .min(LONGEST_WAIT)
 }
 
@@ -371,7 +371,7 @@ impl Stop {
         let after = |wait: Duration| Settled::Waiting {
             due_at_ms: Timestamp::now().as_millisecond() + wait.as_millis() as i64,
         };
-        let retry = after(wait(claimed.attempt));
+        let retry = after(wait(claimed.tries));
         let dead = Settled::Dead { hold };
         match self {
             Stop::NoFlow | Stop::NoRelease | Stop::Paused(_) | Stop::OtherPerson { .. } => {
@@ -394,11 +394,11 @@ impl Stop {
                 (Then::Dead, _) => dead,
                 (_, Unreached::Elsewhere) => after(ELSEWHERE),
                 (Then::Waits, _) => {
-                    let most = wait(claimed.attempt).min(LONGEST_SILENCE);
+                    let most = wait(claimed.tries).min(LONGEST_SILENCE);
                     after(unsent.wait.unwrap_or(most))
                 }
                 (Then::Delivered | Then::SentAgain | Then::Repeated, _) => {
-                    after(wait(claimed.attempt).min(LONGEST_SILENCE))
+                    after(wait(claimed.tries).min(LONGEST_SILENCE))
                 }
             },
             Stop::Unreadable(_)
@@ -407,7 +407,7 @@ impl Stop {
             | Stop::Unfilled(_)
             | Stop::Plan(_)
             | Stop::SeveralLeads { .. } => dead,
-            Stop::Mapping(Failure::TimedOut { .. }) if claimed.attempt > TIMEOUT_TRIES => dead,
+            Stop::Mapping(Failure::TimedOut { .. }) if claimed.tries > TIMEOUT_TRIES => dead,
             Stop::Mapping(Failure::Waits(_)) => Settled::Parked,
             Stop::Mapping(failure) if failure.is_transient() => retry,
             Stop::Mapping(_) => dead,
@@ -418,7 +418,7 @@ impl Stop {
             Stop::LeadSquared(fault) if fault.is_transient() || fault.is_account_wide() => retry,
             Stop::LeadSquared(_) => dead,
             // What was known is forgotten, so the next try resolves afresh; growing waits in case that does not help.
-            Stop::LeadGone | Stop::ActivityGone if claimed.attempt == 1 => after(Duration::ZERO),
+            Stop::LeadGone | Stop::ActivityGone if claimed.tries == 1 => after(Duration::ZERO),
             Stop::LeadGone | Stop::ActivityGone => retry,
             Stop::OwnWrite { due_at_ms } | Stop::LookUpLater { due_at_ms } => Settled::Waiting {
                 due_at_ms: *due_at_ms,

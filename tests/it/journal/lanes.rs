@@ -81,7 +81,7 @@ async fn waiting_holds_the_lane_until_it_is_due(bed: Bed) {
         .unwrap();
     let claimed = bed.claim().await;
     assert_eq!(ids(&claimed), ["1"]);
-    assert_eq!(claimed[0].attempt, 2);
+    assert_eq!((claimed[0].attempt, claimed[0].tries), (2, 2));
     bed.settle(&claimed[0], Settled::Waiting { due_at_ms: 1 })
         .await;
     let claimed = bed.claim().await;
@@ -261,6 +261,8 @@ async fn an_expired_lease_passes_on_and_the_old_one_is_refused(bed: Bed) {
     let new = bed.claim().await.remove(0);
     assert_eq!(new.delivery, old.delivery);
     assert_eq!((old.attempt, new.attempt), (1, 2));
+    // The old one never said what became of it: nothing is wrong with the delivery.
+    assert_eq!((old.tries, new.tries), (1, 1));
 
     let operation = NewOperation {
         ordinal: 0,

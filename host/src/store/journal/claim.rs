@@ -74,6 +74,9 @@ pub struct Claimed {
     /// Whether it is of a load of existing data.
     pub is_loaded: bool,
     pub payload: Vec<u8>,
+    /// Which try this is of those that came to an end, from 1: a process that dies says nothing of the delivery, which does
+    /// not wait longer for it.
+    pub tries: u32,
     /// What earlier tries noted in the ledger, oldest first.
     pub operations: Vec<OperationRow>,
 }
@@ -154,6 +157,7 @@ impl Journal {
             last_reason: head.reason,
             is_followed: head.is_followed,
             is_loaded: head.is_loaded,
+            tries: u32::try_from(head.tries + 1).unwrap_or(u32::MAX),
             payload,
             operations,
         })
@@ -260,7 +264,9 @@ head as (
 select h.account_id, h.lane, d.seq, d.id, d.message_id, d.flow_id, d.state, d.due_at, d.attempts, d.lanes,
   m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.payload, l.rank, d.reason,
   (select min(y.seq) from lane_entry y where y.account_id = h.account_id and y.lane = h.lane and y.seq > h.seq),
-  m.load_id
+  m.load_id,
+  case when d.attempts > 0
+    then (select count(*) from attempt t where t.account_id = d.account_id and t.delivery_id = d.id) else 0 end
 from head h
 join lane l on l.account_id = h.account_id and l.lane = h.lane
 left join lane_entry e on e.account_id = h.account_id and e.lane = h.lane and e.seq = h.seq
@@ -332,6 +338,7 @@ pub(in crate::store) struct Head {
     reason: String,
     is_followed: bool,
     is_loaded: bool,
+    tries: i64,
     operations: Vec<SealedOperation>,
 }
 
@@ -452,6 +459,7 @@ impl<'a> Progress<'a> {
                 reason: row.string(17)?,
                 is_followed: !row.is_null(18),
                 is_loaded: !row.is_null(19),
+                tries: row.int(20)?,
                 operations: Vec::new(),
             };
             if several {
