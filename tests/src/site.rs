@@ -6,8 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::time::{Instant, sleep};
+
+use crate::visitor::Visitor;
 
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -174,14 +176,14 @@ impl Site {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Reads one page of the console.
+    /// Reads one page of the console, with the token that the first start has left.
     pub async fn page(&self, path: &str) -> anyhow::Result<String> {
-        let answer = crate::http()
-            .get(format!("http://{}{path}", self.http))
-            .send()
-            .await?
-            .error_for_status()?;
-        Ok(answer.text().await?)
+        let token = std::fs::read_to_string(self.path("first-token"))?;
+        let seen = Visitor::with_token(self.http, token.trim())
+            .get(path)
+            .await?;
+        ensure!(seen.status == 200, "{path}: {} {}", seen.status, seen.to);
+        Ok(seen.text)
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use ligature_tests::browser::Browser;
 use ligature_tests::mllp::Client;
 use ligature_tests::office::Office;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::office;
@@ -16,6 +17,22 @@ const AXE: &str = "axe-core@4.10.3";
 
 const MESSAGE: &str = "MSH|^~\\&|EPIC|MAIN|LIG|LSQ|20261120093000||ADT^A04|J1|P|2.5.1\rEVN|A04\r\
     PID|1||ZQ7001^^^CLINIC^MR||Fenwick^Odalys||19840219|F\rPV1|1|O\r";
+
+/// Makes the fields of the starter that the account lacks.
+const MAKE_FIELDS: &str = r##"return (async () => {
+    const desk = JSON.parse(document.querySelector("#desk").dataset.desk);
+    const token = document.querySelector('meta[name="csrf"]').content;
+    const made = [];
+    for (const display_name of ["Attending Doctor", "Patient Class", "Visit Number", "Visit Status"]) {
+        const answer = await fetch(`/api/v1/accounts/${desk.account}/fields`, {
+            method: "POST",
+            headers: { "content-type": "application/json", "x-csrf-token": token },
+            body: JSON.stringify({ display_name, data_type: "Text" }),
+        });
+        made.push(answer.status);
+    }
+    return made;
+})()"##;
 
 /// Where pictures of the pages go, for people to look at.
 fn pictures() -> PathBuf {
@@ -101,6 +118,12 @@ async fn from_create_flow_to_the_first_patient() -> anyhow::Result<()> {
     browser.says("Your unsaved changes are here again").await?;
     browser.click("button", "Discard them").await?;
     browser.says("Every row is in order").await?;
+    // The page says which fields of the starter the account lacks; they are made as "Add custom field" makes them.
+    browser
+        .says("Visit status · not a field of the account")
+        .await?;
+    let made = browser.script(MAKE_FIELDS).await?;
+    ensure!(made == json!([201, 201, 201, 201]), "{made}");
     browser.click("button", "Save & Close").await?;
     browser.at("/flows/adt-a04/start").await?;
     looked_at(&browser, &axe, "flow-start").await?;
@@ -158,6 +181,8 @@ async fn from_create_flow_to_the_first_patient() -> anyhow::Result<()> {
 
     // The rest of the pages.
     for (link, path, name) in [
+        ("Overview", "/overview", "overview"),
+        ("Audit", "/audit", "audit"),
         ("Channels", "/channels", "channels"),
         ("Code tables", "/code-tables", "code-tables"),
         ("Access", "/access", "access"),
