@@ -75,7 +75,7 @@ async fn an_excluded_message_is_acknowledged_and_only_its_header_facts_are_kept(
         let one = clinic.site.json(&format!("/api/v1{address}")).await?;
         let page = clinic.site.page(&address).await?;
         ensure!(
-            page.contains("excluded") && page.contains("only these facts"),
+            page.contains("<strong>Excluded</strong>") && page.contains("only these facts"),
             "{page}"
         );
         for text in [one.to_string(), page] {
