@@ -296,7 +296,8 @@ async fn run_sqlite(
 /// Takes the next step of a stream, looking for it again and again for `patience` before it sleeps.
 ///
 /// SQLite's thread answers each statement of a script after a few microseconds, and waking a sleeper for each costs it
-/// more than the statement does.
+/// more than the statement does. It is let in between two looks: the kernel likes to put it on the core that woke it,
+/// which is this one, and there it would stand behind a thread that only looks for it.
 async fn eagerly<T>(stream: &mut (impl Stream<Item = T> + Unpin), patience: Duration) -> Option<T> {
     let mut until = None;
     poll_fn(|context| {
@@ -308,7 +309,7 @@ async fn eagerly<T>(stream: &mut (impl Stream<Item = T> + Unpin), patience: Dura
             if now >= *until.get_or_insert(now + patience) {
                 return Poll::Pending;
             }
-            std::hint::spin_loop();
+            std::thread::yield_now();
         }
     })
     .await

@@ -238,16 +238,18 @@ where owner = ?",
 };
 
 /// Takes the lanes of the lowest rank, and of these those that have been due longest.
+///
+/// A bare `limit ?` makes SQLite plan the whole statement anew for each value, and this one runs all the time.
 static TAKE: Sql = Sql {
     text: "with due as (
-  select * from (select account_id, lane from lane where rank = 0 and due_at <= ? order by due_at limit ? {skip_locked}) r0
+  select * from (select account_id, lane from lane where rank = 0 and due_at <= ? order by due_at limit ? + 0 {skip_locked}) r0
   union all
-  select * from (select account_id, lane from lane where rank = 1 and due_at <= ? order by due_at limit ? {skip_locked}) r1
+  select * from (select account_id, lane from lane where rank = 1 and due_at <= ? order by due_at limit ? + 0 {skip_locked}) r1
   union all
-  select * from (select account_id, lane from lane where rank = 2 and due_at <= ? order by due_at limit ? {skip_locked}) r2
+  select * from (select account_id, lane from lane where rank = 2 and due_at <= ? order by due_at limit ? + 0 {skip_locked}) r2
   union all
-  select * from (select account_id, lane from lane where rank = 3 and due_at <= ? order by due_at limit ? {skip_locked}) r3
-  limit ?)
+  select * from (select account_id, lane from lane where rank = 3 and due_at <= ? order by due_at limit ? + 0 {skip_locked}) r3
+  limit ? + 0)
 update {or_rollback} lane set owner = ?, fence = ?, due_at = ?
 from due
 where lane.account_id = due.account_id and lane.lane = due.lane
