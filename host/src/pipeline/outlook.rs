@@ -200,7 +200,7 @@ pub async fn outlook(
         return Ok(None);
     };
     let journal = pipeline.store.journal();
-    let counts = journal.open_counts(account).await?;
+    let counts = journal.open_reasons(account).await?;
     let open = counts
         .iter()
         .filter(|count| matches!(count.state, State::Queued | State::Running | State::Waiting));

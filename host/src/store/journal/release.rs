@@ -43,29 +43,11 @@ impl Journal {
         flow: &FlowId,
         reason: &str,
     ) -> Result<u64, Error> {
-        let mut released = 0;
-        let mut after = String::new();
-        loop {
-            let rows = self
-                .shared
-                .one(
-                    &PARKED,
-                    vec![
-                        account.as_str().into(),
-                        flow.as_str().into(),
-                        after.as_str().into(),
-                        reason.into(),
-                        AT_ONCE.into(),
-                    ],
-                )
-                .await?;
-            let Some(last) = rows.last() else {
-                return Ok(released);
-            };
-            after = last.string(0)?;
-            let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
-            released += self.queue(&QUEUE, account, deliveries).await?;
-        }
+        let values = |after: &str| {
+            let (account, flow) = (account.as_str().into(), flow.as_str().into());
+            vec![account, flow, after.into(), reason.into(), AT_ONCE.into()]
+        };
+        self.queue_found(account, &PARKED, values).await
     }
 
     /// Queues the deliveries that are dead because `release` broke on them; gives how many.
@@ -74,23 +56,11 @@ impl Journal {
         account: &AccountId,
         release: &Digest,
     ) -> Result<u64, Error> {
-        let mut released = 0;
-        let mut after = String::new();
-        loop {
-            let values = vec![
-                account.as_str().into(),
-                release.as_str().into(),
-                after.as_str().into(),
-                AT_ONCE.into(),
-            ];
-            let rows = self.shared.one(&BROKEN, values).await?;
-            let Some(last) = rows.last() else {
-                return Ok(released);
-            };
-            after = last.string(0)?;
-            let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
-            released += self.queue(&QUEUE, account, deliveries).await?;
-        }
+        let values = |after: &str| {
+            let (account, release) = (account.as_str().into(), release.as_str().into());
+            vec![account, release, after.into(), AT_ONCE.into()]
+        };
+        self.queue_found(account, &BROKEN, values).await
     }
 
     /// Queues the deliveries that wait for an entry of a code table; gives how many.
@@ -99,43 +69,47 @@ impl Journal {
         account: &AccountId,
         missed: &str,
     ) -> Result<u64, Error> {
+        let values = |after: &str| {
+            vec![
+                account.as_str().into(),
+                missed.into(),
+                after.into(),
+                AT_ONCE.into(),
+            ]
+        };
+        self.queue_found(account, &AWAITING, values).await
+    }
+
+    /// Queues the deliveries of an account that wait for `reason` now instead of at their time; gives how many.
+    pub async fn hurry(&self, account: &AccountId, reason: &str) -> Result<u64, Error> {
+        let values = |after: &str| {
+            vec![
+                account.as_str().into(),
+                after.into(),
+                reason.into(),
+                AT_ONCE.into(),
+            ]
+        };
+        self.queue_found(account, &WAITING, values).await
+    }
+
+    /// Queues all that a statement finds, some at a time; `values` are its values behind the id of the last one found.
+    async fn queue_found(
+        &self,
+        account: &AccountId,
+        found: &'static Sql,
+        values: impl Fn(&str) -> Vec<Value>,
+    ) -> Result<u64, Error> {
         let mut released = 0;
         let mut after = String::new();
         loop {
-            let values = vec![
-                account.as_str().into(),
-                missed.into(),
-                after.as_str().into(),
-                AT_ONCE.into(),
-            ];
-            let rows = self.shared.one(&AWAITING, values).await?;
+            let rows = self.shared.one(found, values(&after)).await?;
             let Some(last) = rows.last() else {
                 return Ok(released);
             };
             after = last.string(0)?;
             let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
             released += self.queue(&QUEUE, account, deliveries).await?;
-        }
-    }
-
-    /// Queues the deliveries of an account that wait for `reason` now instead of at their time; gives how many.
-    pub async fn hurry(&self, account: &AccountId, reason: &str) -> Result<u64, Error> {
-        let mut hurried = 0;
-        let mut after = String::new();
-        loop {
-            let values = vec![
-                account.as_str().into(),
-                after.as_str().into(),
-                reason.into(),
-                AT_ONCE.into(),
-            ];
-            let rows = self.shared.one(&WAITING, values).await?;
-            let Some(last) = rows.last() else {
-                return Ok(hurried);
-            };
-            after = last.string(0)?;
-            let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
-            hurried += self.queue(&QUEUE, account, deliveries).await?;
         }
     }
 

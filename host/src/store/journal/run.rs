@@ -56,6 +56,20 @@ impl Window {
             first_id(self.to_ms),
         )
     }
+
+    /// The values of a statement over its deliveries behind `after`.
+    fn values(&self, account: &AccountId, after: Option<&DeliveryId>, limit: i64) -> Vec<Value> {
+        let (low, high) = self.ids(after);
+        let flow = self.flow.as_ref().map_or("", FlowId::as_str);
+        vec![
+            account.as_str().into(),
+            low.as_str().into(),
+            high.as_str().into(),
+            flow.into(),
+            flow.into(),
+            limit.into(),
+        ]
+    }
 }
 
 /// What every `UUIDv7` of a time and later sorts behind.
@@ -73,16 +87,7 @@ impl Journal {
         after: Option<&DeliveryId>,
         limit: usize,
     ) -> Result<Vec<Stored>, Error> {
-        let (low, high) = window.ids(after);
-        let flow = window.flow.as_ref().map_or("", FlowId::as_str);
-        let values = vec![
-            account.as_str().into(),
-            low.as_str().into(),
-            high.as_str().into(),
-            flow.into(),
-            flow.into(),
-            (limit as i64).into(),
-        ];
+        let values = window.values(account, after, limit as i64);
         let rows = self.shared.one(&STORED, values).await?;
         self.opened(account, &rows).await
     }
@@ -105,16 +110,7 @@ impl Journal {
         window: &Window,
         most: u64,
     ) -> Result<u64, Error> {
-        let (low, high) = window.ids(None);
-        let flow = window.flow.as_ref().map_or("", FlowId::as_str);
-        let values = vec![
-            account.as_str().into(),
-            low.as_str().into(),
-            high.as_str().into(),
-            flow.into(),
-            flow.into(),
-            (most as i64).into(),
-        ];
+        let values = window.values(account, None, most as i64);
         let rows = self.shared.one(&COUNT, values).await?;
         let count = rows.first().map(|row| row.int(0)).transpose()?;
         Ok(count.unwrap_or(0).unsigned_abs())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{StateCount, state};
+use super::read::state;
 use super::{Journal, State};
 use crate::flow::{AccountId, FlowId};
 use crate::store::Error;
@@ -116,22 +116,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Counts the deliveries of an account that are not at their end, by flow and state; those that are at their end are
-    /// never counted, however many they are.
-    pub async fn open_counts(&self, account: &AccountId) -> Result<Vec<StateCount>, Error> {
-        let values = vec![account.as_str().into()];
-        let rows = self.shared.one(&OPEN, values).await?;
-        let counts = rows.iter().map(|row| {
-            Ok(StateCount {
-                flow: row.text(0)?.as_ref().into(),
-                state: state(&row.text(1)?)?,
-                count: row.int(2)?.unsigned_abs(),
-            })
-        });
-        counts.collect()
-    }
-
-    /// The same by reason, too: what is not at its end, and why.
+    /// Counts the deliveries of an account that are not at their end, by flow, state and reason; those that are at their
+    /// end are never counted, however many they are.
     pub async fn open_reasons(&self, account: &AccountId) -> Result<Vec<OpenReason>, Error> {
         let values = vec![account.as_str().into()];
         let rows = self.shared.one(&REASONS, values).await?;
@@ -184,13 +170,6 @@ static FORGET_MINUTES: Sql = Sql {
 
 static FORGET_HOURS: Sql = Sql {
     text: "delete from tally_hour where at < ?",
-    kinds: &[],
-};
-
-static OPEN: Sql = Sql {
-    text: "select flow_id, state, count(*) from delivery
-where account_id = ? and state in ('queued', 'running', 'waiting', 'parked')
-group by state, flow_id order by flow_id, state",
     kinds: &[],
 };
 
