@@ -1,4 +1,4 @@
-//! (b) Mapping: 20 and 60 rows of a 2 KB registration in a fresh instance, beside the same mapping as a plain Rust function.
+//! (b) Mapping: 20, 60 and 200 rows of a 2 KB registration in a fresh instance, beside the same mapping as a plain Rust function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,12 @@ use tokio::time::Instant;
 use crate::load::{Times, registration};
 
 const RUNS: usize = 5_000;
+const PREVIEWS: usize = 100;
 
 pub(crate) async fn run() -> anyhow::Result<Value> {
     let mut figures = measured(&document(1), 20)?;
     figures["rows_60"] = measured(&document(3), 60)?;
+    figures["rows_200"] = measured(&document(10), 200)?;
     let patterns = document(3).replace(
         "path = \"PID-11.5\"",
         "path = \"PID-11.5\"\nsteps = [{ extract = \"([0-9]{5})(-[0-9]{4})?\", group = 1 }]",
@@ -69,22 +71,24 @@ fn measured(text: &str, rows: usize) -> anyhow::Result<Value> {
     let mut fresh = Vec::with_capacity(RUNS);
     let mut plain = Vec::with_capacity(RUNS);
     let program = document.to_program();
-    let facts = Facts::default();
     for _ in 0..RUNS {
         let run = runtime.run(component.clone(), input());
         run.outcome
             .map_err(|failure| anyhow::anyhow!(failure.sentence()))?;
         fresh.push(run.duration);
         let started = Instant::now();
-        let program = ligature_mapper::decode(&program)
-            .map_err(|_| anyhow::anyhow!("the program decodes"))?;
-        let native = Native::new(&program, &message, &facts)?;
-        let contents = ligature_mapper::Contents::read(&program, &native)
-            .map_err(|_| anyhow::anyhow!("paths are read"))?;
-        let evaluated = ligature_mapper::evaluate(&program, &contents, &native);
-        std::hint::black_box(evaluated.is_ok());
+        evaluate(&program, &message)?;
         plain.push(started.elapsed());
     }
+    // What the mapping screen does between a key and its results: the document is read anew, and its program run.
+    let mut previews = Vec::with_capacity(PREVIEWS);
+    for _ in 0..PREVIEWS {
+        let started = Instant::now();
+        let document = Document::parse(text).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
+        evaluate(&document.to_program(), &message)?;
+        previews.push(started.elapsed());
+    }
+    let previews = Times::new(previews);
     let (fresh, plain) = (Times::new(fresh), Times::new(plain));
     let ratio = fresh.quantile(0.5).as_secs_f64() / plain.quantile(0.5).as_secs_f64();
     eprintln!(
@@ -98,10 +102,24 @@ fn measured(text: &str, rows: usize) -> anyhow::Result<Value> {
         "plain_rust": plain.json_us(),
         "ratio_to_plain": (ratio * 10.0).round() / 10.0,
         "generate_ms": generated.as_millis(),
+        "preview": previews.json_us(),
         "compile_ms": compiled.as_millis(),
         "load_kept_artefact_ms": loaded.as_secs_f64() * 1e3,
         "component_bytes": bytes.len(),
     }))
+}
+
+/// Runs a program on a message as plain Rust.
+fn evaluate(program: &[u8], message: &Message) -> anyhow::Result<()> {
+    let program =
+        ligature_mapper::decode(program).map_err(|_| anyhow::anyhow!("the program decodes"))?;
+    let facts = Facts::default();
+    let native = Native::new(&program, message, &facts)?;
+    let contents = ligature_mapper::Contents::read(&program, &native)
+        .map_err(|_| anyhow::anyhow!("paths are read"))?;
+    let evaluated = ligature_mapper::evaluate(&program, &contents, &native);
+    std::hint::black_box(evaluated.is_ok());
+    Ok(())
 }
 
 /// Twenty rows of the kinds that a registration flow has, so many times.

@@ -44,7 +44,8 @@ impl InboundMapping for Misbehaving {
                 }
             }
             "recurse" => write.lead("name", deeper(1).to_string()).into_mapped(),
-            "large-answer" => write
+            // The event of a flow has no hyphen.
+            "large-answer" | "large" => write
                 .lead("name", "x".repeat(20 * 1024 * 1024))
                 .into_mapped(),
             "large-call" => {
