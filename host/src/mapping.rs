@@ -26,6 +26,7 @@ pub mod signature;
 pub mod starter;
 
 mod answer;
+mod apart;
 mod artefact;
 mod bindings;
 mod component;
@@ -47,6 +48,7 @@ use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime::{Engine, Store};
 
+use self::apart::Apart;
 use self::artefact::{Artefacts, Mac};
 use self::bindings::about::DescribesItselfPre;
 use self::bindings::inbound::{MapsToLeadSquared, MapsToLeadSquaredPre};
@@ -115,6 +117,7 @@ pub struct Runtime {
     linker: Linker<State>,
     artefacts: Artefacts,
     workers: Arc<Semaphore>,
+    apart: Apart,
     meter: Meter,
     usages: Usages,
     mac: Mac,
@@ -217,6 +220,7 @@ impl Runtime {
                 source,
             })?,
             workers: Arc::new(Semaphore::new(workers)),
+            apart: Apart::default(),
             config: Config { workers, ..config },
             meter,
             usages: Usages::default(),
@@ -294,19 +298,21 @@ impl Runtime {
         ) else {
             return Run::failed(Failure::Host("the runtime is closing".into()));
         };
+        let is_trusted = component.usage.is_trusted();
         let (runtime, component) = (self.clone(), component.clone());
-        let run = tokio::task::spawn_blocking(move || {
+        let run = move || {
             let run = run(&runtime, component);
             drop(worker);
             run
-        });
-        match run.await {
-            Ok(run) => run,
-            Err(error) if error.is_panic() => Run::failed(Failure::Host(
-                "a host call of the component panicked".into(),
-            )),
-            Err(_) => Run::failed(Failure::Host("the runtime is closing".into())),
-        }
+        };
+        let run = match is_trusted {
+            true => tokio::task::spawn_blocking(run).await.ok(),
+            false => self.apart.run(run).await,
+        };
+        run.unwrap_or_else(|| {
+            let text = "a host call of the component panicked, or the runtime is closing";
+            Run::failed(Failure::Host(text.into()))
+        })
     }
 
     /// Links a component of a known world, and asks it to describe itself.

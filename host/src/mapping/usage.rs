@@ -9,9 +9,14 @@ use std::time::Duration;
 
 use crate::flow::Digest;
 
+/// Runs without a break after which a component that broke is trusted again.
+const PROBATION: u64 = 100;
+
 /// Running numbers of one component.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
+    /// Runs that are left of its probation.
+    probation: AtomicU64,
     running: AtomicU64,
     most_running: AtomicU64,
     runs: AtomicU64,
@@ -43,6 +48,11 @@ impl Usage {
         Underway(self)
     }
 
+    /// Whether it has done its last runs without a break.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.probation.load(Ordering::Relaxed) == 0
+    }
+
     pub(crate) fn used(&self) -> Used {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Used {
@@ -66,6 +76,12 @@ impl Underway<'_> {
             .most_memory_bytes
             .fetch_max(memory_bytes as u64, Ordering::Relaxed);
         usage.broke.fetch_add(u64::from(broke), Ordering::Relaxed);
+        if broke {
+            usage.probation.store(PROBATION, Ordering::Relaxed);
+        } else if !usage.is_trusted() {
+            let less = |left: u64| left.checked_sub(1);
+            let _ = (usage.probation).fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
     }
 }
 
@@ -118,5 +134,19 @@ mod tests {
         assert_eq!(usages.seen(&digest), Some(expected));
         drop(first);
         assert_eq!(usage.used().running, 0);
+    }
+
+    #[test]
+    fn trusted_again_after_enough_good_runs() {
+        let usage = Usage::default();
+        let run = |broke| usage.begin().took(Duration::ZERO, 0, broke);
+        assert!(usage.is_trusted());
+        run(true);
+        for _ in 1..PROBATION {
+            run(false);
+        }
+        assert!(!usage.is_trusted());
+        run(false);
+        assert!(usage.is_trusted());
     }
 }
