@@ -27,37 +27,20 @@ const SWAPS: usize = 10_000;
 const SENDERS: usize = 2;
 
 pub(crate) async fn run() -> anyhow::Result<Value> {
-    let clinic = Clinic::start(unlimited(), SETUP).await?;
-    let token = clinic
-        .site
-        .run(&["token", "add", "bench", "--rights", "all"])?;
-    let token = token.split_whitespace().last().context("a token")?;
-    let call = async |path: &str, body: Option<Value>| {
-        let url = format!("http://{}{path}", clinic.site.http);
-        let client = ligature_tests::http();
-        let request = match &body {
-            Some(body) => client.post(url).body(body.to_string()),
-            None => client.get(url),
-        };
-        let answer = request.bearer_auth(token).send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        ensure!(status.is_success(), "{status}: {text}");
-        anyhow::Ok(serde_json::from_str::<Value>(&text)?)
-    };
+    let mut clinic = Clinic::prepare(None, unlimited(), SETUP).await?;
+    // While no host has the store.
+    let api = clinic.site.token("all")?;
+    clinic.host = Some(clinic.site.start().await?);
 
     // The second release differs in a step.
     let document = quickstart("adt-a04-lead.toml")?;
     let version = |flow: &Value| flow["version"].as_i64().context("a version");
-    let seen = version(&call(FLOW, None).await?)?;
+    let seen = version(&api.get(FLOW).await?.expect(200)?)?;
     let other = document.replace("steps = [\"trim\"]", "steps = [\"trim\", \"upper\"]");
-    let flow = call(
-        &format!("{FLOW}/activate"),
-        Some(json!({ "mapping": other, "version": seen })),
-    )
-    .await?;
-    let mut seen = version(&flow)?;
-    let releases = call(&format!("{FLOW}/releases"), None).await?;
+    let activate = format!("{FLOW}/activate");
+    let body = json!({ "mapping": other, "version": seen });
+    let mut seen = version(&api.post(&activate, body).await?.expect(200)?)?;
+    let releases = api.get(&format!("{FLOW}/releases")).await?.expect(200)?;
     let releases = releases["items"].as_array().context("releases")?;
     let digests: Vec<&str> = (releases.iter())
         .filter_map(|release| release["digest"].as_str())
@@ -94,7 +77,7 @@ pub(crate) async fn run() -> anyhow::Result<Value> {
     for swap in 0..SWAPS {
         let started = Instant::now();
         let body = json!({ "release": digests[swap % 2], "version": seen });
-        seen = version(&call(&format!("{FLOW}/activate"), Some(body)).await?)?;
+        seen = version(&api.post(&activate, body).await?.expect(200)?)?;
         times.push(started.elapsed());
         if swap == SWAPS / 10 {
             early = rss_kib(host, "VmRSS")?;
