@@ -10,7 +10,7 @@ pub mod about {
         inline: "
             package ligature:guest;
             world describes-itself {
-                export ligature:mapping/about@0.1.0;
+                export ligature:mapping/about@1.0.0;
             }
         ",
         additional_derives: [PartialEq],
@@ -25,11 +25,11 @@ pub mod inbound {
         inline: "
             package ligature:guest;
             world maps-to-lead-squared {
-                import ligature:mapping/hl7@0.1.0;
-                import ligature:mapping/flow@0.1.0;
-                import ligature:mapping/codes@0.1.0;
-                import ligature:mapping/log@0.1.0;
-                export ligature:mapping/inbound@0.1.0;
+                import ligature:mapping/hl7@1.0.0;
+                import ligature:mapping/flow@1.0.0;
+                import ligature:mapping/codes@1.0.0;
+                import ligature:mapping/log@1.0.0;
+                export ligature:mapping/inbound@1.0.0;
             }
         ",
         ownership: Borrowing { duplicate_if_necessary: false },
@@ -46,11 +46,11 @@ pub mod outbound {
         inline: "
             package ligature:guest;
             world maps-to-hl7 {
-                import ligature:mapping/lead-squared@0.1.0;
-                import ligature:mapping/flow@0.1.0;
-                import ligature:mapping/codes@0.1.0;
-                import ligature:mapping/log@0.1.0;
-                export ligature:mapping/outbound@0.1.0;
+                import ligature:mapping/lead-squared@1.0.0;
+                import ligature:mapping/flow@1.0.0;
+                import ligature:mapping/codes@1.0.0;
+                import ligature:mapping/log@1.0.0;
+                export ligature:mapping/outbound@1.0.0;
             }
         ",
         ownership: Borrowing { duplicate_if_necessary: false },
@@ -58,12 +58,12 @@ pub mod outbound {
         pub_export_macro: true,
         export_macro_name: "export_outbound",
         with: {
-            "ligature:mapping/types@0.1.0": crate::bindings::inbound::ligature::mapping::types,
-            "ligature:mapping/flow@0.1.0": crate::bindings::inbound::ligature::mapping::flow,
-            "ligature:mapping/codes@0.1.0": crate::bindings::inbound::ligature::mapping::codes,
-            "ligature:mapping/log@0.1.0": crate::bindings::inbound::ligature::mapping::log,
-            "ligature:mapping/lead-squared@0.1.0": generate,
-            "ligature:mapping/outbound@0.1.0": generate,
+            "ligature:mapping/types@1.0.0": crate::bindings::inbound::ligature::mapping::types,
+            "ligature:mapping/flow@1.0.0": crate::bindings::inbound::ligature::mapping::flow,
+            "ligature:mapping/codes@1.0.0": crate::bindings::inbound::ligature::mapping::codes,
+            "ligature:mapping/log@1.0.0": crate::bindings::inbound::ligature::mapping::log,
+            "ligature:mapping/lead-squared@1.0.0": generate,
+            "ligature:mapping/outbound@1.0.0": generate,
         },
     });
 }

@@ -6,6 +6,7 @@
 pub mod demo;
 pub mod doctor;
 pub mod flow;
+mod interface;
 pub mod message;
 pub mod plugin;
 pub mod retention;

@@ -4,6 +4,7 @@
 //! [`Flow`] is the noun everything else hangs on.
 
 pub mod account;
+pub mod canary;
 pub mod change;
 pub mod channel;
 pub mod check;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use account::Account;
+use canary::Canary;
 pub use channel::Channel;
 pub use event::Event;
 use fall_back::{FallBack, FellBack};
@@ -276,9 +278,28 @@ pub struct Flow {
     /// What the flow went back from by itself, until a person puts a release in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fell_back: Option<FellBack>,
+    /// A candidate release that serves some of the patients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 }
 
 impl Flow {
+    /// Names the release that is in force; a candidate that comes into force is none any more.
+    pub fn put_in_force(&mut self, release: Digest) {
+        let is_it = |canary: &Canary| canary.release == release;
+        if self.canary.as_ref().is_some_and(is_it) {
+            self.canary = None;
+        }
+        self.release = Some(release);
+    }
+
+    /// The candidate release, while it serves somebody.
+    pub fn candidate(&self) -> Option<&Digest> {
+        let canary = self.canary.as_ref();
+        let serving = canary.filter(|canary| canary.ended.is_none());
+        serving.map(|canary| &canary.release)
+    }
+
     /// What is set, or what the event calls for: appointments and registrations go before updates.
     pub fn priority(&self) -> Priority {
         let event = (

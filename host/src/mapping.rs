@@ -11,7 +11,9 @@
 //! of it.
 
 pub mod compare;
+pub mod contract;
 pub mod document;
+pub mod eject;
 pub mod failure;
 pub mod gate;
 pub mod generate;

@@ -8,6 +8,7 @@ pub mod activate;
 pub mod admission;
 pub mod ahead;
 pub mod bisect;
+pub mod canary;
 pub mod compose;
 pub mod configuration;
 pub mod dispatch;
@@ -325,6 +326,7 @@ impl Pipeline {
             return Box::pin(kept).await;
         }
         let route = configuration.route(&claimed.flow).ok_or(Stop::NoFlow)?;
+        let route = route.serving(&claimed.lease);
         if let Status::Paused(why) = &route.flow.status {
             return Err(Stop::Paused(why.clone()));
         }

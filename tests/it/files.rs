@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use ligature::flow::Digest;
+use ligature::mapping::signature::SigningKey;
+use ligature_tests::guests;
 use ligature_tests::site::{Site, quickstart};
 
 const SETUP: &str = r#"
@@ -46,7 +49,7 @@ entity = "activity"
 activity = { code = 205, key_field = "mx_Custom_1" }
 primary_search_field = "mx_MRN"
 status = { state = "paused", reason = "not yet" }
-component = "vendor.wasm"
+mapping = "booking.toml"
 
 [[flows]]
 id = "later"
@@ -63,6 +66,17 @@ name = "wards/1"
 file = "wards.csv"
 "#;
 
+/// The same with a vendor's component, and what a person has approved of its wishes.
+fn with_component() -> String {
+    SETUP.replace(
+        "mapping = \"booking.toml\"\n",
+        "component = \"vendor.wasm\"\n\n[flows.choices.grants]\n\
+         reads = [\"PID-3\", \"PID-5\", \"SCH\", \"AIS\", \"AIP-3\", \"ZAP\"]\n\
+         lead_targets = [\"mrn\", \"first-name\", \"last-name\"]\n\
+         activity_targets = [\"status\", \"provider\", \"visit\"]\n",
+    )
+}
+
 const SAMPLE: &str = "MSH|^~\\&|A|B|C|D|20260301||ADT^A04|1|P|2.5.1\rPID|1||77||Sample^Ana\r";
 
 const KEYS: &[(&str, &str)] = &[
@@ -76,8 +90,14 @@ fn write(site: &Site, name: &str, setup: &str) -> anyhow::Result<String> {
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("setup.toml"), setup)?;
     std::fs::write(folder.join("lead.toml"), quickstart("adt-a04-lead.toml")?)?;
-    let vendor = ligature_tests::guests::example("rust-appointments");
-    std::fs::write(folder.join("vendor.wasm"), vendor)?;
+    std::fs::write(
+        folder.join("booking.toml"),
+        quickstart("siu-s12-activity.toml")?,
+    )?;
+    if setup.contains("vendor.wasm") {
+        let vendor = guests::example("rust-appointments");
+        std::fs::write(folder.join("vendor.wasm"), vendor)?;
+    }
     let wards = "code,value\n1A,\"Ward 1 \"\"A\"\"\"\n2,Ward 2\n";
     std::fs::write(folder.join("wards.csv"), wards)?;
     std::fs::write(folder.join("a04.hl7"), SAMPLE)?;
@@ -111,7 +131,7 @@ fn export(site: &Site, name: &str) -> anyhow::Result<BTreeMap<String, Vec<u8>>> 
 #[test]
 fn what_is_exported_and_imported_is_exported_again_byte_for_byte() -> anyhow::Result<()> {
     let one = Site::new(None)?;
-    let setup = write(&one, "in", SETUP)?;
+    let setup = write(&one, "in", &with_component())?;
     one.ligature(&["flow", "import", &setup], KEYS)?;
     let first = export(&one, "first")?;
     let names: Vec<_> = first.keys().map(String::as_str).collect();
@@ -312,5 +332,89 @@ fn an_account_without_an_address_is_looked_for_by_its_keys() -> anyhow::Result<(
     site.ligature(&["flow", "import", &known], KEYS)?;
     let plan = site.ligature(&["flow", "import", "--plan", &folder], &[])?;
     ensure!(plan.contains("account clinic: unchanged"), "{plan}");
+    Ok(())
+}
+
+#[test]
+fn a_component_in_files_stands_what_an_uploaded_one_does() -> anyhow::Result<()> {
+    let site = Site::new(None)?;
+    let key = SigningKey::generate()?;
+    let policy = format!(
+        "[account.components]\nsigned_only = true\n\
+         trusted_keys = [{{ name = \"Example Inc.\", key = \"{}\" }}]\n\n[[channels]]\nid = \"ehr\"",
+        key.public()
+    );
+    let approved = with_component().replacen("[[channels]]\nid = \"ehr\"", &policy, 1);
+    let (before, _) = approved
+        .split_once("\n[flows.choices.grants]")
+        .context("grants")?;
+    let (_, after) = approved.split_once("\"visit\"]\n").context("grants")?;
+    let not_approved = format!("{before}{after}");
+
+    let import = |folder: &str, more: &[&str]| {
+        let args = [&["flow", "import", folder], more].concat();
+        site.ligature(&args, KEYS)
+    };
+    let refused = |folder: &str, part: &str| -> anyhow::Result<()> {
+        let text = format!(
+            "{:#}",
+            import(folder, &[]).err().context("it was imported")?
+        );
+        ensure!(text.contains(part), "{part:?} is not in {text}");
+        Ok(())
+    };
+    let folder = write(&site, "in", &not_approved)?;
+    refused(&folder, "takes signed components only")?;
+    let file = Path::new(&folder).join("vendor.wasm");
+    let sign = |bytes: &[u8]| -> anyhow::Result<()> {
+        std::fs::write(&file, bytes)?;
+        let signature = key.sign(&Digest::of(bytes)).to_string();
+        Ok(std::fs::write(file.with_extension("wasm.sig"), signature)?)
+    };
+    sign(&guests::example("rust-appointments"))?;
+    refused(&folder, "asks for what nobody has approved yet: read PID-3")?;
+    std::fs::write(Path::new(&folder).join("setup.toml"), &approved)?;
+    import(&folder, &[])?;
+    // Whoever takes the files elsewhere has the signature as well.
+    let files = export(&site, "out")?;
+    ensure!(files.keys().any(|name| name.ends_with(".wasm.sig")));
+    let plan = import(&folder, &["--plan"])?;
+    ensure!(plan.contains("flow bookings: unchanged"), "{plan}");
+
+    sign(&guests::guest("fragile"))?;
+    refused(&folder, "does not stand variations of")?;
+    // What it asks for beyond what is approved it does not get.
+    let lenient = import(&folder, &["--accept-findings"])?;
+    ensure!(lenient.contains("flow bookings: changed"), "{lenient}");
+    Ok(())
+}
+
+#[test]
+fn files_change_a_flow_that_requires_shadow_runs_only_with_one() -> anyhow::Result<()> {
+    let site = Site::new(None)?;
+    let strict = SETUP.replace(
+        "mapping = \"lead.toml\"",
+        "require_shadow = true\nmapping = \"lead.toml\"",
+    );
+    // The first release has nothing to be proven on.
+    let folder = write(&site, "in", &strict)?;
+    site.ligature(&["flow", "import", &folder], KEYS)?;
+    let file = Path::new(&folder).join("lead.toml");
+    let text = std::fs::read_to_string(&file)?;
+    let other = text.replacen("version = \"1\"", "version = \"2\"", 1);
+    std::fs::write(&file, other)?;
+    let refused = site.ligature(&["flow", "import", &folder], &[]);
+    let said = format!("{:#}", refused.err().context("it was imported")?);
+    ensure!(
+        said.contains("takes only releases that a shadow run has proven")
+            && said.contains("ligature flow shadow start ADT^A04"),
+        "{said}"
+    );
+    // Nothing but the release is held.
+    std::fs::write(&file, text)?;
+    let renamed = strict.replace("name = \"Registrations\"", "name = \"Arrivals\"");
+    std::fs::write(Path::new(&folder).join("setup.toml"), renamed)?;
+    let told = site.ligature(&["flow", "import", &folder], &[])?;
+    ensure!(told.contains("\"Registrations\" -> \"Arrivals\""), "{told}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ligature::flow::change::{Change, Composed};
 use ligature::flow::mapped::{Mapped, Refusal, Value};
-use ligature::flow::{CodeTable, Digest, FlowId, Release};
+use ligature::flow::{CodeTable, Digest, Direction, FlowId, Release};
 use ligature::hl7::Message;
 use ligature::mapping::document::Document;
 use ligature::mapping::{
@@ -15,9 +15,11 @@ use ligature::mapping::{
 };
 use ligature_tests::guests;
 
+mod contract;
 mod gate;
 mod generated;
 mod limits;
+mod made;
 mod outbound;
 
 const MESSAGE: &[u8] = b"MSH|^~\\&|A|B|C|D|20260302||ADT^A04|1|P|2.5.1\r\

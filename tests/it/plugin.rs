@@ -6,7 +6,9 @@ use std::process::Command;
 use anyhow::ensure;
 use ligature_tests::{guests, ligature_binary};
 
+mod eject;
 mod languages;
+mod newcomer;
 mod ship;
 
 /// Runs `ligature plugin` in a folder; gives the exit status and all that was said.

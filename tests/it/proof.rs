@@ -1,10 +1,12 @@
 //! A release is proven on stored messages: run again, compared, and gone back from by itself where it breaks.
 
 mod bisect;
+mod canary;
 mod fall_back;
 mod limits;
 mod replay;
 mod shadow;
+mod strict;
 mod warnings;
 
 use anyhow::Context;

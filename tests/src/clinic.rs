@@ -35,6 +35,10 @@ pub struct Setup<'a> {
     pub activities: &'a [&'a str],
 }
 
+/// What a person approves of the tests' own component.
+const APPROVED: &str = "choices = { grants = { reads = [\"PID-3\", \"PID-5\"], lead_targets = [\"mrn\", \"name\"], \
+    activity_targets = [\"status\"] } }";
+
 /// An account without a rate limit of its own.
 pub const UNLIMITED: &str = "rate_plan = { calls = 0, window_ms = 5000 }";
 
@@ -100,7 +104,7 @@ impl Clinic {
     pub fn import(&self, setup: Setup<'_>, components: &[(&str, &[u8])]) -> anyhow::Result<()> {
         let mut text = setup.text(&self.simulator.api(), self.site.mllp);
         for (event, _) in components {
-            let rest = format!("entity = \"lead\"\ncomponent = \"{event}.wasm\"");
+            let rest = format!("entity = \"lead\"\ncomponent = \"{event}.wasm\"\n{APPROVED}");
             add_flow(&mut text, event, &rest);
         }
         let components: Vec<_> = components

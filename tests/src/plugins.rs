@@ -86,7 +86,11 @@ fn read(folder: &Path, name: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> a
 }
 
 /// Puts the tools that a project names where `plugin build` looks for them first.
-fn link_tools(project: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// They could not be installed.
+pub fn link_tools(project: &Path) -> anyhow::Result<()> {
     if let Ok(package) = std::fs::read(project.join("package.json")) {
         let package: serde_json::Value = serde_json::from_slice(&package)?;
         link(&modules(&package)?, &project.join("node_modules"))?;

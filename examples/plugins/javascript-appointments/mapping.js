@@ -6,8 +6,8 @@
 //
 //     ZAP|video|https://visits.example.org/r/4711
 
-import { translate } from 'ligature:mapping/codes@0.1.0';
-import { event, setting } from 'ligature:mapping/flow@0.1.0';
+import { translate } from 'ligature:mapping/codes@1.0.0';
+import { event, setting } from 'ligature:mapping/flow@1.0.0';
 
 const target = (name, label, proposed) => ({ name, label, proposed, required: false });
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::flow::plan::Plan;
+use super::flow::plan::{Plan, Said};
 use super::flow::setup::Setup;
 use crate::access::door::Opens;
 use crate::access::people;
@@ -196,7 +196,11 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
         &Mapping::with_artefacts(data.join("artefacts")),
     )
     .await?;
-    let planning = Plan::make(setup, &open.store, &open.runtime, Ok(keys.clone()));
+    let said = Said {
+        keys: Ok(keys.clone()),
+        accept_findings: false,
+    };
+    let planning = Plan::make(setup, &open.store, &open.runtime, said);
     let plan = Box::pin(planning).await?;
     plan.carry_out(&open.store).await?;
     let sockets = Sockets {

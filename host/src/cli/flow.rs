@@ -2,6 +2,8 @@
 //!
 //! The form of the files is in `setup`, what an import would change in `plan`, writing them in `export`.
 
+mod bisect;
+mod canary;
 mod export;
 mod load;
 pub mod plan;
@@ -17,9 +19,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::cli::plugin::eject;
 use crate::config::{self, Config};
 use crate::serve;
-use plan::Plan;
+use plan::{Plan, Said};
 use setup::Setup;
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +40,9 @@ pub enum Command {
         /// Shows it and changes nothing.
         #[arg(long)]
         plan: bool,
+        /// Takes components although they do not stand the robustness run; this is recorded.
+        #[arg(long)]
+        accept_findings: bool,
         #[arg(long)]
         config: PathBuf,
     },
@@ -61,6 +67,13 @@ pub enum Command {
     Load(load::Command),
     /// Stored messages through releases again, without any effect.
     Replay(replay::Replay),
+    /// A Rust project of a mapping document.
+    Eject(eject::Args),
+    /// A candidate release that serves some of a flow's patients.
+    #[command(subcommand)]
+    Canary(canary::Command),
+    /// The release since which a field gets what it gets of a stored message.
+    Bisect(bisect::Bisect),
     /// A candidate release over stored messages, beside the one in force.
     #[command(subcommand)]
     Shadow(shadow::Command),
@@ -73,7 +86,10 @@ pub(super) async fn run(
     let config = match &command {
         Command::Load(command) => return Box::pin(load::run(command, out)).await,
         Command::Replay(command) => return Box::pin(replay::run(command, out)).await,
+        Command::Bisect(command) => return Box::pin(bisect::run(command, out)).await,
         Command::Shadow(command) => return Box::pin(shadow::run(command, out)).await,
+        Command::Eject(args) => return Box::pin(eject::run(args, out)).await,
+        Command::Canary(command) => return Box::pin(canary::run(command, out)).await,
         Command::Import { config, .. } | Command::Export { config, .. } => config,
         Command::Template(command) => &command.args().config,
     };
@@ -100,9 +116,19 @@ pub(super) async fn run(
                 let files = export::files(&open.store, account.as_deref()).await?;
                 export::write(&folder, &files, out)
             }
-            (Command::Import { plan, .. }, Some(setup)) => {
-                let keys = config::lead_squared_keys();
-                let planned = Box::pin(Plan::make(setup, &open.store, &open.runtime, keys)).await?;
+            (
+                Command::Import {
+                    plan,
+                    accept_findings,
+                    ..
+                },
+                Some(setup),
+            ) => {
+                let said = Said {
+                    keys: config::lead_squared_keys(),
+                    accept_findings,
+                };
+                let planned = Box::pin(Plan::make(setup, &open.store, &open.runtime, said)).await?;
                 write!(out, "{planned}")?;
                 if plan {
                     return Ok(());
@@ -113,7 +139,13 @@ pub(super) async fn run(
             }
             (Command::Template(command), _) => template::run(&command, &open.store, out).await,
             (
-                Command::Import { .. } | Command::Load(_) | Command::Replay(_) | Command::Shadow(_),
+                Command::Import { .. }
+                | Command::Load(_)
+                | Command::Replay(_)
+                | Command::Bisect(_)
+                | Command::Canary(_)
+                | Command::Eject(_)
+                | Command::Shadow(_),
                 None | Some(_),
             ) => {
                 unreachable!("an import has been read, and the others have a way of their own")

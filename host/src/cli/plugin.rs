@@ -2,16 +2,18 @@
 //!
 //! A project is written by `new` ([`project`]), made into a component by `build` ([`build`]), looked at by `inspect`
 //! ([`inspect`]), tried on one message by `run`, on many by `test` ([`cases`]) and on what nobody expects by `check`
-//! ([`check`]), and sent out signed and packed ([`ship`]). What runs here runs under the same
+//! ([`check`]), and sent out signed and packed ([`ship`]) or to a host ([`upload`]). What runs here runs under the same
 //! limits and grants as in a flow, with everything granted that the component asks for.
 
 mod build;
 mod cases;
 mod check;
+pub(super) mod eject;
 mod inspect;
 mod project;
 mod report;
 mod ship;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -68,6 +70,9 @@ pub enum Command {
     /// Puts a component, its signature, its manifest and a text for people into one file.
     #[command(after_help = "Example: ligature plugin pack appointments.wasm --readme README.md")]
     Pack(ship::PackArgs),
+    /// Sends a component to a running host, with a token in `LIGATURE_TOKEN`.
+    #[command(after_help = "Example: ligature plugin upload appointments.wasm --account clinic")]
+    Upload(upload::Args),
     /// Takes such a file apart.
     #[command(
         after_help = "Example: ligature plugin unpack appointments.tar --folder appointments"
@@ -120,6 +125,7 @@ pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Resu
         Command::Sign(args) => ship::sign(&args, out),
         Command::Verify(args) => ship::verify(&args, out),
         Command::Pack(args) => Box::pin(ship::pack(&args, out)).await,
+        Command::Upload(args) => Box::pin(upload::run(&args, out)).await,
         Command::Unpack(args) => ship::unpack(&args, out),
     }
 }
@@ -209,7 +215,7 @@ impl Subject {
 }
 
 /// Where compiled components are.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct Compiled {
     /// Keeps compiled components in this folder, which nobody else may write to: the next run of the same component
     /// starts at once.

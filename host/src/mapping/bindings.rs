@@ -1,4 +1,4 @@
-//! What wasmtime's bindgen makes of `wit/`: version 0.1 of the contract.
+//! What wasmtime's bindgen makes of `wit/`: version 1.0 of the contract.
 //!
 //! The two worlds of the contract share most of what they import and `about`, so each exported interface has a world of
 //! its own here: what is shared is there once, and a component is asked to describe itself before anybody knows which
@@ -13,7 +13,7 @@ pub(crate) mod about {
         inline: "
             package ligature:host;
             world describes-itself {
-                export ligature:mapping/about@0.1.0;
+                export ligature:mapping/about@1.0.0;
             }
         ",
     });
@@ -25,11 +25,11 @@ pub(crate) mod inbound {
         inline: "
             package ligature:host;
             world maps-to-lead-squared {
-                import ligature:mapping/hl7@0.1.0;
-                import ligature:mapping/flow@0.1.0;
-                import ligature:mapping/codes@0.1.0;
-                import ligature:mapping/log@0.1.0;
-                export ligature:mapping/inbound@0.1.0;
+                import ligature:mapping/hl7@1.0.0;
+                import ligature:mapping/flow@1.0.0;
+                import ligature:mapping/codes@1.0.0;
+                import ligature:mapping/log@1.0.0;
+                export ligature:mapping/inbound@1.0.0;
             }
         ",
         imports: { default: trappable },
@@ -45,8 +45,8 @@ pub(crate) mod outbound {
         inline: "
             package ligature:host;
             world maps-to-hl7 {
-                import ligature:mapping/lead-squared@0.1.0;
-                export ligature:mapping/outbound@0.1.0;
+                import ligature:mapping/lead-squared@1.0.0;
+                export ligature:mapping/outbound@1.0.0;
             }
         ",
         imports: { default: trappable },

@@ -5,6 +5,7 @@
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmtime::component::Component;
 
+use super::contract::{self, PACKAGE, Unserved};
 use super::engine;
 use super::failure::Failure;
 use super::manifest::Manifest;
@@ -16,15 +17,10 @@ use crate::hl7::fill::check_place;
 /// Largest file taken: componentize-py makes 18 MB, componentize-js 12 MB.
 pub const MAX_FILE_BYTES: usize = 48 * 1024 * 1024;
 
-/// The package whose interfaces a component may import.
-const PACKAGE: &str = "ligature:mapping/";
-
-/// The contract that this host serves: any 0.1.
-const SERVED: &str = "0.1";
-
-const ABOUT: &str = "ligature:mapping/about@0.1";
-const INBOUND: &str = "ligature:mapping/inbound@0.1";
-const OUTBOUND: &str = "ligature:mapping/outbound@0.1";
+/// The interfaces that components export.
+const ABOUT: &str = "about";
+const INBOUND: &str = "inbound";
+const OUTBOUND: &str = "outbound";
 
 /// Longest text of a manifest.
 const MAX_TEXT_BYTES: usize = 4 * 1024;
@@ -59,12 +55,15 @@ pub enum Rejected {
     )]
     ForeignImport { import: String, origin: String },
     #[error(
-        "the component is built for {import}, this host serves {PACKAGE}…@{SERVED}.x; \
-         build it against the wit/ folder of this release"
+        "the component is built for {import}, this host serves version {} of the contract; {advice}",
+        contract::served()
     )]
-    Version { import: String },
+    Version {
+        import: String,
+        advice: &'static str,
+    },
     #[error(
-        "the component does not export {interface}: it must be built for the world \
+        "the component does not export {PACKAGE}{interface}: it must be built for the world \
          `inbound-mapping` or `outbound-mapping`"
     )]
     NoExport { interface: &'static str },
@@ -331,22 +330,23 @@ impl Outline {
 
     fn check(&self) -> Result<Direction, Rejected> {
         for import in &self.imports {
-            let Some(rest) = import.strip_prefix(PACKAGE) else {
+            let Some((_, version)) = contract::parts(import) else {
                 return Err(Rejected::ForeignImport {
                     import: import.clone(),
                     origin: self.origin(import),
                 });
             };
-            check_version(import, rest)?;
+            check_version(import, version)?;
         }
-        let exported =
-            |interface: &str| self.exports.iter().any(|name| name.starts_with(interface));
+        let mut exported = Vec::new();
         for export in &self.exports {
-            if let Some(rest) = export.strip_prefix(PACKAGE) {
-                check_version(export, rest)?;
+            if let Some((interface, version)) = contract::parts(export) {
+                check_version(export, version)?;
+                exported.push(interface);
             }
         }
-        match (exported(ABOUT), exported(INBOUND), exported(OUTBOUND)) {
+        let exports = |interface: &str| exported.contains(&interface);
+        match (exports(ABOUT), exports(INBOUND), exports(OUTBOUND)) {
             (false, ..) => Err(Rejected::NoExport { interface: ABOUT }),
             (true, true, false) => Ok(Direction::EhrToLeadSquared),
             (true, false, true) => Ok(Direction::LeadSquaredToEhr),
@@ -383,18 +383,12 @@ impl Outline {
     }
 }
 
-/// Takes `hl7@0.1.7`; `hl7@0.2.0` and `hl7` are another contract.
-fn check_version(name: &str, rest: &str) -> Result<(), Rejected> {
-    let version = rest.split_once('@').map_or("", |(_, version)| version);
-    let served = version
-        .strip_prefix(SERVED)
-        .is_some_and(|patch| patch.is_empty() || patch.starts_with('.'));
-    if served {
-        Ok(())
-    } else {
-        let import = name.into();
-        Err(Rejected::Version { import })
-    }
+fn check_version(name: &str, version: &str) -> Result<(), Rejected> {
+    let rejected = |unserved: Unserved| Rejected::Version {
+        import: name.into(),
+        advice: unserved.advice(),
+    };
+    contract::check(version).map(drop).map_err(rejected)
 }
 
 fn damaged(error: &wasmparser::Error) -> Rejected {

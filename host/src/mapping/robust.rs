@@ -323,6 +323,8 @@ pub struct Examination {
     pub accepted_by: Option<String>,
     /// The name of the trusted key that it is signed with.
     pub signed_by: Option<String>,
+    /// The signature, for whoever takes the component elsewhere.
+    pub signature: Option<String>,
 }
 
 impl Examination {

@@ -1,14 +1,14 @@
 //! Makes a flow ready to be in force: its mapping becomes a component, which passes the gate, and a release names it.
 //!
 //! Nothing is kept here: [`Ready::changes`] are for the catalog, in one transaction with whatever belongs to them.
-//! [`table_changed`] makes the releases that a saved code table calls for.
+//! [`tables_changed`] makes the releases that saved code tables call for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::flow::check::Fault;
 use crate::flow::table::TableVersion;
-use crate::flow::{AccountId, CodeTable, Flow, Grants, Release};
+use crate::flow::{AccountId, CodeTable, Digest, Flow, FlowId, Grants, Release};
 use crate::hl7::dictionary;
 use crate::mapping::document::Document;
 use crate::mapping::manifest::{Kind, Setting, Target};
@@ -250,33 +250,85 @@ fn bound_tables(
     bound
 }
 
-/// What makes a saved table the one that its flows look up in: a release of each that is the old one but for the table.
-pub fn table_changed(table: &CodeTable, flows: &[Kept<Flow>], snapshot: &Snapshot) -> Vec<Change> {
-    let digest = table.digest();
-    let mut changes = Vec::new();
+/// What a saved code table means to a flow that looks codes up in it.
+pub struct Follows {
+    pub flow: FlowId,
+    /// The release with the table as it stands now.
+    pub release: Digest,
+    /// Whether it comes into force with the table; a flow that requires shadow runs keeps the one it has until one has
+    /// proven this.
+    pub is_in_force: bool,
+    pub changes: Vec<Change>,
+}
+
+/// What the tables that are `saved` mean to the flows that look codes up in them: a release of each that is the old one
+/// but for them; `tables` are all of the account, as they stand then.
+pub fn tables_changed(
+    saved: &BTreeSet<&str>,
+    tables: &[CodeTable],
+    flows: &[Kept<Flow>],
+    snapshot: &Snapshot,
+) -> Vec<Follows> {
+    let mut follow = Vec::new();
     for kept in flows {
         let mut flow = kept.document.clone();
-        if flow.account != table.account {
-            continue;
-        }
-        let Some(mut release) = snapshot.release(&flow).cloned() else {
+        let own = tables.iter().filter(|table| table.account == flow.account);
+        let Some(active) = snapshot.release(&flow) else {
             continue;
         };
-        let mut is_other = false;
-        for version in release.tables.values_mut() {
-            if version.name == table.name && version.digest != digest {
-                version.digest = digest.clone();
-                is_other = true;
-            }
+        let is_new = |name: &str| saved.contains(name);
+        let Some(mut release) = with_tables(active, own.clone(), is_new) else {
+            continue;
+        };
+        let is_in_force = !flow.require_shadow;
+        if !is_in_force {
+            // Others may have been saved before, and wait for proof as well.
+            release = with_tables(active, own.clone(), |_| true).unwrap_or(release);
         }
-        if is_other {
-            flow.release = Some(release.digest());
-            changes.push(Change::Release(flow.account.clone(), release));
+        let digest = release.digest();
+        let mut changes = vec![Change::Release(flow.account.clone(), release)];
+        let id = flow.id.clone();
+        if is_in_force {
+            flow.release = Some(digest.clone());
+            // The candidate looks up in the same tables.
+            if let Some(canary) = &mut flow.canary
+                && let Some(candidate) = snapshot.candidate(&kept.document)
+                && let Some(candidate) = with_tables(candidate, own.clone(), is_new)
+            {
+                canary.release = candidate.digest();
+                changes.push(Change::Release(flow.account.clone(), candidate));
+            }
             let expected = Expected::Version(kept.version);
             changes.push(Change::Flow(Box::new(flow), expected));
         }
+        follow.push(Follows {
+            flow: id,
+            release: digest,
+            is_in_force,
+            changes,
+        });
     }
-    changes
+    follow
+}
+
+/// A release with those of its tables that are `wanted` as they stand; none where that changes nothing.
+pub fn with_tables<'a>(
+    release: &Release,
+    tables: impl Iterator<Item = &'a CodeTable>,
+    wanted: impl Fn(&str) -> bool,
+) -> Option<Release> {
+    let mut other = release.clone();
+    for table in tables.filter(|table| wanted(&table.name)) {
+        let bound = other.tables.values_mut();
+        let bound: Vec<_> = bound.filter(|bound| bound.name == table.name).collect();
+        if !bound.is_empty() {
+            let digest = table.digest();
+            bound
+                .into_iter()
+                .for_each(|bound| bound.digest.clone_from(&digest));
+        }
+    }
+    (other != *release).then_some(other)
 }
 
 /// What another release changes beside the one in force, in words; nothing where there is none.
@@ -421,7 +473,7 @@ impl Ready {
     /// What keeps `flow` with this release.
     pub fn changes(self, mut flow: Flow, expected: Expected) -> [Change; 3] {
         let account = flow.account.clone();
-        flow.release = Some(self.release.digest());
+        flow.put_in_force(self.release.digest());
         [
             Change::Component(account.clone(), self.kept),
             Change::Release(account, self.release),

@@ -285,7 +285,7 @@ impl<'a> Composing<'a> {
             Part::Register => patient.register.as_ref()?,
             Part::Update => patient.update.as_ref()?,
         };
-        let route = self.configuration.route(id)?;
+        let route = self.configuration.route(id)?.serving(&self.claimed.lease);
         (route.flow.account == self.route.flow.account).then_some(route)
     }
 

@@ -28,6 +28,7 @@ use crate::flow::{
 use crate::hl7;
 use crate::leadsquared::{self, Budget, Client, Slot, Used};
 use crate::mapping::{ChangeInput, Component, Input, Runtime, Tables};
+use crate::store::journal::Lease;
 use crate::store::{self, Store};
 use crate::sync::finish::Fields;
 
@@ -61,6 +62,8 @@ pub struct Route {
     pub account: Arc<AccountEntry>,
     /// None while the flow has no release.
     pub in_force: Option<InForce>,
+    /// The same flow with its candidate in force, for those whom it serves.
+    candidate: Option<Arc<Route>>,
     /// The fields of the flow's activity type, as LeadSquared told them last; empty where they were never read.
     pub slots: Vec<Slot>,
     /// What a flow to the EHR fills.
@@ -154,24 +157,16 @@ impl Configuration {
                     flow.account.as_str()
                 )
             })?;
-            let in_force = match catalog.release(&flow) {
-                Some(release) => {
-                    let known = before.and_then(|before| before.route(&flow.id));
-                    let known = known.and_then(|route| route.in_force.clone());
-                    Some(match known.filter(|known| *known.release == *release) {
-                        Some(known) => known,
-                        None => InForce::load(store, runtime, &flow, release.clone()).await?,
-                    })
-                }
-                None => None,
+            let known = before.and_then(|before| before.route(&flow.id));
+            let known: Vec<_> = known
+                .into_iter()
+                .flat_map(|known| known.releases())
+                .collect();
+            let loading = async |release: Option<&Release>| {
+                InForce::load_after(store, runtime, &flow, release, &known).await
             };
-            if let Some(in_force) = &in_force {
-                // They may have changed while the release has not.
-                let digest = &in_force.release.component;
-                let kept = store.catalog();
-                let limits = kept.component_limits(&flow.account, digest).await?;
-                in_force.component.limit(limits);
-            }
+            let in_force = loading(catalog.release(&flow)).await?;
+            let candidate = loading(catalog.candidate(&flow)).await?;
             let template = match flow.direction {
                 Direction::EhrToLeadSquared => None,
                 Direction::LeadSquaredToEhr => load_template(store, &flow).await?,
@@ -180,15 +175,17 @@ impl Configuration {
                 Some(kind) => account::kept_slots(store, &flow.account, kind.code).await?,
                 None => Vec::new(),
             };
-            let route = Arc::new(Route {
+            let route = Route {
                 slots,
                 template,
                 // Unknown names are refused when a flow is saved.
                 zone: TimeZone::get(zone_name(&flow, &account.account)).unwrap_or(TimeZone::UTC),
                 account: account.clone(),
                 in_force,
+                candidate: None,
                 flow,
-            });
+            };
+            let route = Arc::new(route.beside(candidate));
             let group = match route.flow.direction {
                 Direction::EhrToLeadSquared => configuration
                     .by_channel
@@ -297,6 +294,30 @@ async fn load_template(store: &Store, flow: &Flow) -> anyhow::Result<Option<Arc<
 }
 
 impl InForce {
+    /// The same for a release that may be among those that are `known`, with its component's limits as they stand.
+    async fn load_after(
+        store: &Store,
+        runtime: &Arc<Runtime>,
+        flow: &Flow,
+        release: Option<&Release>,
+        known: &[&Self],
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(release) = release else {
+            return Ok(None);
+        };
+        let known = known.iter().find(|known| *known.release == *release);
+        let in_force = match known {
+            Some(known) => (*known).clone(),
+            None => Self::load(store, runtime, flow, release.clone()).await?,
+        };
+        // They may have changed while the release has not.
+        let digest = &in_force.release.component;
+        let catalog = store.catalog();
+        let limits = catalog.component_limits(&flow.account, digest).await?;
+        in_force.component.limit(limits);
+        Ok(Some(in_force))
+    }
+
     /// Reads what a release of `flow` names; blocks on compilation if the component is new to this host.
     pub async fn load(
         store: &Store,
@@ -339,6 +360,41 @@ impl InForce {
 }
 
 impl Route {
+    /// The route of those who hold `lease`: the flow's own, or its candidate's.
+    pub fn serving(&self, lease: &Lease) -> &Self {
+        let canary = self.flow.canary.as_ref();
+        let serves = canary
+            .zip(lease.lane())
+            .is_some_and(|(canary, lane)| canary.serves(lane));
+        match &self.candidate {
+            Some(candidate) if serves => candidate,
+            _ => self,
+        }
+    }
+
+    /// The releases that serve somebody.
+    pub fn releases(&self) -> impl Iterator<Item = &InForce> {
+        let candidate = self.candidate.iter();
+        let candidate = candidate.flat_map(|candidate| &candidate.in_force);
+        self.in_force.iter().chain(candidate)
+    }
+
+    /// The route with a candidate beside it.
+    fn beside(self, candidate: Option<InForce>) -> Self {
+        let candidate = candidate.map(|candidate| {
+            Arc::new(Self {
+                flow: self.flow.clone(),
+                account: self.account.clone(),
+                in_force: Some(candidate),
+                candidate: None,
+                slots: self.slots.clone(),
+                template: self.template.clone(),
+                zone: self.zone.clone(),
+            })
+        });
+        Self { candidate, ..self }
+    }
+
     /// What a run of this flow's component is given.
     pub fn input(&self, in_force: &InForce, message: Arc<hl7::Message>, said: &Said<'_>) -> Input {
         Input {

@@ -25,6 +25,10 @@ impl Pipeline {
             return Ok(());
         };
         let (flow, journal) = (&route.flow, self.store.journal());
+        let canary = flow.canary.as_ref();
+        if canary.is_some_and(|canary| canary.release == *release) {
+            return Box::pin(self.candidate_broke(flow)).await;
+        }
         if let Some(gone_back) = &flow.fell_back {
             if gone_back.from == *release {
                 // It was under way when the flow went back.

@@ -257,7 +257,8 @@ fn awaited(
     let Refusal::UnmappedCode { table, code } = refusal else {
         return None;
     };
-    let in_force = configuration.route(&claimed.flow)?.in_force.as_ref()?;
+    let route = configuration.route(&claimed.flow)?;
+    let in_force = route.serving(&claimed.lease).in_force.as_ref()?;
     let table = &in_force.release.tables.get(table)?.name;
     // A map inside the component may be called like a table.
     let is_looked_up = misses

@@ -4,6 +4,8 @@
 //! their way, so that those are not held up. After each part the place and all counts are kept together, so that a run
 //! goes on where it was, on this host or another, and counts nothing twice. Start at [`Pipeline::start_shadow`].
 
+pub mod proof;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

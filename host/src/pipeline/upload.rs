@@ -1,4 +1,5 @@
-//! A component comes in from a person: signature and policy, gate, robustness run. Nothing is kept here.
+//! A component comes in from a person, over the interface or in files: signature and policy, gate, robustness run.
+//! Nothing is kept here.
 //!
 //! A component that does not stand the robustness run is refused, because whoever finds out later is a patient's message
 //! that waits at night; a publisher may take it all the same, and who did stays with the component.
@@ -9,12 +10,15 @@ use std::sync::Arc;
 use super::Pipeline;
 use super::activate::{self, Refused};
 use crate::flow::account::{Account, ComponentPolicy};
-use crate::flow::{CodeTable, Digest, Direction, FlowId};
+use crate::flow::template::Template;
+use crate::flow::{AccountId, CodeTable, Digest, Direction, Flow, FlowId};
 use crate::mapping::pack::{self, Pack};
 use crate::mapping::robust::{self, Examination, Report, Trial};
 use crate::mapping::signature::Signature;
-use crate::mapping::{Component, Tables};
+use crate::mapping::{Component, Runtime, Tables};
 use crate::store;
+use crate::store::catalog::NewComponent;
+use crate::store::catalog::audit::Record;
 
 /// Findings that are named where a component is refused; the report has the others.
 const NAMED: usize = 3;
@@ -25,10 +29,18 @@ pub struct Upload {
     pub bytes: Vec<u8>,
     /// One that came beside the bytes; a pack has its own.
     pub signature: Option<String>,
-    /// A flow whose template, settings and tables it is tried with.
-    pub flow: Option<FlowId>,
     /// Who takes it although it has findings.
     pub accepted_by: Option<String>,
+}
+
+/// What a component is tried with: the circumstances of a flow, or of any.
+pub struct Circumstances<'a> {
+    pub account: &'a Account,
+    pub flow: Option<&'a Flow>,
+    /// The flow's sample message.
+    pub template: Option<&'a [u8]>,
+    /// Those of the account.
+    pub tables: &'a [CodeTable],
 }
 
 /// What is to be kept.
@@ -48,32 +60,61 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-fn refused(text: impl Into<String>) -> Error {
-    Error::Refused(Refused::Component(text.into()))
-}
-
-/// Passes an upload through everything that it has to stand.
+/// Passes an upload through everything that it has to stand, with what is kept of the account and of a flow.
 ///
 /// # Errors
 /// What is wrong with it, and what its author or the account's publisher can do.
-pub async fn take(pipeline: &Pipeline, account: &Account, upload: Upload) -> Result<Taken, Error> {
-    let (bytes, signature) = match pack::is_pack(&upload.bytes) {
-        true => {
-            let pack = Pack::parse(&upload.bytes).map_err(|fault| refused(fault.to_string()))?;
-            (pack.component, pack.signature.or(upload.signature))
+pub async fn take(
+    pipeline: &Pipeline,
+    account: &Account,
+    flow: Option<&FlowId>,
+    upload: Upload,
+) -> Result<Taken, Error> {
+    let catalog = pipeline.store.catalog();
+    let tables = catalog.code_tables(&account.id).await?;
+    let mut flows = catalog.list().await?.flows.into_iter();
+    let flow = flows
+        .find(|kept| flow == Some(&kept.document.id))
+        .map(|kept| kept.document);
+    let template = match &flow {
+        Some(flow) => {
+            let templates = pipeline.store.templates();
+            templates.get(&account.id, &flow.id).await?
         }
-        false => (upload.bytes, upload.signature),
+        None => None,
     };
+    let circumstances = Circumstances {
+        account,
+        flow: flow.as_ref(),
+        template: template.as_ref().map(Template::bytes),
+        tables: &tables,
+    };
+    let examining = examine(&pipeline.runtime, &circumstances, upload);
+    Ok(Box::pin(examining).await?)
+}
+
+/// Passes an upload through signature and policy, gate and robustness run.
+///
+/// # Errors
+/// What is wrong with it, and what its author or the account's publisher can do.
+pub async fn examine(
+    runtime: &Arc<Runtime>,
+    circumstances: &Circumstances<'_>,
+    upload: Upload,
+) -> Result<Taken, Refused> {
+    let (bytes, signature) = opened(upload.bytes, upload.signature)?;
     let digest = Digest::of(&bytes);
-    let signed_by = signer(&account.components, &digest, signature.as_deref()).map_err(refused)?;
-    let component = activate::load(&pipeline.runtime, bytes.clone()).await?;
-    let trying = trial(pipeline, account, upload.flow.as_ref(), &component);
-    let trial = Box::pin(trying).await?;
-    let report = robust::examine(&pipeline.runtime, &component, trial).await;
+    let policy = &circumstances.account.components;
+    let signed_by = signer(policy, &digest, signature.as_deref()).map_err(Refused::Component)?;
+    let component = activate::load(runtime, bytes.clone()).await?;
+    let trial = trial(circumstances, &component);
+    let report = robust::examine(runtime, &component, trial).await;
     let report = report.map_err(Refused::Host)?;
     let accepted_by = match report.findings.is_empty() {
         true => None,
-        false if upload.accepted_by.is_none() => return Err(refused(sentence(&report))),
+        false if upload.accepted_by.is_none() => {
+            return Err(Refused::Component(sentence(&report)));
+        }
         false => upload.accepted_by,
     };
     Ok(Taken {
@@ -82,9 +123,44 @@ pub async fn take(pipeline: &Pipeline, account: &Account, upload: Upload) -> Res
         examination: Examination {
             robustness: Some(report),
             accepted_by,
+            signature: signature.filter(|_| signed_by.is_some()),
             signed_by,
         },
     })
+}
+
+/// A component and its signature, taken out of their pack if they are in one.
+///
+/// # Errors
+/// What is wrong with the pack.
+pub fn opened(
+    bytes: Vec<u8>,
+    signature: Option<String>,
+) -> Result<(Vec<u8>, Option<String>), Refused> {
+    if !pack::is_pack(&bytes) {
+        return Ok((bytes, signature));
+    }
+    let pack = Pack::parse(&bytes).map_err(|fault| Refused::Component(fault.to_string()))?;
+    Ok((pack.component, pack.signature.or(signature)))
+}
+
+impl Taken {
+    /// The component as it is kept.
+    pub fn kept(self) -> NewComponent {
+        NewComponent {
+            origin: "uploaded".into(),
+            document: String::new(),
+            examination: self.examination.to_text(),
+            bytes: self.bytes,
+        }
+    }
+
+    /// What the audit is told where somebody took it although it has findings.
+    pub fn record(&self, account: &AccountId) -> Option<Record> {
+        let digest = self.component.digest.as_str();
+        let record = || Record::of("accept-findings", account.as_str(), "component", digest);
+        self.examination.accepted_by.as_ref().map(|_| record())
+    }
 }
 
 /// The name of the trusted key that signed a component; none for an unsigned one where those are taken.
@@ -136,48 +212,36 @@ fn sentence(report: &Report) -> String {
 }
 
 /// What the component is tried with: the flow's own circumstances, or the usual ones.
-async fn trial(
-    pipeline: &Pipeline,
-    account: &Account,
-    flow: Option<&FlowId>,
-    component: &Component,
-) -> Result<Trial, Error> {
+fn trial(circumstances: &Circumstances<'_>, component: &Component) -> Trial {
+    let Circumstances {
+        account,
+        flow,
+        template,
+        tables: kept,
+    } = *circumstances;
     let usual = Trial::usual(component);
-    let kept = pipeline.store.catalog().code_tables(&account.id).await?;
-    let flows = pipeline.store.catalog().list().await?.flows;
-    let flow = flows
-        .into_iter()
-        .map(|kept| kept.document)
-        .find(|known| flow == Some(&known.id));
-    let chosen = flow.as_ref().map(|flow| &flow.choices.tables);
-    let trial = Trial {
-        tables: Arc::new(tables(component, chosen, &kept)),
-        time_zone: flow
-            .as_ref()
-            .and_then(|flow| flow.time_zone.clone())
+    let chosen = flow.map(|flow| &flow.choices.tables);
+    let zone = flow.and_then(|flow| flow.time_zone.clone());
+    let mut trial = Trial {
+        tables: Arc::new(tables(component, chosen, kept)),
+        time_zone: zone
             .or(account.time_zone.clone())
             .unwrap_or(usual.time_zone.clone()),
         default_country_code: account.default_country_code.clone(),
         ..usual
     };
     let Some(flow) = flow else {
-        return Ok(trial);
+        return trial;
     };
-    let mut trial = trial;
     trial.settings.extend(flow.choices.settings.clone());
-    let template = pipeline
-        .store
-        .templates()
-        .get(&account.id, &flow.id)
-        .await?;
-    Ok(match template {
+    match template {
         // Outbound the template is what is filled, not what is mapped.
         Some(template) if component.direction() == Direction::EhrToLeadSquared => {
             let from = format!("the template of flow {}", flow.id);
-            trial.with_message(template.bytes().to_vec(), from)
+            trial.with_message(template.to_vec(), from)
         }
         _ => trial,
-    })
+    }
 }
 
 /// The account's tables by the component's names for them; an empty one where the account has none.

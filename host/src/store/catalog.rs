@@ -89,8 +89,16 @@ impl Snapshot {
 
     /// The active release of a flow.
     pub fn release(&self, flow: &Flow) -> Option<&Release> {
-        let digest = flow.release.clone()?;
-        self.releases.get(&(flow.account.clone(), digest))
+        self.named(flow, flow.release.as_ref()?)
+    }
+
+    /// The release that a flow's candidate is.
+    pub fn candidate(&self, flow: &Flow) -> Option<&Release> {
+        self.named(flow, flow.candidate()?)
+    }
+
+    fn named(&self, flow: &Flow, digest: &Digest) -> Option<&Release> {
+        self.releases.get(&(flow.account.clone(), digest.clone()))
     }
 }
 
@@ -133,12 +141,11 @@ impl Catalog {
             snapshot.keys.insert(account, keys);
         }
         for flow in &snapshot.flows {
-            let Some(digest) = &flow.release else {
-                continue;
-            };
-            if let Some(release) = self.release(&flow.account, digest).await? {
-                let key = (flow.account.clone(), digest.clone());
-                snapshot.releases.insert(key, release);
+            for digest in flow.release.iter().chain(flow.candidate()) {
+                if let Some(release) = self.release(&flow.account, digest).await? {
+                    let key = (flow.account.clone(), digest.clone());
+                    snapshot.releases.insert(key, release);
+                }
             }
         }
         Ok(snapshot)

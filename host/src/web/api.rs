@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod activation;
 pub mod body;
 pub mod calls;
+pub mod canary;
 pub mod channels;
 pub mod code_tables;
 pub mod components;
@@ -100,6 +101,9 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(releases::delete))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::pause))
+        .routes(routes!(canary::show, canary::begin))
+        .routes(routes!(canary::promote))
+        .routes(routes!(canary::end))
         .routes(routes!(warnings::list))
         .routes(routes!(shadows::list))
         .routes(routes!(shadows::create))

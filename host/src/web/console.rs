@@ -8,6 +8,7 @@
 pub mod access;
 pub mod asset;
 pub mod audit;
+pub mod canary;
 pub mod channels;
 pub mod code_tables;
 pub mod cookie;
@@ -112,6 +113,9 @@ pub const PAGES: &[Page] = &[
     page("GET", "/flows/{id}", VIEW, || get(flow::show)),
     page("POST", "/flows/{id}/activate", PUBLISH, || post(flow::activate)),
     page("POST", "/flows/{id}/pause", OPERATE, || post(flow::pause)),
+    page("POST", "/flows/{id}/canary", PUBLISH, || post(canary::begin)),
+    page("POST", "/flows/{id}/canary/promote", PUBLISH, || post(canary::promote)),
+    page("POST", "/flows/{id}/canary/end", PUBLISH, || post(canary::end)),
     page("POST", "/flows/{id}/component", PUBLISH, || post(flow::upload)),
     page("POST", "/flows/{id}/approve", PUBLISH, || post(flow::approve)),
     page("POST", "/flows/{id}/delete", MAP, || post(flow::delete)),

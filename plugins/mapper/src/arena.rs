@@ -75,7 +75,7 @@ unsafe impl GlobalAlloc for Arena {
 
 /// The first address that nothing lies at: behind the program, or behind the data where there is none.
 fn start() -> usize {
-    let [address, length] = crate::export::program_place();
+    let [address, length] = crate::export::program::program_place();
     if address == 0 {
         return std::arch::wasm32::memory_size(0) * PAGE_BYTES;
     }

@@ -2,7 +2,8 @@
 //! placements out.
 //!
 //! The same code runs natively in the host (previews, the bench's comparison) and as `wasm32-unknown-unknown` inside
-//! the sandbox, where `export` ties it to the contract in `wit/`.
+//! the sandbox, where [`export`] ties it to the contract in `wit/`: as a component that carries its program, or in a
+//! project whose program is Rust (`ligature flow eject`).
 //! It knows nothing of TOML documents, of wasmtime or of how a message is parsed: it asks a [`Reader`] for paths.
 //! Start at [`Program`], the compact form of a mapping document, then [`Step`] and [`evaluate()`].
 
@@ -19,10 +20,10 @@ mod step;
 mod text;
 mod value;
 
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", any(feature = "inbound", feature = "outbound")))]
 mod arena;
-#[cfg(target_family = "wasm")]
-mod export;
+#[cfg(feature = "guest")]
+pub mod export;
 
 pub use evaluate::{Contents, Reader, evaluate, is_comparable};
 pub use number::Number;
@@ -44,10 +45,10 @@ pub use value::{
 /// The compiled interpreter of inbound components, kept beside its source so that the host builds without a Wasm target.
 ///
 /// `plugins/mapper/build` makes it; a test compares.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(not(feature = "guest"))]
 pub const INBOUND_MODULE: &[u8] = include_bytes!("../mapper-inbound.wasm");
 
 /// The same for outbound components: a component may export one of the two worlds only, and what it exports is decided
 /// when it is compiled.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(not(feature = "guest"))]
 pub const OUTBOUND_MODULE: &[u8] = include_bytes!("../mapper-outbound.wasm");

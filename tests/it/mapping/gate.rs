@@ -70,9 +70,9 @@ fn table() -> Vec<Broken> {
     let outbound = guests::guest("describes-badly-outbound");
     let of = |way| describing(&inbound, way);
     let of_outbound = |way| describing(&outbound, way);
-    let about = "ligature:mapping/about@0.1.0";
-    let to_lead_squared = "ligature:mapping/inbound@0.1.0";
-    let to_hl7 = "ligature:mapping/outbound@0.1.0";
+    let about = "ligature:mapping/about@1.0.0";
+    let to_lead_squared = "ligature:mapping/inbound@1.0.0";
+    let to_hl7 = "ligature:mapping/outbound@1.0.0";
     vec![
         broken(
             "too large",
@@ -125,24 +125,34 @@ fn table() -> Vec<Broken> {
             "the component is built for ligature:mapping/log@2.0.0, this host serves",
         ),
         broken(
+            "later version",
+            importing(exporting(&[]), "ligature:mapping/hl7@1.7.0"),
+            "the component is built for ligature:mapping/hl7@1.7.0, this host serves version 1.0 of the contract; bring the host up to date, or build the component",
+        ),
+        broken(
+            "draft",
+            importing(exporting(&[]), "ligature:mapping/hl7@0.1.0"),
+            "the component is built for ligature:mapping/hl7@0.1.0, this host serves version 1.0 of the contract; that is a draft which was never released",
+        ),
+        broken(
             "no version",
             exporting(&["ligature:mapping/about"]),
-            "the component is built for ligature:mapping/about, this host serves",
+            "the component is built for ligature:mapping/about, this host serves version 1.0 of the contract; it names no version",
         ),
         broken(
             "no exports",
             exporting(&[]),
-            "the component does not export ligature:mapping/about@0.1",
+            "the component does not export ligature:mapping/about",
         ),
         broken(
             "no mapping",
             exporting(&[about]),
-            "the component does not export ligature:mapping/inbound@0.1",
+            "the component does not export ligature:mapping/inbound",
         ),
         broken(
             "no description",
             exporting(&[to_hl7]),
-            "the component does not export ligature:mapping/about@0.1",
+            "the component does not export ligature:mapping/about",
         ),
         broken(
             "both worlds",

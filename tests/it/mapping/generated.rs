@@ -2,7 +2,6 @@
 
 use std::process::Command;
 
-use ligature::flow::Direction;
 use ligature::mapping::native::{self, Facts};
 use ligature::mapping::starter::STARTERS;
 

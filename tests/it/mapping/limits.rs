@@ -99,6 +99,55 @@ fn every_misbehaviour_ends_with_its_own_code_and_sentence() {
 }
 
 #[test]
+fn what_no_language_would_do_ends_with_its_own_code_and_sentence() {
+    use wasm_encoder::Instruction::{
+        Block, Br, Drop, End, I32Const, I32DivS, I32Load, Loop, RefNull, TableGrow, Unreachable,
+    };
+    use wasm_encoder::{BlockType, HeapType, MemArg};
+
+    let fixture = Fixture::new();
+    let check = |body: &[wasm_encoder::Instruction<'_>], code: &str, part: &str| {
+        let component = fixture.load(&made::inbound(body));
+        let release = Arc::new(release(&component));
+        let run = fixture
+            .runtime
+            .run(component, input(&release, "ADT^A04", MESSAGE));
+        let failure = run.outcome.err().unwrap();
+        assert_eq!(failure.code(), code, "{}", failure.sentence());
+        assert!(failure.sentence().contains(part), "{}", failure.sentence());
+    };
+    let grows = [
+        Block(BlockType::Empty),
+        Loop(BlockType::Empty),
+        RefNull(HeapType::FUNC),
+        I32Const(1_000),
+        TableGrow(0),
+        Drop,
+        Br(0),
+        End,
+        End,
+        I32Const(0),
+    ];
+    check(
+        &grows,
+        "mapping-over-limit",
+        "more than its 64 MiB of memory",
+    );
+    check(&[Unreachable], "mapping-trapped", "it stopped itself");
+    let divides = [I32Const(1), I32Const(0), I32DivS];
+    check(&divides, "mapping-trapped", "the component broke");
+    let outside = MemArg {
+        offset: 0,
+        align: 0,
+        memory_index: 0,
+    };
+    let reads = [I32Const(-8), I32Load(outside)];
+    check(&reads, "mapping-trapped", "the component broke");
+    // Its answer is nowhere.
+    check(&[I32Const(-8)], "mapping-trapped", "the component broke");
+}
+
+#[test]
 fn a_guest_that_does_not_return_is_stopped_at_the_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Arc::new(Runtime::new(Config::new(folder.path().into()), mac).unwrap());
@@ -196,6 +245,15 @@ fn the_log_is_cut_to_a_hundred_lines_of_a_kilobyte() {
     assert_eq!(run.lines_cut, 9_900);
     assert!(run.log.iter().all(|line| line.text.len() <= 1_024));
     assert!(run.log[0].text.starts_with("0 é"));
+    let run = Misbehaving::new().run("log-a-million");
+    assert!(run.outcome.is_ok(), "{}", sentence(&run));
+    assert_eq!((run.log.len(), run.lines_cut), (100, 999_900));
+}
+
+#[test]
+fn of_every_path_those_granted_are_answered() {
+    // PID-3 and PID-5.
+    assert_eq!(lead(&Misbehaving::new().run("every-path"), "name"), "2");
 }
 
 #[test]

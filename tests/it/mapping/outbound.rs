@@ -2,7 +2,7 @@
 
 use ligature::flow::change::{Filling, Placement, Value as Placed};
 use ligature::flow::mapped::OnError;
-use ligature::flow::{Account, Direction, Flow};
+use ligature::flow::{Account, Flow};
 use ligature::hl7::fill::{Facts, default_fixed, fill};
 use ligature::mapping::Manifest;
 use ligature::pipeline::activate::{self, Refused, Source};

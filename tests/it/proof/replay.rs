@@ -227,5 +227,12 @@ async fn the_command_line_tells_what_came_to_something_else() -> anyhow::Result<
         .site
         .run(&["flow", "replay", &delivery, "--values"])?;
     ensure!(one.contains("Fenwick"), "{one}");
+    let since = clinic
+        .site
+        .run(&["flow", "bisect", &delivery, "lead.LastName"])?;
+    ensure!(
+        since.starts_with("lead.LastName was never otherwise: since the first release "),
+        "{since}"
+    );
     Ok(())
 }

@@ -368,6 +368,15 @@ async fn a_release_is_put_in_force_on_the_strength_of_its_shadow_run() -> anyhow
     ensure!(active["flow"]["release"] == capitals.as_str(), "{active}");
     ensure!(active["shadow"]["summary"] == done["summary"], "{active}");
 
+    // Other choices are another release.
+    let known = bridge.call("GET", "flows/registrations", json!({})).await?;
+    let mut flow = known["flow"].clone();
+    flow["choices"] = json!({ "bindings": { "mx_City": "mx_Town" } });
+    let changed = json!({ "flow": flow, "version": known["version"] });
+    let changed = bridge.call("PUT", "flows/registrations", changed).await;
+    let changed = changed.err().context("not proven")?.to_string();
+    ensure!(changed.contains("flows.shadow"), "{changed}");
+
     // A mapping that refuses and one that skips.
     for (mapping, expected) in [
         (

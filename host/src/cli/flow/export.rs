@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::flow::table::{Otherwise, csv};
 use crate::flow::{Account, Status};
+use crate::mapping::robust::Examination;
 use crate::store::Store;
 
 /// Files by their names in the folder.
@@ -42,6 +43,7 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
         entry.remove("account");
         entry.remove("release");
         entry.remove("fell_back");
+        entry.remove("canary");
         if flow.status == Status::Active {
             entry.remove("status");
         }
@@ -53,11 +55,12 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
             let (key, name, bytes) = if component.document.is_empty() {
                 let bytes = catalog.component_bytes(&account.id, &component.digest);
                 let bytes = bytes.await?.context("its bytes are not kept")?;
-                (
-                    "component",
-                    format!("components/{}.wasm", component.digest),
-                    bytes,
-                )
+                let name = format!("components/{}.wasm", component.digest);
+                let signature = Examination::parse(&component.examination).signature;
+                if let Some(signature) = signature {
+                    files.insert(format!("{name}.sig"), signature.into_bytes());
+                }
+                ("component", name, bytes)
             } else {
                 let name = format!("flows/{}.toml", file_name(flow.id.as_str()));
                 ("mapping", name, component.document.clone().into_bytes())

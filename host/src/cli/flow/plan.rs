@@ -1,6 +1,8 @@
 //! What an import would change: every document as it stands beside what the files say, field by field.
 //!
-//! Everything is made ready and checked first, components included; carrying it out is one transaction.
+//! Everything is made ready and checked first, components included ([`admit`]); carrying it out is one transaction.
+
+mod admit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,6 +12,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::admit::Door;
 use super::setup::Setup;
 use crate::flow::account::Keys;
 use crate::flow::check::{self, ActivityFacts, Facts};
@@ -18,9 +21,20 @@ use crate::flow::{Account, Channel, Flow};
 use crate::hl7::Message;
 use crate::mapping::Runtime;
 use crate::pipeline::account;
-use crate::pipeline::activate::{self, Ready};
+use crate::pipeline::activate::{self, Follows, Ready};
 use crate::store::Store;
 use crate::store::catalog::{Author, Change, Expected, Kept, Listing};
+
+/// Who imports.
+const AUTHOR: &str = "flow import";
+
+/// What whoever imports says beside the files.
+pub struct Said {
+    /// Needed for a new account only.
+    pub keys: anyhow::Result<Keys>,
+    /// Takes components although they do not stand the robustness run.
+    pub accept_findings: bool,
+}
 
 /// What an import does, document by document.
 #[derive(Debug)]
@@ -71,28 +85,27 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// Makes everything ready and compares it with what stands; `keys` are needed for a new account only.
+    /// Makes everything ready and compares it with what stands.
     ///
     /// # Errors
     /// Everything that is wrong with accounts, channels and flows at once; or the first component that is refused.
     pub async fn make(
-        setup: Setup,
+        mut setup: Setup,
         store: &Store,
         runtime: &Arc<Runtime>,
-        keys: anyhow::Result<Keys>,
+        said: Said,
     ) -> anyhow::Result<Self> {
-        let Setup {
-            mut account,
-            channels,
-            flows,
-            code_tables,
-            templates,
-            finds_api,
-        } = setup;
+        let Said {
+            keys,
+            accept_findings,
+        } = said;
+        let flows = std::mem::take(&mut setup.flows);
+        let mut account = setup.account.clone();
         let listing = store.catalog().list().await?;
-        if finds_api {
+        if setup.finds_api {
             find(&mut account, &listing, keys.as_ref().ok()).await?;
         }
+        let (channels, code_tables) = (&setup.channels, &setup.code_tables);
         let mut tables = store.catalog().code_tables(&account.id).await?;
         tables.retain(|table| !code_tables.iter().any(|new| new.name == table.name));
         tables.extend(code_tables.iter().cloned());
@@ -104,17 +117,22 @@ impl Plan {
         if !faults.is_empty() {
             bail!(faults.join("\n"));
         }
-        let mut ready = Vec::new();
-        for (flow, source) in flows {
-            let name = flow.name.clone();
-            ready.push(match source {
-                None => (flow, None),
+        let accepted_by = accept_findings.then(|| AUTHOR.to_owned());
+        let mut door = Door::open(store, runtime, &account, &tables, accepted_by).await?;
+        let (mut ready, mut records) = (Vec::new(), Vec::new());
+        for (mut flow, source) in flows {
+            let made = match source {
+                None => None,
                 Some(source) => {
-                    let made = activate::prepare(runtime, &flow, source, &tables);
-                    let made = made.await.with_context(|| format!("flow {name:?}"))?;
-                    (flow, Some(made))
+                    let admitting = door.admit(&mut flow, source, &setup);
+                    let admitted = Box::pin(admitting).await;
+                    let admitted = admitted.with_context(|| format!("flow {:?}", flow.name))?;
+                    records.extend(admitted.records);
+                    Some(admitted.ready)
                 }
-            });
+            };
+            records.extend(admit::proof(store, &listing, &flow, made.as_ref()).await?);
+            ready.push((flow, made));
         }
         let known = account::kept_uniqueness(store, &account.id).await?;
         let facts = Facts {
@@ -132,11 +150,11 @@ impl Plan {
             let kept = account::kept_activity(store, &account.id, code).await?;
             types.insert(code, kept);
         }
-        check_all(&account, &channels, &ready, &listing, &facts, &types)?;
+        check_all(&account, channels, &ready, &listing, &facts, &types)?;
 
         let mut plan = Self {
             lines: Vec::new(),
-            changes: Vec::new(),
+            changes: records.into_iter().map(Change::Note).collect(),
             missing_keys: None,
         };
         let kept_keys = store.catalog().load().await?.keys.remove(&account.id);
@@ -167,7 +185,7 @@ impl Plan {
                 plan.missing_keys = Some(text);
             }
         }
-        for channel in &channels {
+        for channel in channels {
             let known = listing.channels.iter().find(|kept| {
                 kept.document.account == channel.account && kept.document.id == channel.id
             });
@@ -177,11 +195,13 @@ impl Plan {
                     .push(Change::Channel(Box::new(channel.clone()), expected));
             }
         }
-        for table in &code_tables {
+        let mut saved = BTreeSet::new();
+        for table in code_tables {
             let catalog = store.catalog();
             let known = catalog.code_table(&table.account, &table.name).await?;
             let what = format!("code table {}", table.name);
             if let Some(expected) = plan.compare(&what, known.as_ref(), table) {
+                saved.insert(table.name.as_str());
                 plan.changes
                     .push(Change::CodeTable(table.clone(), expected));
             }
@@ -192,15 +212,38 @@ impl Plan {
             plan.flow(flow, ready, &listing, &facts);
         }
         for flow in &flows {
-            let given = templates.iter().find(|(id, _)| *id == flow.id);
+            let given = setup.templates.iter().find(|(id, _)| *id == flow.id);
             let given = given.map(|(_, bytes)| bytes.as_slice());
             let known = store.templates().get(&flow.account, &flow.id).await?;
             plan.template(flow, given, known)?;
         }
-        let others = listing.flows.iter().map(|kept| &kept.document);
-        for flow in others.filter(|flow| flow.account == account.id && !ids.contains(&flow.id)) {
-            plan.say(format!("flow {}", flow.id), Becomes::Left);
+        let others = listing
+            .flows
+            .iter()
+            .filter(|kept| kept.document.account == account.id && !ids.contains(&kept.document.id));
+        let others: Vec<_> = others.cloned().collect();
+        let snapshot = store.catalog().load().await?;
+        let follow = activate::tables_changed(&saved, &tables, &others, &snapshot);
+        for flow in others.iter().map(|kept| &kept.document) {
+            let what = format!("flow {}", flow.id);
+            let follows = follow.iter().find(|follows| follows.flow == flow.id);
+            plan.say(
+                what,
+                match follows {
+                    None => Becomes::Left,
+                    Some(Follows {
+                        release,
+                        is_in_force: true,
+                        ..
+                    }) => Becomes::Changed(vec![format!("its code tables, with release {release}")]),
+                    Some(Follows { release, .. }) => Becomes::Warning(format!(
+                        "it takes the changed code tables when a shadow run has proven release {release}"
+                    )),
+                },
+            );
         }
+        let follow = follow.into_iter().flat_map(|follows| follows.changes);
+        plan.changes.extend(follow);
         let others = listing.channels.iter().map(|kept| &kept.document);
         for channel in others.filter(|other| {
             other.account == account.id && !channels.iter().any(|channel| channel.id == other.id)
@@ -218,7 +261,7 @@ impl Plan {
         if let Some(text) = self.missing_keys {
             bail!(text);
         }
-        let author = Author("flow import".into());
+        let author = Author(AUTHOR.into());
         store.catalog().apply(&self.changes, &author).await?;
         Ok(())
     }
@@ -231,6 +274,8 @@ impl Plan {
         let mut flows = listing.flows.iter();
         let known =
             flows.find(|kept| kept.document.account == flow.account && kept.document.id == flow.id);
+        // Files say nothing of whom it serves.
+        flow.canary = known.and_then(|known| known.document.canary.clone());
         if let Some(expected) = self.compare(&what, known, &flow) {
             match ready {
                 Some(ready) => self.changes.extend(ready.changes(flow.clone(), expected)),

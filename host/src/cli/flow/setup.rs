@@ -24,6 +24,8 @@ pub struct Setup {
     pub code_tables: Vec<CodeTable>,
     /// Sample messages of flows.
     pub templates: Vec<(FlowId, Vec<u8>)>,
+    /// Signatures of components, which stand beside them as `ligature plugin sign` writes them.
+    pub signatures: Vec<(FlowId, String)>,
     /// The files leave the address of the API out.
     pub finds_api: bool,
 }
@@ -63,20 +65,27 @@ impl Setup {
             let path = folder.join(name);
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
         };
-        Self::parse(&text, read).with_context(|| format!("{} cannot be imported", file.display()))
+        let there = |name: &str| folder.join(name).exists();
+        Self::parse(&text, read, there)
+            .with_context(|| format!("{} cannot be imported", file.display()))
     }
 
     /// Reads a setup whose files are built into this binary.
     pub fn embedded(text: &str, files: &HashMap<&str, &[u8]>) -> anyhow::Result<Self> {
-        Self::parse(text, |name| {
+        let read = |name: &str| {
             files
                 .get(name)
                 .map(|bytes| bytes.to_vec())
                 .with_context(|| format!("no file {name}"))
-        })
+        };
+        Self::parse(text, read, |name| files.contains_key(name))
     }
 
-    fn parse(text: &str, read: impl Fn(&str) -> anyhow::Result<Vec<u8>>) -> anyhow::Result<Self> {
+    fn parse(
+        text: &str,
+        read: impl Fn(&str) -> anyhow::Result<Vec<u8>>,
+        there: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Self> {
         let File {
             account,
             channels,
@@ -105,7 +114,7 @@ impl Setup {
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut with_source = Vec::new();
-        let mut templates = Vec::new();
+        let (mut templates, mut signatures) = (Vec::new(), Vec::new());
         for mut table in flows {
             let name = table
                 .get("name")
@@ -113,11 +122,18 @@ impl Setup {
                 .unwrap_or("without a name")
                 .to_owned();
             let place = || format!("in the [[flows]] entry {name:?}");
+            let mut signature = None;
             let source = match (table.remove("mapping"), table.remove("component")) {
                 (Some(toml::Value::String(file)), None) => {
                     Some(Source::Document(read_text(&file)?))
                 }
-                (None, Some(toml::Value::String(file))) => Some(Source::Component(read(&file)?)),
+                (None, Some(toml::Value::String(file))) => {
+                    let beside = format!("{file}.sig");
+                    if there(&beside) {
+                        signature = Some(read_text(&beside)?);
+                    }
+                    Some(Source::Component(read(&file)?))
+                }
                 (None, None) => None,
                 _ => bail!(
                     "{}: name one file, mapping = \"….toml\" or component = \"….wasm\"",
@@ -144,6 +160,7 @@ impl Setup {
                 bail!("{}: leave `release` out, it is made of the files", place());
             }
             templates.extend(template.map(|bytes| (flow.id.clone(), bytes)));
+            signatures.extend(signature.map(|signature| (flow.id.clone(), signature)));
             with_source.push((flow, source));
         }
         let mut tables = Vec::new();
@@ -172,6 +189,7 @@ impl Setup {
             flows: with_source,
             code_tables: tables,
             templates,
+            signatures,
             finds_api,
         })
     }

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::{Value, json};
 
+use crate::cli::interface::Interface;
 use crate::config::{self, Config};
 use crate::flow::load::{Leads, Load};
 use crate::flow::{DeliveryId, Digest};
@@ -15,24 +15,12 @@ use crate::pipeline::configuration::Configuration;
 use crate::pipeline::replay::verify::Asked;
 use crate::serve::{self, Open};
 use crate::store::catalog::Author;
-
-/// How long a host on this machine may take to say that it is there.
-const HELLO: Duration = Duration::from_secs(2);
-
-/// How long one request may take; listing and counting take seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::store::journal;
 
 /// The two ways; both give a load as the interface shows it.
 pub(super) enum Way {
     Host(Interface),
     Store(Box<Stored>),
-}
-
-/// The interface of a running host.
-pub(super) struct Interface {
-    http: reqwest::Client,
-    base: String,
-    token: String,
 }
 
 /// A store that no host has open, or one that hosts share.
@@ -49,25 +37,12 @@ impl Way {
         if address.ip().is_unspecified() {
             address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        let base = format!("http://{address}");
-        // reqwest asks for the process's provider; the first to install one wins, and all of ours are ring.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .timeout(PATIENCE)
-            .build()
-            .context("an HTTP client cannot be made")?;
-        let hello = http
-            .get(format!("{base}/healthz"))
-            .timeout(HELLO)
-            .send()
-            .await;
-        if hello.is_ok_and(|answer| answer.status().is_success()) {
+        let host = Interface::at(&format!("http://{address}"))?;
+        if host.is_there().await {
             let token = token(&config.storage).context(
                 "a host runs, and takes a token with the rights view and operate: set LIGATURE_TOKEN",
             )?;
-            return Ok(Self::Host(Interface { http, base, token }));
+            return Ok(Self::Host(host.with(token)));
         }
         let open = serve::open(
             &config.storage,
@@ -171,11 +146,33 @@ impl Way {
             }
             Self::Store(stored) => {
                 let pipeline = &stored.pipeline;
-                let found = pipeline.stored_anywhere(&delivery.into()).await?;
-                let found = found.with_context(|| format!("there is no delivery {delivery}"))?;
+                let found = stored.delivery(delivery).await?;
                 let release = release.map(|digest| Digest::from(digest.to_owned()));
                 let replay = pipeline.replay(&found, release.as_ref(), values).await?;
                 Ok(serde_json::to_value(replay)?)
+            }
+        }
+    }
+
+    /// Finds the release since which a field gets what it gets.
+    pub(super) async fn bisect(
+        &self,
+        delivery: &str,
+        field: &str,
+        release: Option<&str>,
+    ) -> anyhow::Result<Value> {
+        match self {
+            Self::Host(host) => {
+                let body = json!({ "field": field, "release": release }).to_string();
+                let path = format!("deliveries/{delivery}/bisect");
+                host.send("POST", &path, Some(body.into())).await
+            }
+            Self::Store(stored) => {
+                let pipeline = &stored.pipeline;
+                let found = stored.delivery(delivery).await?;
+                let release = release.map(|digest| Digest::from(digest.to_owned()));
+                let bisecting = pipeline.bisect(&found, field, release.as_ref());
+                Ok(serde_json::to_value(Box::pin(bisecting).await?)?)
             }
         }
     }
@@ -219,6 +216,11 @@ impl Way {
 }
 
 impl Stored {
+    async fn delivery(&self, id: &str) -> anyhow::Result<journal::Stored> {
+        let found = self.pipeline.stored_anywhere(&id.into()).await?;
+        found.with_context(|| format!("there is no delivery {id}"))
+    }
+
     async fn load(&self, id: &str) -> anyhow::Result<Load> {
         let load = self.pipeline.store.loads().get(id).await?;
         load.with_context(|| format!("there is no load {id}"))
@@ -227,41 +229,6 @@ impl Stored {
     async fn shown(&self, load: &Load) -> anyhow::Result<Value> {
         let standing = self.pipeline.load_standing(load).await?;
         Ok(serde_json::to_value(standing)?)
-    }
-}
-
-impl Interface {
-    /// Asks the interface.
-    pub(super) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<Vec<u8>>,
-    ) -> anyhow::Result<Value> {
-        let url = format!("{}/api/v1/{path}", self.base);
-        let mut request = self
-            .http
-            .request(method.parse()?, url)
-            .bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        let answer = request.send().await.context("the host does not answer")?;
-        let status = answer.status();
-        let bytes = answer.bytes().await.context("the host does not answer")?;
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if !status.is_success() {
-            let error = &value["error"];
-            let fields = error["fields"].as_array().into_iter().flatten();
-            let fields = fields.filter_map(|field| field["message"].as_str());
-            let mut text = error["message"]
-                .as_str()
-                .unwrap_or("no reason given")
-                .to_owned();
-            fields.for_each(|field| text.push_str(&format!("\n  {field}")));
-            bail!("{text}");
-        }
-        Ok(value)
     }
 }
 

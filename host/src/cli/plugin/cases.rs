@@ -39,8 +39,8 @@ struct Outcome {
     failed: Option<String>,
 }
 
-const MESSAGE: &str = ".hl7";
-const CHANGE: &str = ".change.json";
+pub(super) const MESSAGE: &str = ".hl7";
+pub(super) const CHANGE: &str = ".change.json";
 /// What holds for every case.
 const COMMON: &str = "case.toml";
 
@@ -66,7 +66,8 @@ pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Re
     let component = bench.load(&component).await?;
     let mut outcomes = Vec::new();
     for name in names {
-        let case = Box::pin(case(&bench, &component, args, &name)).await;
+        let case = case(&bench, &component, &args.folder, args.update, &name);
+        let case = Box::pin(case).await;
         let failed = match case {
             Ok(failed) => failed,
             Err(fault) => Some(format!("{fault:#}")),
@@ -93,6 +94,18 @@ pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Re
     })
 }
 
+/// Writes what a component makes of the cases of a folder as what is expected of them.
+pub(super) async fn update(
+    bench: &Bench,
+    component: &Arc<Component>,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    for name in names(folder)? {
+        Box::pin(case(bench, component, folder, true, &name)).await?;
+    }
+    Ok(())
+}
+
 /// The files of a folder that are cases, sorted.
 fn names(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
@@ -110,10 +123,10 @@ fn names(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
 async fn case(
     bench: &Bench,
     component: &Arc<Component>,
-    args: &Args,
+    folder: &Path,
+    updates: bool,
     name: &str,
 ) -> anyhow::Result<Option<String>> {
-    let folder = &args.folder;
     let bytes = read(&folder.join(name))?;
     let (stem, subject) = match name.strip_suffix(CHANGE) {
         Some(stem) => (stem, Subject::change(&bytes)?),
@@ -125,7 +138,7 @@ async fn case(
     let flow = flow(folder, stem)?;
     let first = bench.run(component, &flow, folder, subject).await?.value;
     let expected = folder.join(format!("{stem}.expected.json"));
-    if args.update {
+    if updates {
         let text = format!("{}\n", serde_json::to_string_pretty(&first)?);
         std::fs::write(&expected, text)
             .with_context(|| format!("cannot write {}", expected.display()))?;

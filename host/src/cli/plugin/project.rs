@@ -52,6 +52,30 @@ const SDK: &[File] = files!(
     "src/write.rs",
 );
 
+/// The interpreter of mapping documents, as source; its manifest is made by [`manifest`].
+const MAPPER: &[File] = files!(
+    "plugins/mapper/",
+    "src/arena.rs",
+    "src/evaluate.rs",
+    "src/evaluate/condition.rs",
+    "src/evaluate/contents.rs",
+    "src/evaluate/source.rs",
+    "src/export.rs",
+    "src/export/inbound.rs",
+    "src/export/outbound.rs",
+    "src/export/program.rs",
+    "src/lib.rs",
+    "src/number.rs",
+    "src/program.rs",
+    "src/step.rs",
+    "src/step/calendar.rs",
+    "src/step/code.rs",
+    "src/step/table.rs",
+    "src/step/text.rs",
+    "src/text.rs",
+    "src/value.rs",
+);
+
 /// Where versions of dependencies stand.
 const WORKSPACE: &str = include_str!("../../../../Cargo.toml");
 
@@ -142,15 +166,9 @@ pub(super) fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Result<E
     for (place, text) in own.iter().chain(CASES) {
         write(&folder.join(place), &text.replace("PLUGIN-NAME", name))?;
     }
-    for (place, text) in WIT {
-        write(&folder.join(contract).join(place), text)?;
-    }
+    write_all(&folder.join(contract), WIT)?;
     if args.language == Language::Rust {
-        let sdk = folder.join("sdk/guest-sdk");
-        write(&sdk.join("Cargo.toml"), &manifest()?)?;
-        for (place, text) in SDK {
-            write(&sdk.join(place), text)?;
-        }
+        sdk(&folder)?;
     }
     let shown = folder.display();
     writeln!(out, "{shown} is ready; its README.md says how it goes on:")?;
@@ -159,14 +177,55 @@ pub(super) fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes the SDK into a project in Rust.
+fn sdk(project: &Path) -> anyhow::Result<()> {
+    let sdk = project.join("sdk/guest-sdk");
+    let made = manifest("ligature-guest", &["wit-bindgen"])?;
+    write(&sdk.join("Cargo.toml"), &toml::to_string(&made)?)?;
+    write_all(&sdk, SDK)
+}
+
+/// Writes SDK, contract and interpreter into a project in Rust.
+pub(super) fn sdk_with_mapper(project: &Path) -> anyhow::Result<()> {
+    sdk(project)?;
+    write_all(&project.join("sdk/wit"), WIT)?;
+    let mapper = project.join("sdk/plugins/mapper");
+    let mut made = manifest(
+        "ligature-mapper",
+        &["postcard", "regex-lite", "serde", "sha2"],
+    )?;
+    let guest = toml::toml! {
+        path = "../../guest-sdk"
+        optional = true
+    };
+    let features = toml::toml! {
+        guest = ["dep:ligature-guest"]
+        inbound = ["guest"]
+        outbound = ["guest"]
+    };
+    if let Some(toml::Value::Table(dependencies)) = made.get_mut("dependencies") {
+        dependencies.insert("ligature-guest".into(), guest.into());
+    }
+    made.insert("features".into(), features.into());
+    write(&mapper.join("Cargo.toml"), &toml::to_string(&made)?)?;
+    write_all(&mapper, MAPPER)
+}
+
+fn write_all(folder: &Path, files: &[File]) -> anyhow::Result<()> {
+    for (place, text) in files {
+        write(&folder.join(place), text)?;
+    }
+    Ok(())
+}
+
+pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     let folder = file.parent().unwrap_or(file);
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The SDK's manifest outside this workspace.
-fn manifest() -> anyhow::Result<String> {
+/// The manifest of one of our crates outside this workspace.
+fn manifest(name: &str, needs: &[&str]) -> anyhow::Result<toml::Table> {
     let workspace: toml::Table = WORKSPACE.parse()?;
     let of = |path: &[&str]| {
         path.iter()
@@ -175,20 +234,22 @@ fn manifest() -> anyhow::Result<String> {
             })
             .cloned()
     };
-    let bindgen = of(&["workspace", "dependencies", "wit-bindgen"])
-        .context("the workspace names no wit-bindgen")?;
     let edition = of(&["workspace", "package", "edition"]).context("no edition")?;
     let mut package = toml::Table::new();
-    package.insert("name".into(), "ligature-guest".into());
+    package.insert("name".into(), name.into());
     package.insert("version".into(), env!("CARGO_PKG_VERSION").into());
     package.insert("edition".into(), edition);
     package.insert("publish".into(), false.into());
-    let dependencies = toml::Table::from_iter([("wit-bindgen".to_owned(), bindgen)]);
-    let manifest = toml::Table::from_iter([
+    let mut dependencies = toml::Table::new();
+    for need in needs {
+        let version = of(&["workspace", "dependencies", need]);
+        let version = version.with_context(|| format!("the workspace names no {need}"))?;
+        dependencies.insert((*need).to_owned(), version);
+    }
+    Ok(toml::Table::from_iter([
         ("package".to_owned(), package.into()),
         ("dependencies".to_owned(), dependencies.into()),
-    ]);
-    Ok(toml::to_string(&manifest)?)
+    ]))
 }
 
 #[cfg(test)]
@@ -206,7 +267,10 @@ mod tests {
         let there = |folder: &str| -> BTreeSet<String> {
             let entries = std::fs::read_dir(root.join(folder)).unwrap();
             entries
-                .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+                .map(Result::unwrap)
+                // What was released before is for the tests.
+                .filter(|entry| entry.path().is_file())
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
                 .collect()
         };
         let sources: BTreeSet<_> = there("guest-sdk/src")
@@ -216,11 +280,19 @@ mod tests {
             .collect();
         assert_eq!(listed(SDK), sources);
         assert_eq!(listed(WIT), there("wit"));
+        let mapper: BTreeSet<_> = ["", "/evaluate", "/export", "/step"]
+            .into_iter()
+            .flat_map(|part| {
+                let files = there(&format!("plugins/mapper/src{part}")).into_iter();
+                files.map(move |name| format!("src{part}/{name}"))
+            })
+            .collect();
+        assert_eq!(listed(MAPPER), mapper);
     }
 
     #[test]
     fn the_sdk_stands_on_its_own() {
-        let manifest: toml::Table = manifest().unwrap().parse().unwrap();
+        let manifest = manifest("ligature-guest", &["wit-bindgen"]).unwrap();
         assert_eq!(manifest["package"]["name"].as_str(), Some("ligature-guest"));
         assert!(manifest["dependencies"].get("wit-bindgen").is_some());
         assert!(!manifest.to_string().contains("workspace"));

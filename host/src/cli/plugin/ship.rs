@@ -163,12 +163,12 @@ pub(super) fn unpack(args: &UnpackArgs, out: &mut (dyn Write + Send)) -> anyhow:
 }
 
 /// Where the signature of a component lies.
-fn beside(component: &Path) -> PathBuf {
+pub(super) fn beside(component: &Path) -> PathBuf {
     let mut name = component.as_os_str().to_owned();
     name.push(".sig");
     name.into()
 }
 
-fn text(file: &Path) -> anyhow::Result<String> {
+pub(super) fn text(file: &Path) -> anyhow::Result<String> {
     String::from_utf8(read(file)?).with_context(|| format!("{} is no text", file.display()))
 }

@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::Configuration;
 use crate::flow::table::Lookup;
-use crate::flow::{AccountId, Digest, Status};
+use crate::flow::{AccountId, Digest, Flow, Status};
 use crate::leadsquared;
 use crate::pipeline::Pipeline;
 
@@ -136,13 +136,11 @@ async fn go_on(pipeline: &Pipeline, before: Option<&Configuration>) {
     }
     for route in now.flows() {
         let flow = &route.flow;
-        let known = before.and_then(|before| before.route(&flow.id));
-        let known = known.and_then(|known| known.flow.fell_back.as_ref());
-        let Some(gone_back) = flow.fell_back.as_ref().filter(|it| known != Some(it)) else {
+        let Some(gone) = broken_before(flow, before) else {
             continue;
         };
         let journal = pipeline.store.journal();
-        let released = journal.release_broken(&flow.account, &gone_back.from);
+        let released = journal.release_broken(&flow.account, gone);
         match released.await {
             Ok(0) => {}
             Ok(deliveries) => {
@@ -171,6 +169,21 @@ async fn go_on(pipeline: &Pipeline, before: Option<&Configuration>) {
     }
 }
 
+/// The release that a flow went back from since `before`, or the candidate that serves nobody any more.
+fn broken_before<'a>(flow: &'a Flow, before: Option<&'a Configuration>) -> Option<&'a Digest> {
+    let known = before.and_then(|before| before.route(&flow.id));
+    let known = known.map(|known| &known.flow);
+    let fell_back = flow.fell_back.as_ref();
+    if let Some(fell_back) = fell_back
+        && known.and_then(|known| known.fell_back.as_ref()) != Some(fell_back)
+    {
+        return Some(&fell_back.from);
+    }
+    let candidate = known?.candidate()?;
+    let is_promoted = flow.release.as_ref() == Some(candidate);
+    (flow.candidate() != Some(candidate) && !is_promoted).then_some(candidate)
+}
+
 /// The code tables in force that were not so `before`, each once.
 fn tables_changed<'a>(
     now: &'a Configuration,
@@ -178,18 +191,20 @@ fn tables_changed<'a>(
 ) -> BTreeMap<(&'a AccountId, &'a Digest), &'a Lookup> {
     let mut changed = BTreeMap::new();
     for route in now.flows() {
-        let Some(in_force) = &route.in_force else {
-            continue;
-        };
-        let known = before
-            .and_then(|before| before.route(&route.flow.id))
-            .and_then(|route| route.in_force.as_ref());
-        for (name, version) in &in_force.release.tables {
-            let was = known.and_then(|known| known.release.tables.get(name));
-            if let Some(table) = in_force.tables.get(name)
-                && was != Some(version)
-            {
-                changed.insert((&route.flow.account, &version.digest), table.as_ref());
+        let known = before.and_then(|before| before.route(&route.flow.id));
+        let known: Vec<_> = known
+            .into_iter()
+            .flat_map(|known| known.releases())
+            .collect();
+        for in_force in route.releases() {
+            for (name, version) in &in_force.release.tables {
+                let mut known = known.iter();
+                let was = known.any(|known| known.release.tables.get(name) == Some(version));
+                if let Some(table) = in_force.tables.get(name)
+                    && !was
+                {
+                    changed.insert((&route.flow.account, &version.digest), table.as_ref());
+                }
             }
         }
     }

@@ -49,8 +49,9 @@ fn asked(configuration: &Configuration, account: &AccountId) -> BTreeSet<String>
         let account = &route.account.account;
         asked.extend(account.identifier_fields.iter().cloned());
         asked.extend(account.lead_number.is_some().then(|| NUMBER_FIELD.into()));
-        let in_force = route.in_force.iter();
-        let reads = in_force.flat_map(|in_force| &in_force.release.grants.reads);
+        let reads = route
+            .releases()
+            .flat_map(|in_force| &in_force.release.grants.reads);
         let reads = reads.filter_map(|read| Field::parse(read));
         let reads = reads.filter(|field| field.entity == Entity::Lead);
         asked.extend(reads.map(|field| field.name.to_owned()));

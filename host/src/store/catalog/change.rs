@@ -520,7 +520,8 @@ impl Listing {
                 let names = |known: &&Flow| {
                     known.account == *account
                         && known.id == *flow
-                        && known.release.as_ref() == Some(digest)
+                        && (known.release.as_ref() == Some(digest)
+                            || known.candidate() == Some(digest))
                 };
                 let flows = flows.filter(names);
                 flows.map(|flow| format!("flow {}", flow.id)).collect()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ledger::{OF_DELIVERIES, OperationKind, SealedOperation};
-use super::{Journal, column};
+use super::{HASH_BYTES, Journal, column};
 use crate::flow::ran::{Given, Ran};
 use crate::flow::{AccountId, ChannelId, DeliveryId, Digest, Direction, FlowId, MessageId};
 use crate::store::Error;
@@ -19,6 +19,18 @@ pub struct Window {
     pub from_ms: i64,
     /// Not itself in it.
     pub to_ms: i64,
+}
+
+/// How many deliveries ran last with a release and came to the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RanCount {
+    pub release: String,
+    pub state: String,
+    /// How the mapping ended.
+    pub outcome: String,
+    /// Whether that was a trap or a limit.
+    pub broke: bool,
+    pub count: u64,
 }
 
 /// One delivery with what its mapping ran on, opened.
@@ -131,6 +143,49 @@ impl Journal {
         let rows = self.shared.one(&BROKEN, values).await?;
         let count = rows.first().map(|row| row.int(0)).transpose()?;
         Ok(count.unwrap_or(0).unsigned_abs())
+    }
+
+    /// How often each release of a flow was the last that a delivery ran with, by what became of it: of messages that
+    /// came since a time.
+    pub async fn ran_since(
+        &self,
+        account: &AccountId,
+        flow: &FlowId,
+        since_ms: i64,
+    ) -> Result<Vec<RanCount>, Error> {
+        let values = vec![
+            account.as_str().into(),
+            first_id(since_ms).as_str().into(),
+            flow.as_str().into(),
+        ];
+        let rows = self.shared.one(&RAN_SINCE, values).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(RanCount {
+                    release: row.string(0)?,
+                    state: row.string(1)?,
+                    outcome: row.string(2)?,
+                    broke: row.int(3)? == 1,
+                    count: row.int(4)?.unsigned_abs(),
+                })
+            })
+            .collect()
+    }
+
+    /// The lane under whose lease a delivery runs; none where the delivery is not kept.
+    pub async fn lane_of(
+        &self,
+        account: &AccountId,
+        delivery: &DeliveryId,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let values = vec![account.as_str().into(), delivery.as_str().into()];
+        let rows = self.shared.one(&LANES, values).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        // The lowest stands first.
+        let lanes = row.bytes(0)?;
+        Ok(Some(lanes.iter().copied().take(HASH_BYTES).collect()))
     }
 
     async fn opened(&self, account: &AccountId, rows: &[Row]) -> Result<Vec<Stored>, Error> {
@@ -281,6 +336,20 @@ where d.account_id = ? and d.id = ?",
 
 static BROKEN: Sql = Sql {
     text: "select count(*) from run where account_id = ? and release_id = ? and broke = 1 and at >= ?",
+    kinds: &[],
+};
+
+static RAN_SINCE: Sql = Sql {
+    text: "select r.release_id, d.state, r.outcome, r.broke, count(*)
+from run r
+join delivery d on d.account_id = r.account_id and d.id = r.delivery_id
+where r.account_id = ? and r.delivery_id > ? and r.flow_id = ?
+group by r.release_id, d.state, r.outcome, r.broke",
+    kinds: &[],
+};
+
+static LANES: Sql = Sql {
+    text: "select lanes from delivery where account_id = ? and id = ?",
     kinds: &[],
 };
 

@@ -108,14 +108,9 @@ pub async fn activate(
             Some(releases::kept_component(&catalog, &flow, &digest).await?)
         }
         Wanted::Release(digest) => {
-            let release = catalog.release(&flow.account, &digest).await?;
-            let release = release.filter(|release| release.flow == flow.id);
-            let release = release.ok_or_else(|| {
-                let text = format!("the flow has no release {digest}");
-                Error::invalid(NOUN, vec![Fault::new("release", text)])
-            })?;
+            let release = releases::of_flow(&catalog, &flow, &digest).await?;
             flow.choices = release.choices();
-            flow.release = Some(digest);
+            flow.put_in_force(digest);
             None
         }
         Wanted::Active => None,

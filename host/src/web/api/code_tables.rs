@@ -15,7 +15,7 @@ use super::{accounts, rfc3339};
 use crate::access::Right;
 use crate::flow::check::Fault;
 use crate::flow::table::{Otherwise, csv};
-use crate::flow::{AccountId, CodeTable, FlowId};
+use crate::flow::{AccountId, CodeTable, Digest, FlowId};
 use crate::pipeline::activate;
 use crate::store::catalog::{Author, Catalog, Change, Expected, Kept, Snapshot};
 use crate::store::journal::MissRow;
@@ -41,8 +41,18 @@ pub struct CodeTableView {
     entries: BTreeMap<String, Vec<String>>,
     /// The flows whose active release looks codes up in it.
     flows: Vec<FlowId>,
+    /// Those of them that look up in an earlier version until a shadow run has proven the release with this one.
+    unproven: Vec<Unproven>,
     version: i64,
     updated_at: String,
+}
+
+/// A flow that takes a saved table only when a shadow run has proven what it changes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Unproven {
+    flow: FlowId,
+    /// The release with the table as it stands, to be run as a shadow and put in force.
+    release: Digest,
 }
 
 /// A code table without its entries.
@@ -98,7 +108,7 @@ pub struct WhichMisses {
     limit: Option<usize>,
 }
 
-fn view(kept: Kept<CodeTable>, snapshot: &Snapshot) -> CodeTableView {
+fn view(kept: Kept<CodeTable>, snapshot: &Snapshot, tables: &[CodeTable]) -> CodeTableView {
     let CodeTable {
         account,
         name,
@@ -108,7 +118,18 @@ fn view(kept: Kept<CodeTable>, snapshot: &Snapshot) -> CodeTableView {
         entries,
     } = kept.document;
     let users = activate::table_users(&account, &name, snapshot);
+    let unproven = users.iter().filter(|flow| flow.require_shadow);
+    let unproven = unproven.filter_map(|flow| {
+        let active = snapshot.release(flow)?;
+        activate::with_tables(active, tables.iter(), |it| it == name)?;
+        let release = activate::with_tables(active, tables.iter(), |_| true)?;
+        Some(Unproven {
+            flow: flow.id.clone(),
+            release: release.digest(),
+        })
+    });
     CodeTableView {
+        unproven: unproven.collect(),
         flows: users.into_iter().map(|flow| flow.id.clone()).collect(),
         account,
         name,
@@ -129,7 +150,8 @@ async fn answer(
 ) -> Result<Response, Error> {
     let kept = find(catalog, account, name).await?;
     let version = kept.version;
-    let view = view(kept, &catalog.load().await?);
+    let tables = catalog.code_tables(&account.into()).await?;
+    let view = view(kept, &catalog.load().await?, &tables);
     Ok(versioned(status, &view, version))
 }
 
@@ -186,7 +208,7 @@ pub async fn show(
 /// Makes a code table, or changes the version that was seen.
 ///
 /// Flows that use it look up in the new one at once, each with a release of its own; deliveries that waited for an entry
-/// go on.
+/// go on. A flow that requires shadow runs keeps what it has: `unproven` names the release that waits for one.
 #[utoipa::path(put, path = "/api/v1/code-tables/{account}/{name}", tag = "code tables",
     params(("account" = String, Path), ("name" = String, Path)), request_body = CodeTableInput,
     responses((status = 200, body = CodeTableView), (status = 201, body = CodeTableView),
@@ -218,7 +240,8 @@ pub async fn save(
         entries: body.take("entries", "code-tables.entries")?,
         ..new
     };
-    body.end(NOUN, &["account", "name", "flows", "updated_at"])?;
+    let shown = ["account", "name", "flows", "unproven", "updated_at"];
+    body.end(NOUN, &shown)?;
     put(&web, table, seen, &caller.author()).await?;
     let status = match seen {
         Some(_) => StatusCode::OK,
@@ -251,10 +274,14 @@ async fn put(
     Error::check(NOUN, table.check())?;
     let catalog = web.pipeline.store.catalog();
     let flows = catalog.list().await?.flows;
-    let releases = activate::table_changed(&table, &flows, &catalog.load().await?);
+    let mut tables = catalog.code_tables(&table.account).await?;
+    tables.retain(|known| known.name != table.name);
+    tables.push(table.clone());
+    let saved = [table.name.as_str()].into();
+    let follow = activate::tables_changed(&saved, &tables, &flows, &catalog.load().await?);
     let expected = seen.map_or(Expected::New, |seen| seen.expected);
     let mut changes = vec![Change::CodeTable(table, expected)];
-    changes.extend(releases);
+    changes.extend(follow.into_iter().flat_map(|follows| follows.changes));
     let applied = catalog.apply(&changes, author).await;
     applied.map_err(|fault| match seen {
         Some(seen) => seen.refuse(fault),

@@ -17,8 +17,7 @@ use crate::mapping::Manifest;
 use crate::mapping::pack;
 use crate::mapping::robust::Examination;
 use crate::pipeline::upload::{self, Upload};
-use crate::store::catalog::audit::Record;
-use crate::store::catalog::{Catalog, Change, ComponentRow, NewComponent};
+use crate::store::catalog::{Catalog, Change, ComponentRow};
 use crate::web::Web;
 
 /// A component that is kept.
@@ -176,34 +175,23 @@ pub async fn upload(
     let asked = Upload {
         bytes,
         signature,
-        flow: whose.flow.map(FlowId::from),
         accepted_by: whose.accept_findings.then(|| caller.author().0),
     };
-    let taken = Box::pin(upload::take(&web.pipeline, &account, asked)).await?;
-    let mut changes = Vec::new();
-    let digest = taken.component.digest.clone();
-    if taken.examination.accepted_by.is_some() {
-        let record = Record::of(
-            "accept-findings",
-            account.id.as_str(),
-            "component",
-            digest.as_str(),
-        );
-        changes.push(Change::Note(record));
-    }
-    let kept = NewComponent {
-        origin: "uploaded".into(),
-        document: String::new(),
-        examination: taken.examination.to_text(),
-        bytes: taken.bytes,
-    };
-    changes.push(Change::Component(account.id, kept));
-    catalog.apply(&changes, &caller.author()).await?;
+    let flow = whose.flow.map(FlowId::from);
+    let taking = upload::take(&web.pipeline, &account, flow.as_ref(), asked);
+    let taken = Box::pin(taking).await?;
     let uploaded = Uploaded {
-        digest,
+        digest: taken.component.digest.clone(),
         manifest: taken.component.manifest.clone(),
-        examination: taken.examination,
+        examination: taken.examination.clone(),
     };
+    let mut changes: Vec<_> = taken
+        .record(&account.id)
+        .map(Change::Note)
+        .into_iter()
+        .collect();
+    changes.push(Change::Component(account.id, taken.kept()));
+    catalog.apply(&changes, &caller.author()).await?;
     Ok(json(StatusCode::CREATED, &uploaded))
 }
 

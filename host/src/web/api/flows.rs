@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::{Body, Seen, json, versioned};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
-use super::{releases, rfc3339};
+use super::{releases, rfc3339, shadows};
 use crate::access::Right;
 use crate::flow::check::{self, ActivityFacts, Facts, Fault};
 use crate::flow::{Flow, Release, Status};
@@ -283,6 +283,7 @@ pub async fn create(
     let confirmed = Confirmed::of(&mut body)?;
     body.end(NOUN, &[])?;
     flow.fell_back = None;
+    flow.canary = None;
     unchanged(&flow, &Status::Draft, None)?;
     check(&web, &flow, None, confirmed).await?;
     let catalog = web.pipeline.store.catalog();
@@ -349,6 +350,7 @@ pub async fn save(
             caller.may(Right::Publish)?;
         }
         flow.fell_back.clone_from(&before.fell_back);
+        flow.canary.clone_from(&before.canary);
         unchanged(&flow, &before.status, before.release.as_ref())?;
         for (path, same) in [
             ("id", before.id == flow.id),
@@ -370,6 +372,8 @@ pub async fn save(
                 let preparing = releases::prepare(&web, &mut flow, source, said.as_ref());
                 let ready = Box::pin(preparing).await?;
                 check(&web, &flow, Some(&ready.release), confirmed).await?;
+                let digest = ready.release.digest();
+                changes.extend(shadows::proven(&web, before, &digest).await?);
                 changes.extend(ready.changes(flow, seen.expected));
             }
             release => {

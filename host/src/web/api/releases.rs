@@ -113,6 +113,20 @@ pub(super) async fn kept_component(
     }
 }
 
+/// The release of a flow that a digest names.
+pub(super) async fn of_flow(
+    catalog: &Catalog,
+    flow: &Flow,
+    digest: &Digest,
+) -> Result<Release, Error> {
+    let release = catalog.release(&flow.account, digest).await?;
+    let release = release.filter(|release| release.flow == flow.id);
+    release.ok_or_else(|| {
+        let text = format!("the flow has no release {digest}");
+        Error::invalid(NOUN, vec![Fault::new("release", text)])
+    })
+}
+
 /// Makes a release of `source` for `flow`, with the grants that a person approves; `said` is what the caller approves.
 pub(super) async fn prepare(
     web: &Web,

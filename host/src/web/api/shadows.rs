@@ -12,9 +12,10 @@ use super::list::{Asked, Page, Which, part};
 use super::releases::{self, Wanted};
 use crate::access::Right;
 use crate::flow::check::Fault;
-use crate::flow::shadow::{self, Shadow};
+use crate::flow::shadow::Shadow;
 use crate::flow::{Choices, Digest, Flow, Grants};
 use crate::pipeline::activate::Source;
+use crate::pipeline::shadow::proof::{self, Unproven};
 use crate::pipeline::shadow::{Over, Standing};
 use crate::store::catalog::Change;
 use crate::web::Web;
@@ -166,33 +167,27 @@ pub(super) async fn proof(
     digest: Option<&Digest>,
     id: Option<&str>,
 ) -> Result<Option<Standing>, Error> {
-    let refuse = |text: String| Error::invalid(flows::NOUN, vec![Fault::new("shadow", text)]);
-    // The first release of a flow has nothing to be compared with.
-    let is_new = flow.release.is_some() && digest != flow.release.as_ref();
-    let Some(id) = id else {
-        return match flow.require_shadow && is_new {
-            true => Err(refuse(
-                "the flow takes only releases that a shadow run has proven: name its id".into(),
-            )),
-            false => Ok(None),
-        };
-    };
-    let shadow = web.pipeline.store.shadows().get(id).await?;
-    let shadow = shadow.filter(|shadow| shadow.flow == flow.id && shadow.account == flow.account);
-    let shadow = shadow.ok_or_else(|| refuse(format!("the flow has no shadow run {id}")))?;
-    if shadow.state != shadow::State::Done {
-        let text = format!(
-            "it is {}: it proves nothing before it is done",
-            shadow.state
-        );
-        return Err(refuse(text));
+    let proof = proof::named(&web.pipeline.store, flow, digest, id).await;
+    Ok(proof.map_err(refused)?.as_ref().map(Standing::of))
+}
+
+/// The record of the shadow run that proves the release `digest`, where the flow takes nothing else and nobody names one.
+pub(super) async fn proven(
+    web: &Web,
+    flow: &Flow,
+    digest: &Digest,
+) -> Result<Option<Change>, Error> {
+    let proof = proof::any(&web.pipeline.store, flow, digest).await;
+    let proof = proof.map_err(refused)?;
+    Ok(proof.map(|proof| Change::Note(proof::record(&proof))))
+}
+
+fn refused(unproven: Unproven) -> Error {
+    match unproven {
+        Unproven::Store(fault) => fault.into(),
+        unproven => {
+            let fault = Fault::new("shadow", unproven.to_string());
+            Error::invalid(flows::NOUN, vec![fault])
+        }
     }
-    if digest != Some(&shadow.what.candidate) {
-        let text = format!(
-            "it is of release {}, not of this one",
-            shadow.what.candidate
-        );
-        return Err(refuse(text));
-    }
-    Ok(Some(Standing::of(&shadow)))
 }

@@ -121,8 +121,8 @@ pub async fn list(
     let mut rows = rows(&counts);
     let configuration = web.pipeline.configuration();
     let route = configuration.route(&flow.id);
-    if let Some(in_force) = route.and_then(|route| route.in_force.as_ref()) {
-        for row in &mut rows {
+    for in_force in route.into_iter().flat_map(|route| route.releases()) {
+        for row in rows.iter_mut().filter(|row| row.label.is_empty()) {
             let mut known = in_force.component.manifest.rows.iter();
             if let Some(known) = known.find(|known| known.id == row.row) {
                 row.label.clone_from(&known.label);

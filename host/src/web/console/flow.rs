@@ -7,6 +7,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::canary;
 use super::flows::{
     Tally, behaviour_words, direction_words, entity_words, event_words, release_number,
     state_words, tallies,
@@ -41,6 +42,7 @@ struct FlowPage {
     reason: String,
     release: String,
     tally: Tally,
+    canary: Option<canary::Shown>,
     releases: Vec<ReleaseLine>,
 }
 
@@ -127,6 +129,7 @@ pub async fn show(
         state,
         reason,
         release: release_number(&web, &flow).await?,
+        canary: canary::shown(&web, &flow).await?,
         tally: tallies.get(&flow.id).copied().unwrap_or_default(),
         releases,
         flow,

@@ -1,25 +1,40 @@
-//! The export of world `inbound-mapping`: a message read, assignments out.
+//! World `inbound-mapping`: a message read, assignments out.
 
-use ligature_guest::{self as guest, InboundMapping, Mapped, Message};
+use ligature_guest::{self as guest, Mapped, Message};
 
 use super::{content, date, date_time, denied, otherwise, refusal, time};
 use crate::{Contents, Evaluated, Fact, Program, Reader, Refusal, Stopped, Value};
 
+#[cfg(feature = "inbound")]
 struct Mapper;
 
+#[cfg(feature = "inbound")]
 guest::export_inbound!(Mapper);
 
-impl InboundMapping for Mapper {
+#[cfg(feature = "inbound")]
+impl guest::InboundMapping for Mapper {
     fn describe() -> guest::Manifest {
-        super::describe()
+        super::program::describe()
     }
 
     fn to_lead_squared(message: &Message<'_>) -> Result<Mapped, guest::Refusal> {
-        match map(&super::program()?, message) {
-            Ok(mapped) => Ok(mapped),
-            Err(stopped) if stopped.waits => Ok(Mapped::Wait(refusal(stopped.refusal))),
-            Err(stopped) => Err(refusal(stopped.refusal)),
-        }
+        to_lead_squared(&super::program::program()?, message)
+    }
+}
+
+/// What a message means by a program.
+///
+/// # Errors
+///
+/// The refusal that a row, an ending or an access came to.
+pub fn to_lead_squared(
+    program: &Program<'_>,
+    message: &Message<'_>,
+) -> Result<Mapped, guest::Refusal> {
+    match map(program, message) {
+        Ok(mapped) => Ok(mapped),
+        Err(stopped) if stopped.waits => Ok(Mapped::Wait(refusal(stopped.refusal))),
+        Err(stopped) => Err(refusal(stopped.refusal)),
     }
 }
 

@@ -1,6 +1,6 @@
-//! The export of world `outbound-mapping`: a change read, placements out.
+//! World `outbound-mapping`: a change read, placements out.
 
-use ligature_guest::{self as guest, Change, Composed, Entity, Moment, OutboundMapping};
+use ligature_guest::{self as guest, Change, Composed, Entity, Moment};
 
 use super::{content, date, date_time, denied, otherwise, refusal};
 use crate::{
@@ -11,21 +11,33 @@ use crate::{
 const LEAD: &str = "lead.";
 const ACTIVITY: &str = "activity.";
 
+#[cfg(feature = "outbound")]
 struct Mapper;
 
+#[cfg(feature = "outbound")]
 guest::export_outbound!(Mapper);
 
-impl OutboundMapping for Mapper {
+#[cfg(feature = "outbound")]
+impl guest::OutboundMapping for Mapper {
     fn describe() -> guest::Manifest {
-        super::describe()
+        super::program::describe()
     }
 
     fn to_hl7(change: &Change<'_>) -> Result<Composed, guest::Refusal> {
-        match compose(&super::program()?, change) {
-            Ok(composed) => Ok(composed),
-            Err(stopped) if stopped.waits => Ok(Composed::Wait(refusal(stopped.refusal))),
-            Err(stopped) => Err(refusal(stopped.refusal)),
-        }
+        to_hl7(&super::program::program()?, change)
+    }
+}
+
+/// What a change means by a program.
+///
+/// # Errors
+///
+/// The refusal that a row, an ending or an access came to.
+pub fn to_hl7(program: &Program<'_>, change: &Change<'_>) -> Result<Composed, guest::Refusal> {
+    match compose(program, change) {
+        Ok(composed) => Ok(composed),
+        Err(stopped) if stopped.waits => Ok(Composed::Wait(refusal(stopped.refusal))),
+        Err(stopped) => Err(refusal(stopped.refusal)),
     }
 }
 

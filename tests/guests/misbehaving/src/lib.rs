@@ -65,6 +65,24 @@ impl InboundMapping for Misbehaving {
                 }
                 write.into_mapped()
             }
+            "log-a-million" => {
+                for _ in 0..1_000_000 {
+                    log::write(log::Level::Info, "again");
+                }
+                write.into_mapped()
+            }
+            "every-path" => {
+                let mut granted = 0;
+                for segment in [
+                    "MSH", "EVN", "PID", "PD1", "NK1", "PV1", "OBX", "IN1", "ZZZ",
+                ] {
+                    for field in 1..=60 {
+                        let path = format!("{segment}-{field}");
+                        granted += usize::from(message.get(&path).is_ok());
+                    }
+                }
+                write.lead("name", granted.to_string()).into_mapped()
+            }
             "panic" => panic!("with {:?}", message.text("PID-5.1")?),
             "refuse" => Err(Refusal::Other(message.required("PID-5.1")?)),
             "missing" => write
