@@ -6,14 +6,19 @@
 
 pub mod accounts;
 pub mod activation;
+pub mod alerts;
 pub mod body;
 pub mod calls;
 pub mod channels;
 pub mod code_tables;
 pub mod components;
+pub mod doctor;
+pub mod duplicate;
 pub mod error;
 pub mod figures;
 pub mod flows;
+pub mod inventory;
+pub mod lacking;
 pub mod list;
 pub mod loads;
 pub mod metadata;
@@ -25,6 +30,7 @@ pub mod releases;
 pub mod replays;
 pub mod retention;
 pub mod reveal;
+pub mod setup;
 pub mod shadows;
 pub mod templates;
 pub mod tokens;
@@ -76,6 +82,11 @@ impl utoipa::Modify for Bearer {
 /// Every route with its part of the document.
 fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(setup::show))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::snooze))
+        .routes(routes!(alerts::settings, alerts::save_settings))
+        .routes(routes!(alerts::test))
         .routes(routes!(accounts::list, accounts::create))
         .routes(routes!(accounts::show, accounts::save, accounts::delete))
         .routes(routes!(accounts::put_keys))
@@ -91,15 +102,20 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(poll::show, poll::run))
         .routes(routes!(channels::list, channels::create))
         .routes(routes!(channels::show, channels::save, channels::delete))
+        .routes(routes!(doctor::examine))
         .routes(routes!(retention::show))
         .routes(routes!(flows::list, flows::create))
         .routes(routes!(flows::show, flows::save, flows::delete))
         .routes(routes!(flows::versions))
+        .routes(routes!(duplicate::create))
         .routes(routes!(templates::show, templates::save, templates::delete))
         .routes(routes!(releases::list, releases::create))
         .routes(routes!(releases::delete))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::pause))
+        .routes(routes!(inventory::list))
+        .routes(routes!(inventory::component))
+        .routes(routes!(lacking::list, lacking::make))
         .routes(routes!(warnings::list))
         .routes(routes!(shadows::list))
         .routes(routes!(shadows::create))
