@@ -232,9 +232,9 @@ impl Pipeline {
             }
             let known = password.clone().flatten();
             match tell::alert(settings, known, &alert).await {
-                Ok(()) => {
+                Ok(fault) => {
                     alerts.put(&alert).await?;
-                    self.watch.seen().untold = None;
+                    self.watch.seen().untold = fault.map(|fault| fault.to_string());
                 }
                 Err(fault) => {
                     let fault = fault.to_string();

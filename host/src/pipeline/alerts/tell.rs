@@ -74,13 +74,18 @@ fn words(alert: &Alert) -> Words {
 }
 
 /// Tells of an alert that has begun, or ended, whoever is to be told; nobody may be.
+///
+/// Whoever was told by one way is not told again because another way failed: its fault is given back.
 pub(super) async fn alert(
     settings: &Settings,
     password: Option<String>,
     alert: &Alert,
-) -> Result<(), Untold> {
+) -> Result<Option<Untold>, Untold> {
     let to = settings.owners(alert.kind);
-    say(settings, password, to, words(alert)).await.map(drop)
+    match say(settings, password, to, words(alert)).await {
+        (false, Some(fault)) => Err(fault),
+        (_, fault) => Ok(fault),
+    }
 }
 
 /// Says that this is a test.
@@ -92,20 +97,21 @@ pub(super) async fn test(settings: &Settings, password: Option<String>) -> Resul
     };
     let to = settings.owner.split(',').map(str::trim);
     let to: Vec<_> = to.filter(|to| !to.is_empty()).map(str::to_owned).collect();
-    match say(settings, password, to, words).await? {
-        true => Ok(()),
-        false => Err(Untold::Nobody),
+    match say(settings, password, to, words).await {
+        (_, Some(fault)) => Err(fault),
+        (true, None) => Ok(()),
+        (false, None) => Err(Untold::Nobody),
     }
 }
 
-/// Says it by every way that is set; whether there was one.
+/// Says it by every way that is set: whether it was said by one, and the first fault.
 async fn say(
     settings: &Settings,
     password: Option<String>,
     to: Vec<String>,
     words: Words,
-) -> Result<bool, Untold> {
-    let mut is_said = false;
+) -> (bool, Option<Untold>) {
+    let mut said = Vec::new();
     if let Some(mail) = settings.mail.as_ref().filter(|_| !to.is_empty()) {
         let user = mail.user.clone().filter(|user| !user.is_empty());
         let server = Server {
@@ -124,12 +130,12 @@ async fn say(
             subject: words.subject,
             text: words.text,
         };
-        Box::pin(notify::mail(&server, &letter)).await?;
-        is_said = true;
+        said.push(Box::pin(notify::mail(&server, &letter)).await);
     }
     if let Some(webhook) = settings.webhook.as_ref().filter(|url| !url.is_empty()) {
-        notify::post(webhook, words.object).await?;
-        is_said = true;
+        said.push(notify::post(webhook, words.object).await);
     }
-    Ok(is_said)
+    let is_said = said.iter().any(Result::is_ok);
+    let mut faults = said.into_iter().filter_map(Result::err);
+    (is_said, faults.next().map(Untold::from))
 }
