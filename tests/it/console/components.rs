@@ -27,7 +27,7 @@ async fn a_component_is_approved_told_its_settings_and_tried() -> anyhow::Result
     let page = text_of(&ana.get(tab).await?.text);
     ensure!(page.contains("No release yet"), "{page}");
 
-    // Taken by the interface; approved in part on the page.
+    // Taken by the interface; approved in part as the page after an upload would.
     let token = office.token("publish").await?;
     let url = format!(
         "{}/api/v1/components?account=clinic&accept_findings=true",
@@ -52,7 +52,9 @@ async fn a_component_is_approved_told_its_settings_and_tried() -> anyhow::Result
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
-    let page = ana.submit(tab, "/flows/siu-s12/approve", &fields).await?;
+    let page = ana
+        .submit("/flows/siu-s12/basic", "/flows/siu-s12/approve", &fields)
+        .await?;
     ensure!(
         page.to.starts_with("/flows/siu-s12/start?release="),
         "{}",
