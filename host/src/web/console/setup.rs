@@ -98,13 +98,13 @@ fn line(visit: &Visit, step: Step) -> Line {
         (Which::Message, id) => (
             "First message",
             Right::View,
-            id.map_or_else(|| "/messages".into(), |id| format!("/messages/{id}")),
+            id.map_or_else(String::new, |id| format!("/messages/{id}")),
             "Look at it",
         ),
         (Which::Lead, id) => (
             "First lead",
             Right::View,
-            id.map_or_else(|| "/messages".into(), |id| format!("/messages/{id}")),
+            id.map_or_else(String::new, |id| format!("/messages/{id}")),
             "Look at its way",
         ),
     };
