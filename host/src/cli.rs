@@ -23,6 +23,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+use crate::flow::target::Identity;
 use crate::pipeline::configuration::Configuration;
 use crate::{serve, vault};
 
@@ -41,7 +42,7 @@ enum Command {
     Demo(demo::Args),
     /// Runs the host.
     #[command(after_help = "Example: ligature serve --config /etc/ligature.toml")]
-    Serve(ConfigFile),
+    Serve(ServeArgs),
     /// Checks configuration, database and components without opening a port.
     #[command(after_help = "Example: ligature check --config /etc/ligature.toml")]
     Check(ConfigFile),
@@ -92,6 +93,18 @@ struct ConfigFile {
     config: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Serves the console over TLS with this certificate and the chain above it, in PEM form.
+    #[arg(long, value_name = "FILE", requires = "http_tls_key")]
+    http_tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM form.
+    #[arg(long, value_name = "FILE", requires = "http_tls_cert")]
+    http_tls_key: Option<PathBuf>,
+}
+
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -126,7 +139,11 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
     match command {
         Command::Demo(args) => Box::pin(demo::run(args, out)).await,
         Command::Serve(args) => {
-            Box::pin(serve::run(Config::load(&args.config)?)).await?;
+            let mut config = Config::load(&args.file.config)?;
+            if let (Some(certificate), Some(key)) = (args.http_tls_cert, args.http_tls_key) {
+                config.console.tls = Some(Identity { certificate, key });
+            }
+            Box::pin(serve::run(config)).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => Box::pin(check(&args, out)).await,

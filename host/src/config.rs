@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::flow::account::Keys;
+use crate::flow::account::{Keys, Reach};
+use crate::flow::target::Identity;
 use crate::vault;
 
 /// What `serve` needs to start.
@@ -26,11 +27,27 @@ pub struct Config {
 }
 
 /// Where the console is, and who may read there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Console {
     pub address: SocketAddr,
     /// Nothing is shown without a token, not even on this machine.
     pub require_token: bool,
+    /// Speaks TLS with this certificate; without it, plain HTTP.
+    pub tls: Option<Identity>,
+    /// A LeadSquared simulator of this process, offered in the place of an account.
+    pub simulator: Option<Reach>,
+}
+
+impl Console {
+    /// A plain console at `address`.
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            require_token: false,
+            tls: None,
+            simulator: None,
+        }
+    }
 }
 
 /// Limits of every component.
@@ -81,6 +98,8 @@ struct Http {
     address: SocketAddr,
     /// Demands a token for everything that is shown, also on this machine.
     require_token: bool,
+    /// A certificate with the chain above it, and its key, as PEM files.
+    tls: Option<Identity>,
 }
 
 impl Default for Http {
@@ -88,6 +107,7 @@ impl Default for Http {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             require_token: false,
+            tls: None,
         }
     }
 }
@@ -238,6 +258,8 @@ impl Config {
             console: Console {
                 address: file.http.address,
                 require_token: file.http.require_token,
+                tls: file.http.tls,
+                simulator: None,
             },
             delivery_concurrency: file.delivery.concurrency,
             mapping: Mapping {

@@ -88,6 +88,32 @@ pub enum Verdict {
     NotAsked,
 }
 
+impl Step {
+    /// As the report calls it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Sent => "sent",
+            Self::Framing => "framing",
+            Self::Acknowledgement => "answer",
+        }
+    }
+}
+
+impl Verdict {
+    /// As the report calls it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Odd => "odd",
+            Self::Bad => "FAULT",
+            Self::NotAsked => "-",
+        }
+    }
+}
+
 impl Check {
     fn new(step: Step, verdict: Verdict, started: Instant, text: impl Into<String>) -> Self {
         Self {
@@ -294,20 +320,7 @@ impl fmt::Display for Report {
         let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S %:z").to_string();
         writeln!(f, "Connection report for {}, {now}\n", self.address)?;
         for check in &self.checks {
-            let verdict = match check.verdict {
-                Verdict::Good => "ok",
-                Verdict::Odd => "odd",
-                Verdict::Bad => "FAULT",
-                Verdict::NotAsked => "-",
-            };
-            let step = match check.step {
-                Step::Name => "name",
-                Step::Tcp => "TCP",
-                Step::Tls => "TLS",
-                Step::Sent => "sent",
-                Step::Framing => "framing",
-                Step::Acknowledgement => "answer",
-            };
+            let (verdict, step) = (check.verdict.label(), check.step.label());
             writeln!(
                 f,
                 "{verdict:<6}{step:<9}{} ({} ms)",

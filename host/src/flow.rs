@@ -4,6 +4,7 @@
 //! [`Flow`] is the noun everything else hangs on.
 
 pub mod account;
+pub mod alert;
 pub mod canary;
 pub mod change;
 pub mod channel;

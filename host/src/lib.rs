@@ -20,6 +20,8 @@ pub mod mapping;
 pub mod leadsquared;
 pub mod sync;
 
+pub mod notify;
+
 pub mod pipeline;
 
 pub mod access;

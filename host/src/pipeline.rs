@@ -7,6 +7,7 @@ pub mod account;
 pub mod activate;
 pub mod admission;
 pub mod ahead;
+pub mod alerts;
 pub mod bisect;
 pub mod canary;
 pub mod compose;
@@ -30,6 +31,7 @@ pub mod tally;
 pub mod trace;
 pub mod upload;
 pub mod webhooks;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,6 +80,8 @@ pub struct Pipeline {
     changes: Changes,
     listening: Mutex<BTreeMap<ChannelId, Listening>>,
     lines: send::Lines,
+    wires: wire::Wires,
+    watch: alerts::Watch,
     tally: tally::Tally,
     doubts: account::follow::Doubts,
 }
@@ -127,6 +131,8 @@ impl Pipeline {
             listening: Mutex::default(),
             doubts: account::follow::Doubts::default(),
             lines: send::Lines::default(),
+            wires: wire::Wires::default(),
+            watch: alerts::Watch::default(),
             tally: tally::Tally::default(),
         }
     }
@@ -285,6 +291,7 @@ impl Pipeline {
             return;
         }
         self.doubts.note(&claimed.account, &result);
+        self.watch.came(&claimed.account, &result);
         let attempt = judge::attempt(stage, &result, started_at, started.elapsed());
         let settlement =
             judge::settlement(&self.configuration(), &claimed, ledger, result, attempt);
@@ -299,6 +306,7 @@ impl Pipeline {
         {
             Ok(()) => {
                 self.tally.settled(&claimed, state);
+                self.watch.settled(&claimed.flow, state);
                 info!(delivery = %claimed.delivery, flow = %claimed.flow, event = %claimed.event, reason,
                     attempt = claimed.attempt, duration_ms = started.elapsed().as_millis() as u64, "delivery settled");
                 if let Some((flow, release)) = broke

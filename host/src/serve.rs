@@ -30,7 +30,7 @@ use crate::mllp;
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::configuration::{self, Configuration};
 use crate::pipeline::{
-    Pipeline, account, dispatch, load, poll, retention, shadow, tally, webhooks,
+    self, Pipeline, account, alerts, dispatch, load, poll, retention, shadow, tally, webhooks,
 };
 use crate::store::{self, Store};
 use crate::vault::{Key, Vault};
@@ -45,6 +45,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub struct Open {
     pub store: Store,
     pub runtime: Arc<Runtime>,
+    /// Where its files are.
+    folder: PathBuf,
     tasks: Tasks,
 }
 
@@ -91,6 +93,7 @@ pub async fn open(
     Ok(Open {
         store,
         runtime: Arc::new(runtime),
+        folder: mapping.artefacts.clone(),
         tasks,
     })
 }
@@ -107,7 +110,11 @@ impl Open {
 /// # Errors
 /// Names the file and what is wrong with it.
 pub fn target(channel: &Channel) -> anyhow::Result<Option<mllp::sender::Target>> {
-    let target = channel.target.as_ref().map(wire::target).transpose();
+    let target = channel
+        .target
+        .as_ref()
+        .map(pipeline::wire::target)
+        .transpose();
     target.with_context(|| format!("target of channel {:?}", channel.name))
 }
 
@@ -123,6 +130,8 @@ pub struct Sockets {
 pub struct Host {
     pub pipeline: Arc<Pipeline>,
     pub http: SocketAddr,
+    /// Whether the console speaks TLS.
+    pub is_secure: bool,
     /// Where each inbound channel listens.
     pub channels: Vec<(Arc<Channel>, SocketAddr)>,
     /// The TLS side of each channel that has one: what it presents and until when.
@@ -149,6 +158,8 @@ pub async fn start(
     let Console {
         address: http,
         require_token,
+        tls: http_tls,
+        simulator,
     } = http;
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
     let channels = configuration.channels.clone();
@@ -157,6 +168,8 @@ pub async fn start(
         open.runtime.clone(),
         configuration,
     ));
+
+    pipeline.note_folder(open.folder.clone());
 
     // Every port is bound before the first message is taken, so that a start succeeds or fails as a whole.
     let mut bound = Vec::new();
@@ -206,6 +219,9 @@ pub async fn start(
     pages
         .tracker
         .spawn(webhooks::keep(pipeline.clone(), pages.stop.clone()));
+    pages
+        .tracker
+        .spawn(alerts::keep(pipeline.clone(), pages.stop.clone()));
     deliveries.tracker.spawn(load::feed::keep(
         pipeline.clone(),
         deliveries.tracker.clone(),
@@ -246,13 +262,38 @@ pub async fn start(
         pipeline: pipeline.clone(),
         open_reads: http_address.ip().is_loopback() && !require_token,
         door: door.clone(),
+        simulator: simulator.map(Arc::new),
     };
-    pages
-        .tracker
-        .spawn(web::serve(http, console, pages.stop.clone()));
+    let http_tls = http_tls
+        .as_ref()
+        .map(pipeline::wire::plain_acceptor)
+        .transpose()
+        .context("TLS of the console")?
+        .map(Arc::new);
+    match http_tls.clone() {
+        None => {
+            if !http_address.ip().is_loopback() {
+                warn!(address = %http_address, "passwords come over the network in clear text: give the console a certificate, or a proxy that speaks TLS");
+            }
+            let serving = web::serve(http, console, pages.stop.clone());
+            pages.tracker.spawn(serving);
+        }
+        Some(acceptor) => {
+            let fresh = wire::keep_fresh(acceptor.clone(), pages.stop.clone());
+            pages.tracker.spawn(fresh);
+            pipeline.note_console(acceptor.clone());
+            let shake = move |stream| {
+                let acceptor = acceptor.clone();
+                async move { acceptor.accept(stream).await.map(|(stream, _)| stream) }
+            };
+            let serving = web::serve_secure(http, shake, console, pages.stop.clone());
+            pages.tracker.spawn(serving);
+        }
+    }
     Ok(Host {
         pipeline,
         http: http_address,
+        is_secure: http_tls.is_some(),
         channels: addresses,
         tls,
         door,
@@ -336,7 +377,11 @@ pub async fn first_start(host: &Host) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     let secret = host.door.make_link(Opens::FirstAdministrator)?;
-    Ok(Some(format!("http://{}/first-start/{secret}", host.http)))
+    let scheme = if host.is_secure { "https" } else { "http" };
+    Ok(Some(format!(
+        "{scheme}://{}/first-start/{secret}",
+        host.http
+    )))
 }
 
 /// Listens for SIGINT and SIGTERM from now on; the future resolves at the first of them.

@@ -5,6 +5,7 @@
 //! on the caller's task, and what must be found again is kept as a keyed hash.
 //! Start with [`Store::open`], then [`journal::Journal`].
 
+pub mod alerts;
 pub mod catalog;
 pub mod journal;
 pub mod loads;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::vault::{self, Vault};
+use alerts::Alerts;
 use catalog::Catalog;
 use database::{Address, Dialect, Readers, Renderer, Row, Sql, Value};
 use journal::Journal;
@@ -217,6 +219,10 @@ impl Store {
 
     pub fn shadows(&self) -> Shadows {
         Shadows::new(self.shared.clone())
+    }
+
+    pub fn alerts(&self) -> Alerts {
+        Alerts::new(self.shared.clone())
     }
 
     pub fn catalog(&self) -> Catalog {

@@ -1,9 +1,14 @@
 //! The console, as people use it: real HTTP with a browser's cookies and forms, and Chromium where a page has a script.
 
+mod alerts;
+mod components;
 mod flows;
 mod journeys;
+mod looks;
 mod people;
 mod rights;
+mod secure;
+mod setup;
 
 use ligature::simulator::lead_squared::{Settings, Simulator};
 use ligature_tests::office::Office;

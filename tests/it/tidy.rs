@@ -24,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mapping", &["flow", "hl7"]),
     ("leadsquared", &[]),
     ("sync", &["flow", "leadsquared"]),
+    ("notify", &[]),
     (
         "pipeline",
         &[
@@ -32,6 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "leadsquared",
             "mapping",
             "mllp",
+            "notify",
             "store",
             "sync",
             "vault",
@@ -60,6 +62,7 @@ const EVERY: &[&str] = &[
     "leadsquared",
     "mapping",
     "mllp",
+    "notify",
     "pipeline",
     "serve",
     "simulator",
@@ -74,7 +77,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("wasmtime", &["mapping"]),
     ("ligature_mapper", &["mapping"]),
     ("sqlx", &["store"]),
-    ("reqwest", &["cli", "leadsquared", "simulator"]),
+    ("reqwest", &["cli", "leadsquared", "notify", "simulator"]),
+    ("lettre", &["notify"]),
     ("axum", &["simulator", "web"]),
     ("askama", &["simulator", "web"]),
 ];

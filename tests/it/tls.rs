@@ -41,8 +41,8 @@ async fn echo(settings: Listening) -> anyhow::Result<Echo> {
     let address = socket.local_addr()?;
     let acceptor = Arc::new(Acceptor::load(settings)?);
     let access = Access {
-        peers: Vec::new(),
         tls: Some(acceptor.clone()),
+        ..Access::default()
     };
     let subjects = Arc::new(Mutex::new(Vec::new()));
     let seen = subjects.clone();

@@ -10,6 +10,7 @@ pub mod mllp;
 pub mod office;
 pub mod pki;
 pub mod plugins;
+pub mod postbox;
 pub mod properties;
 pub mod site;
 pub mod visitor;

@@ -32,6 +32,26 @@ pub async fn lead_squared(settings: Settings) -> anyhow::Result<Handle> {
 }
 
 impl Office {
+    /// A host with nothing in it, in the store at `storage` or in one of its own; its console may be as a test wants it.
+    pub async fn bare(
+        storage: Option<&str>,
+        simulator: Handle,
+        console: Console,
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let own = format!("sqlite:{}", folder.path().join("ligature.db").display());
+        let mapping = Mapping::with_artefacts(folder.path().join("artefacts"));
+        let key = Key::from_hex(1, KEY)?;
+        let storage = storage.unwrap_or(&own);
+        let open = serve::open(storage, true, vec![key], &mapping).await?;
+        let host = Box::pin(serve::start(open, console, 4, Sockets::default())).await?;
+        Ok(Self {
+            host,
+            simulator,
+            folder,
+        })
+    }
+
     /// Opens an office in the store at `storage`, or in one of its own, with the channels and flows of `documents`:
     /// TOML tables of `[[channels]]` and `[[flows]]`, in which account and name may be left out.
     pub async fn open(
@@ -81,10 +101,7 @@ impl Office {
                 }
             }
         }
-        let console = Console {
-            address: ([127, 0, 0, 1], 0).into(),
-            require_token: false,
-        };
+        let console = Console::at(([127, 0, 0, 1], 0).into());
         let host = Box::pin(serve::start(open, console, 4, Sockets::default())).await?;
         Ok(Self {
             host,

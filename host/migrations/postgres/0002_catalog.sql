@@ -170,3 +170,28 @@ create table session (
 );
 
 create index session_person on session (person_id);
+
+-- Who is told of what goes wrong; one row, with the mail server's password sealed.
+create table alert_settings (
+  id text collate "C" not null,
+  document text not null,
+  version bigint not null,
+  updated_at bigint not null,
+  secret bytea,
+  primary key (id)
+);
+
+-- What went wrong, from when to when, and when somebody was told; never patient data. Ids are UUIDv7.
+create table alert (
+  id text collate "C" not null,
+  kind text not null,
+  account_id text collate "C" not null,
+  subject text not null,
+  detail text not null,
+  began_at bigint not null,
+  ended_at bigint,
+  began_told_at bigint,
+  ended_told_at bigint,
+  snoozed_until bigint,
+  primary key (id)
+);

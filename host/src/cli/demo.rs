@@ -2,6 +2,8 @@
 //!
 //! Built from the same parts as `serve`; nothing here is a shortcut but the simulators at the far ends.
 
+mod bare;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -24,7 +26,7 @@ use crate::access::door::Opens;
 use crate::access::people;
 use crate::config::{Console, DEFAULT_CONCURRENCY, Mapping};
 use crate::flow::AccountId;
-use crate::flow::account::Keys;
+use crate::flow::account::{Keys, Reach};
 use crate::hl7;
 use crate::mllp::sender::{Sender, Target, Timeouts};
 use crate::pipeline::Pipeline;
@@ -40,6 +42,9 @@ pub struct Args {
     /// Ends after the sample messages: exit status 0 only if every one got where it should.
     #[arg(long)]
     once: bool,
+    /// Begins with nothing: no account, no channel, no flow; the console leads to the first patient.
+    #[arg(long, conflicts_with_all = ["once", "json", "mllp_addr"])]
+    bare: bool,
     /// Prints one JSON object with the addresses first, then one for each message.
     #[arg(long)]
     json: bool,
@@ -127,6 +132,9 @@ struct Report {
 }
 
 pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+    if args.bare {
+        return Box::pin(bare::run(args, out)).await;
+    }
     let mut stop = std::pin::pin!(serve::stop_signal()?);
     // Every socket first: a port given by flag that is taken ends the demo before anything is made.
     let (mllp, mllp_moved) = bind("--mllp-addr", args.mllp_addr, DEFAULT_MLLP).await?;
@@ -141,20 +149,8 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     let (ehr_page, ehr_page_moved) =
         bind("--ehr-page-addr", args.ehr_page_addr, DEFAULT_EHR_PAGE).await?;
 
-    let temporary = match &args.data {
-        Some(_) => None,
-        None => Some(
-            tempfile::Builder::new()
-                .prefix("ligature-demo-")
-                .tempdir()?,
-        ),
-    };
-    let data = match (&args.data, &temporary) {
-        (Some(data), _) => data.clone(),
-        (None, Some(folder)) => folder.path().to_owned(),
-        (None, None) => unreachable!("a temporary folder stands in for --data"),
-    };
-    std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    let folder = Folder::of(&args)?;
+    let data = folder.path();
 
     let simulated = CancellationToken::new();
     let tracker = TaskTracker::new();
@@ -192,7 +188,7 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     let open = serve::open(
         &storage,
         true,
-        vec![key(&data)?],
+        vec![key(data)?],
         &Mapping::with_artefacts(data.join("artefacts")),
     )
     .await?;
@@ -210,8 +206,11 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     let host = Box::pin(serve::start(
         open,
         Console {
-            address: DEFAULT_HTTP,
-            require_token: false,
+            simulator: Some(Reach {
+                api: simulator.api(),
+                keys: keys.clone(),
+            }),
+            ..Console::at(DEFAULT_HTTP)
         },
         DEFAULT_CONCURRENCY,
         sockets,
@@ -271,7 +270,7 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     };
     if arrived.is_some() && !args.once {
         if !args.json {
-            look_here(&addresses, &data, out)?;
+            look_here(&addresses, data, out)?;
         }
         out.flush()?;
         stop.await;
@@ -285,6 +284,37 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Where a demo keeps its things; one of its own goes with it.
+struct Folder {
+    data: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Folder {
+    fn of(args: &Args) -> anyhow::Result<Self> {
+        let temporary = match &args.data {
+            Some(_) => None,
+            None => Some(
+                tempfile::Builder::new()
+                    .prefix("ligature-demo-")
+                    .tempdir()?,
+            ),
+        };
+        let own = temporary.as_ref().map(|folder| folder.path().to_owned());
+        let data = args.data.clone().or(own).unwrap_or_default();
+        std::fs::create_dir_all(&data)
+            .with_context(|| format!("cannot make {}", data.display()))?;
+        Ok(Self {
+            data,
+            _temporary: temporary,
+        })
+    }
+
+    fn path(&self) -> &std::path::Path {
+        &self.data
+    }
 }
 
 /// Binds `given`, or the usual address, or a free port if the usual one is taken; the latter is said.

@@ -280,6 +280,13 @@ pub struct Keys {
     pub secret_key: String,
 }
 
+/// An API with keys that open it: the simulator of a process that runs one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    pub api: String,
+    pub keys: Keys,
+}
+
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys(redacted)")

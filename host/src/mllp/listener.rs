@@ -9,6 +9,7 @@
 mod access;
 mod budget;
 mod connection;
+mod connections;
 mod inbound;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use self::access::Access;
 use self::access::Refusals;
 use self::budget::Budget;
 use self::connection::Connection;
+pub use self::connections::{Connections, Left, Peer};
 use super::frame::{Framing, Warning};
 use super::{name, tune};
 
@@ -179,8 +181,10 @@ pub async fn serve<F, Fut>(
                 receive: receive.clone(),
                 shutdown: parent.child_token(),
             };
+            let connections = access.connections.clone();
             match &access.tls {
                 None => tracker.spawn(async move {
+                    let _entered = connections.enter(peer, None);
                     let (reader, writer) = stream.into_split();
                     connection.run(reader, writer).await;
                     drop(permit);
@@ -191,6 +195,7 @@ pub async fn serve<F, Fut>(
                         let shaken =
                             access::handshake(&acceptor, stream, peer, &connection.shutdown);
                         if let Some((stream, peer_subject)) = shaken.await {
+                            let _entered = connections.enter(peer, peer_subject.clone());
                             let (reader, writer) = tokio::io::split(stream);
                             let connection = Connection {
                                 peer_subject,

@@ -436,6 +436,12 @@ fn certificates_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     }
 }
 
+/// What stands in the first certificate of a PEM file; none where there is none that can be read.
+pub fn first_of(file: &Path) -> Option<Facts> {
+    let chain = certificates_of(file).ok()?;
+    Facts::of(chain.first()?)
+}
+
 fn roots_of(file: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates_of(file)? {

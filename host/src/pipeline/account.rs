@@ -387,7 +387,9 @@ impl Pipeline {
 
     /// Reads the users now.
     pub async fn read_users(&self, account: &AccountId) -> Result<Read<Vec<User>>, Error> {
-        let users = self.entry(account)?.client.users().await?;
+        let users = self.entry(account)?.client.users().await;
+        // Asked every 15 minutes: keys that are refused are known before a message waits.
+        let users = users.inspect_err(|fault| self.watch.refused(account, fault))?;
         let users = users.into_iter().map(|user| User {
             id: user.id,
             name: user.name,
@@ -404,6 +406,7 @@ impl Pipeline {
         kind: &str,
         document: T,
     ) -> Result<Read<T>, Error> {
+        self.watch.served(account);
         let catalog = self.store.catalog();
         catalog.put_metadata(account, kind, &document).await?;
         Ok(Read {

@@ -16,7 +16,7 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use super::Pipeline;
-use crate::flow::AccountId;
+use crate::flow::{AccountId, Channel};
 use crate::store;
 use crate::store::journal::tally::{Step, Tallied};
 use crate::store::journal::{Appended, Arrival, Claimed, Route, State};
@@ -269,6 +269,33 @@ impl Pipeline {
             }
         }
         kept
+    }
+
+    /// When the last message came over a channel, to the minute; none if none did for a week.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn last_received(&self, channel: &Channel) -> Result<Option<i64>, store::Error> {
+        self.keep_tally().await?;
+        let journal = self.store.journal();
+        let word = Counted::Received.as_str();
+        let last = journal.last_tallied(&channel.account, word, channel.id.as_str());
+        last.await
+    }
+
+    /// The minutes since `from_ms` in which messages came over a channel, oldest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn minutes_with(
+        &self,
+        channel: &Channel,
+        from_ms: i64,
+    ) -> Result<Vec<i64>, store::Error> {
+        let journal = self.store.journal();
+        let word = Counted::Received.as_str();
+        let minutes = journal.tallied_minutes(&channel.account, word, channel.id.as_str(), from_ms);
+        minutes.await
     }
 
     /// The figures of an account up to now.

@@ -325,6 +325,7 @@ impl Pipeline {
         let listed = client.webhooks().await?;
         let needed = self.needed(account).await?;
         let is_polled = entry.account.poll.is_some();
+        let mut wrong = Vec::new();
         for (webhook, subject) in ours(account, Some(&address), &listed) {
             let event = subject.event;
             match webhook.status {
@@ -332,9 +333,15 @@ impl Pipeline {
                     client.delete_webhook(&webhook.id).await?;
                     let new = hook.webhook(account, &address, subject);
                     client.create_webhook(&new).await?;
+                    wrong.push(format!(
+                        "Webhook {event} had been turned off by LeadSquared after failures and was made anew"
+                    ));
                     warn!(%account, %event, "LeadSquared had turned the webhook off after failures; it was made anew, and what changed meanwhile was not told");
                 }
                 WebhookStatus::DisabledByHand if needed.contains(&subject) => {
+                    wrong.push(format!(
+                        "Webhook {event} was turned off by a person in LeadSquared"
+                    ));
                     warn!(%account, %event, "the webhook was turned off by a person in LeadSquared; its flows hear of nothing");
                 }
                 _ => {}
@@ -343,8 +350,10 @@ impl Pipeline {
         for Subject { event, .. } in
             standing(needed, account, Some(&hook), &listed, is_polled).missing
         {
+            wrong.push(format!("No webhook {event} is there"));
             warn!(%account, %event, "no webhook tells of what a flow needs: POST /api/v1/accounts/{account}/webhooks makes it");
         }
+        self.watch.hooks(account, wrong);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use super::{DRAIN, Tasks, wire};
 use crate::flow::{Channel, ChannelId};
 use crate::mllp::tls::Acceptor;
 use crate::pipeline::Pipeline;
+use crate::pipeline::wire::{Wire, acceptor as acceptor_of};
 
 /// How often a channel that could not listen is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -64,14 +65,19 @@ impl Bound {
             let fresh = wire::keep_fresh(acceptor, tasks.stop.clone());
             tasks.tracker.spawn(fresh);
         }
+        let noted = Wire {
+            acceptor: self.acceptor.clone(),
+            ..Wire::default()
+        };
         let listening = wire::listen(
             pipeline.clone(),
             self.channel.clone(),
             self.socket,
-            self.acceptor.clone(),
+            noted.clone(),
             tasks.clone(),
         );
         tasks.tracker.spawn(listening);
+        pipeline.note_wire(&self.channel.id, Some(noted));
         pipeline.note_listening(&self.channel.id, Some(Ok(address)));
         Ok(Running {
             channel: self.channel,
@@ -83,7 +89,7 @@ impl Bound {
 }
 
 fn acceptor(channel: &Channel) -> anyhow::Result<Option<Arc<Acceptor>>> {
-    let acceptor = channel.tls.as_ref().map(wire::acceptor).transpose();
+    let acceptor = channel.tls.as_ref().map(acceptor_of).transpose();
     let acceptor = acceptor.with_context(|| format!("TLS of channel {:?}", channel.name))?;
     Ok(acceptor.map(Arc::new))
 }
@@ -155,6 +161,7 @@ async fn follow(pipeline: &Arc<Pipeline>, running: &mut HashMap<ChannelId, Runni
             old.end().await;
         }
         pipeline.note_listening(&id, None);
+        pipeline.note_wire(&id, None);
     }
     let mut missing = false;
     for channel in wanted {

@@ -1,4 +1,4 @@
-//! What a channel's settings mean for its listener: limits, who may connect, TLS.
+//! What a channel's settings mean for its listener: limits, who may connect. TLS is in `pipeline/wire.rs`.
 //!
 //! Start at [`listen`].
 
@@ -6,19 +6,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Tasks;
-use crate::flow::transport::{self, ClientCertificates, TlsVersion};
-use crate::flow::{self, Channel};
+use crate::flow::{Channel, transport};
 use crate::mllp::frame::Framing;
 use crate::mllp::listener::{self, Access, Limits};
-use crate::mllp::sender;
-use crate::mllp::tls::{self, Acceptor, Connecting, Connector, Identity, Listening, Oldest, Trust};
+use crate::mllp::tls::{self, Acceptor};
 use crate::pipeline::Pipeline;
+use crate::pipeline::wire::Wire;
 
 /// How often certificate files are looked at.
 const FRESH: Duration = Duration::from_secs(10);
@@ -31,12 +29,13 @@ pub(super) async fn listen(
     pipeline: Arc<Pipeline>,
     channel: Arc<Channel>,
     socket: TcpListener,
-    acceptor: Option<Arc<Acceptor>>,
+    wire: Wire,
     tasks: Tasks,
 ) {
     let access = Access {
         peers: channel.allowed_peers.iter().map(|peer| peer.0).collect(),
-        tls: acceptor,
+        tls: wire.acceptor,
+        connections: wire.connections,
     };
     let limits = limits(&channel);
     let receive = move |received| {
@@ -87,73 +86,6 @@ pub(super) fn announce_target(channel: &Channel) {
     let ip: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
     if !tls && host != "localhost" && !ip.is_some_and(|ip| ip.is_loopback()) {
         warn!(channel = %channel.id, address = %target.address, "patient data go over the network in clear text: turn TLS on, or let a tunnel begin on this machine");
-    }
-}
-
-/// Reads the certificates of a channel.
-pub(super) fn acceptor(settings: &transport::Tls) -> anyhow::Result<Acceptor> {
-    let pinned = settings.pinned_clients.iter();
-    let trust = Trust {
-        authorities: settings.client_authorities.clone(),
-        pinned: pinned.map(|text| text.parse()).collect::<Result<_, _>>()?,
-    };
-    let clients = match settings.client_certificates {
-        ClientCertificates::None => {
-            ensure!(
-                trust == Trust::default(),
-                "client_authorities or pinned_clients are named, but client_certificates is \"none\": write \"want\" or \"require\""
-            );
-            tls::ClientCertificates::None
-        }
-        ClientCertificates::Want => tls::ClientCertificates::Want(trust),
-        ClientCertificates::Require => tls::ClientCertificates::Require(trust),
-    };
-    Ok(Acceptor::load(Listening {
-        identity: Identity {
-            certificate: settings.certificate.clone(),
-            key: settings.key.clone(),
-        },
-        clients,
-        oldest: oldest(settings.oldest_version),
-    })?)
-}
-
-/// Reads what connecting to a target takes.
-pub(super) fn target(settings: &flow::target::Target) -> anyhow::Result<sender::Target> {
-    let tls = match &settings.tls {
-        None => None,
-        Some(tls) => {
-            let pinned = tls.pinned.iter().map(|text| text.parse());
-            let identity = tls.identity.as_ref().map(|identity| Identity {
-                certificate: identity.certificate.clone(),
-                key: identity.key.clone(),
-            });
-            Some(Connector::load(&Connecting {
-                identity,
-                trust: Trust {
-                    authorities: tls.authorities.clone(),
-                    pinned: pinned.collect::<Result<_, _>>()?,
-                },
-                server_name: tls.server_name.clone(),
-                oldest: oldest(tls.oldest_version),
-            })?)
-        }
-    };
-    Ok(sender::Target {
-        address: settings.address.to_string(),
-        tls,
-        timeouts: sender::Timeouts {
-            connect: settings.connect_timeout_ms.into(),
-            answer: settings.answer_timeout_ms.into(),
-            application: settings.application_timeout_ms.into(),
-        },
-    })
-}
-
-fn oldest(version: TlsVersion) -> Oldest {
-    match version {
-        TlsVersion::Tls12 => Oldest::Tls12,
-        TlsVersion::Tls13 => Oldest::Tls13,
     }
 }
 

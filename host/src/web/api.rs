@@ -6,15 +6,20 @@
 
 pub mod accounts;
 pub mod activation;
+pub mod alerts;
 pub mod body;
 pub mod calls;
 pub mod canary;
 pub mod channels;
 pub mod code_tables;
 pub mod components;
+pub mod doctor;
+pub mod duplicate;
 pub mod error;
 pub mod figures;
 pub mod flows;
+pub mod inventory;
+pub mod lacking;
 pub mod list;
 pub mod loads;
 pub mod metadata;
@@ -26,6 +31,7 @@ pub mod releases;
 pub mod replays;
 pub mod retention;
 pub mod reveal;
+pub mod setup;
 pub mod shadows;
 pub mod templates;
 pub mod tokens;
@@ -77,6 +83,11 @@ impl utoipa::Modify for Bearer {
 /// Every route with its part of the document.
 fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(setup::show))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::snooze))
+        .routes(routes!(alerts::settings, alerts::save_settings))
+        .routes(routes!(alerts::test))
         .routes(routes!(accounts::list, accounts::create))
         .routes(routes!(accounts::show, accounts::save, accounts::delete))
         .routes(routes!(accounts::put_keys))
@@ -92,10 +103,12 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(poll::show, poll::run))
         .routes(routes!(channels::list, channels::create))
         .routes(routes!(channels::show, channels::save, channels::delete))
+        .routes(routes!(doctor::examine))
         .routes(routes!(retention::show))
         .routes(routes!(flows::list, flows::create))
         .routes(routes!(flows::show, flows::save, flows::delete))
         .routes(routes!(flows::versions))
+        .routes(routes!(duplicate::create))
         .routes(routes!(templates::show, templates::save, templates::delete))
         .routes(routes!(releases::list, releases::create))
         .routes(routes!(releases::delete))
@@ -104,6 +117,9 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(canary::show, canary::begin))
         .routes(routes!(canary::promote))
         .routes(routes!(canary::end))
+        .routes(routes!(inventory::list))
+        .routes(routes!(inventory::component))
+        .routes(routes!(lacking::list, lacking::make))
         .routes(routes!(warnings::list))
         .routes(routes!(shadows::list))
         .routes(routes!(shadows::create))

@@ -6,22 +6,30 @@
 //! What a page changes it changes by calling the handler of `api` that a script would call, with [`Visit::headers`].
 
 pub mod access;
+pub mod accounts;
+pub mod alerts;
 pub mod asset;
 pub mod audit;
 pub mod canary;
+mod channel_form;
 pub mod channels;
 pub mod code_tables;
+pub mod component;
 pub mod cookie;
 pub mod enter;
 pub mod flow;
+pub mod flow_duplicate;
 pub mod flow_new;
+pub mod flow_start;
 pub mod flow_steps;
 pub mod flows;
 pub mod form;
+pub mod inventory;
 pub mod mapping;
 pub mod messages;
 pub mod overview;
 pub mod own;
+pub mod setup;
 pub mod show;
 pub mod visit;
 mod way;
@@ -100,7 +108,20 @@ pub const PAGES: &[Page] = &[
     page("POST", "/access/people/{id}", ADMINISTER, || post(access::save)),
     page("POST", "/access/people/{id}/link", ADMINISTER, || post(access::link)),
     page("POST", "/access/people/{id}/sign-out", ADMINISTER, || post(access::sign_out)),
+    page("GET", "/setup", VIEW, || get(setup::show)),
+    page("GET", "/setup/account", ADMINISTER, || get(setup::new)),
+    page("POST", "/setup/account", ADMINISTER, || post(setup::connect)),
+    page("GET", "/accounts/{id}", ADMINISTER, || get(accounts::show)),
+    page("POST", "/accounts/{id}", ADMINISTER, || post(accounts::save)),
+    page("POST", "/accounts/{id}/keys", ADMINISTER, || post(accounts::keys)),
+    page("POST", "/accounts/{id}/read", MAP, || post(accounts::read)),
+    page("POST", "/accounts/{id}/delete", ADMINISTER, || post(accounts::delete)),
     page("GET", "/overview", VIEW, || get(overview::show)),
+    page("GET", "/alerts", VIEW, || get(alerts::list)),
+    page("POST", "/alerts/{id}/snooze", OPERATE, || post(alerts::snooze)),
+    page("GET", "/alerts/settings", ADMINISTER, || get(alerts::settings)),
+    page("POST", "/alerts/settings", ADMINISTER, || post(alerts::save)),
+    page("POST", "/alerts/settings/test", ADMINISTER, || post(alerts::test)),
     page("GET", "/audit", AUDIT, || get(audit::list)),
     page("GET", "/audit.csv", AUDIT, || get(audit::export)),
     page("GET", "/messages", VIEW, || get(messages::list)),
@@ -116,9 +137,14 @@ pub const PAGES: &[Page] = &[
     page("POST", "/flows/{id}/canary", PUBLISH, || post(canary::begin)),
     page("POST", "/flows/{id}/canary/promote", PUBLISH, || post(canary::promote)),
     page("POST", "/flows/{id}/canary/end", PUBLISH, || post(canary::end)),
-    page("POST", "/flows/{id}/component", PUBLISH, || post(flow::upload)),
-    page("POST", "/flows/{id}/approve", PUBLISH, || post(flow::approve)),
+    page("GET", "/flows/{id}/component", VIEW, || get(component::show)),
+    page("POST", "/flows/{id}/component", PUBLISH, || post(component::upload)),
+    page("POST", "/flows/{id}/settings", MAP, || post(component::save_settings)),
+    page("POST", "/flows/{id}/approve", PUBLISH, || post(component::approve)),
+    page("GET", "/inventory", VIEW, || get(inventory::list)),
     page("POST", "/flows/{id}/delete", MAP, || post(flow::delete)),
+    page("GET", "/flows/{id}/duplicate", MAP, || get(flow_duplicate::show)),
+    page("POST", "/flows/{id}/duplicate", MAP, || post(flow_duplicate::make)),
     page("GET", "/flows/{id}/basic", MAP, || get(flow_steps::basic)),
     page("POST", "/flows/{id}/basic", MAP, || post(flow_steps::save_basic)),
     page("GET", "/flows/{id}/additional", MAP, || get(flow_steps::additional)),
@@ -127,8 +153,17 @@ pub const PAGES: &[Page] = &[
     page("POST", "/flows/{id}/event", MAP, || post(flow_steps::save_event)),
     page("GET", "/flows/{id}/mapping", MAP, || get(mapping::show)),
     page("POST", "/flows/{id}/mapping", MAP, || post(mapping::save)),
-    page("GET", "/flows/{id}/start", MAP, || get(mapping::start)),
+    page("GET", "/flows/{id}/start", MAP, || get(flow_start::show)),
+    page("POST", "/flows/{id}/shadow", MAP, || post(flow_start::begin_shadow)),
+    page("POST", "/flows/{id}/shadow/{shadow}/cancel", MAP, || post(flow_start::cancel_shadow)),
+    page("POST", "/flows/{id}/lacking-fields", ADMINISTER, || post(flow_start::make_fields)),
     page("GET", "/channels", VIEW, || get(channels::list)),
+    page("GET", "/channels/new", ADMINISTER, || get(channels::new)),
+    page("POST", "/channels/new", ADMINISTER, || post(channels::create)),
+    page("GET", "/channels/{id}", VIEW, || get(channels::show)),
+    page("POST", "/channels/{id}", ADMINISTER, || post(channels::save)),
+    page("POST", "/channels/{id}/doctor", ADMINISTER, || post(channels::examine)),
+    page("POST", "/channels/{id}/delete", ADMINISTER, || post(channels::delete)),
     page("GET", "/code-tables", VIEW, || get(code_tables::list)),
     page("POST", "/code-tables", MAP, || post(code_tables::create)),
     page("GET", "/code-tables/{account}/{name}", VIEW, || get(code_tables::show)),

@@ -218,6 +218,18 @@ async fn answers_are_as_the_document_says() -> anyhow::Result<()> {
             "/api/v1/deliveries/{id}",
         ),
         ("/api/v1/audit".into(), "/api/v1/audit"),
+        ("/api/v1/setup".into(), "/api/v1/setup"),
+        ("/api/v1/inventory".into(), "/api/v1/inventory"),
+        ("/api/v1/alerts".into(), "/api/v1/alerts"),
+        ("/api/v1/alert-settings".into(), "/api/v1/alert-settings"),
+        (
+            "/api/v1/flows/ADT%5EA04/component".into(),
+            "/api/v1/flows/{id}/component",
+        ),
+        (
+            "/api/v1/flows/ADT%5EA04/lacking-fields".into(),
+            "/api/v1/flows/{id}/lacking-fields",
+        ),
         ("/api/v1/replies".into(), "/api/v1/replies"),
         (
             "/api/v1/accounts/clinic/calls".into(),

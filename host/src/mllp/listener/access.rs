@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::connections::Connections;
 use crate::mllp::name;
 use crate::mllp::tls::Acceptor;
 
@@ -29,6 +30,8 @@ pub struct Access {
     pub peers: Vec<IpNet>,
     /// TLS from the first byte; `None` for plain connections.
     pub tls: Option<Arc<Acceptor>>,
+    /// Notes who is connected.
+    pub connections: Connections,
 }
 
 impl Access {

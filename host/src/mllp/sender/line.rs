@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Backoff, Error, Link, Match, Settled, Target};
+use crate::mllp::tls::{Connector, Facts};
 
 /// Payloads that may wait for one connection; a caller beyond that is told when to come back.
 const WAITING: usize = 128;
@@ -42,6 +43,7 @@ struct Pending {
 #[derive(Clone)]
 pub struct Line {
     address: Arc<str>,
+    tls: Option<Connector>,
     jobs: mpsc::Sender<Job>,
     turns: Arc<Mutex<Turns>>,
 }
@@ -94,6 +96,7 @@ impl Line {
         }));
         let line = Self {
             address: target.address.as_str().into(),
+            tls: target.tls.clone(),
             jobs,
             turns: turns.clone(),
         };
@@ -108,6 +111,11 @@ impl Line {
     /// Where it leads to, as the target writes it.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The certificate that the peer showed last; none before it has shown one, or without TLS.
+    pub fn certificate(&self) -> Option<Facts> {
+        self.tls.as_ref()?.seen().into_iter().next()
     }
 
     /// Sends a payload in its turn and waits for its end; `judge` recognises its answers.

@@ -1,7 +1,10 @@
 //! *Add custom*: a lead field, or a slot of an activity type, made in LeadSquared with a type and a length that fit
 //! what an HL7 path holds.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Error, Field, Slot};
@@ -47,6 +50,51 @@ pub fn propose(path: &Path) -> Proposal {
         data_type: data_type.into(),
         max_length,
     }
+}
+
+/// A field that is written and is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Lacking {
+    /// Such as `mx_Visit_Number`.
+    pub schema_name: String,
+    /// As it would be made.
+    pub field: Proposal,
+}
+
+/// The fields among `written` that are not `known` and can be made; where `document`, the text of a mapping, takes one
+/// from a single place as it is, that place says its type.
+///
+/// Only names that LeadSquared itself would make of a display name are there: `mx_`, and blanks as underscores.
+pub fn lacking(document: &str, written: &BTreeSet<String>, known: &[Field]) -> Vec<Lacking> {
+    let document: Value = toml::from_str(document).unwrap_or_default();
+    let is_known = |name: &str| known.iter().any(|field| field.schema_name == name);
+    let lacking = written.iter().filter(|name| !is_known(name));
+    let lacking = lacking.filter_map(|name| {
+        let display_name = name.strip_prefix("mx_")?.replace('_', " ");
+        let typed = type_of(&document, name);
+        Some(Lacking {
+            schema_name: name.clone(),
+            field: Proposal {
+                display_name,
+                ..typed.unwrap_or_else(|| Proposal {
+                    display_name: String::new(),
+                    data_type: "Text".into(),
+                    max_length: Some(200),
+                })
+            },
+        })
+    });
+    lacking.collect()
+}
+
+/// The type of what the row of a field takes from its one place, unless a step makes something else of it.
+fn type_of(document: &Value, field: &str) -> Option<Proposal> {
+    let mut rows = document["lead"].as_array()?.iter();
+    let row = rows.find(|row| row["target"] == field)?;
+    let mut steps = row["steps"].as_array().into_iter().flatten();
+    let is_other = steps.any(Value::is_object);
+    let path = row["path"].as_str().filter(|_| !is_other)?;
+    Some(propose(&path.parse().ok()?))
 }
 
 /// The data type of what stands at a path; empty if the dictionary does not know it.
@@ -167,6 +215,43 @@ mod tests {
         assert_eq!(
             format!("{display_name}: {data_type}{}", length.unwrap_or_default()),
             expected
+        );
+    }
+
+    #[test]
+    fn fields_that_are_lacking_get_the_type_of_their_place() {
+        let document = "[[lead]]\ntarget = \"mx_Seen\"\npath = \"PV1-44\"\n\
+            [[lead]]\ntarget = \"mx_Patient_Class\"\npath = \"PV1-2\"\nsteps = [{ map = { O = \"Outpatient\" } }]\n";
+        let written = [
+            "FirstName",
+            "Stage",
+            "mx_MRN",
+            "mx_Patient_Class",
+            "mx_Seen",
+        ];
+        let written = written.map(str::to_owned).into();
+        let known = Field {
+            schema_name: "mx_MRN".into(),
+            display_name: "MRN".into(),
+            data_type: "Text".into(),
+            is_mandatory: false,
+            max_length: None,
+            is_unique: true,
+            is_locked_after_create: false,
+            options: Vec::new(),
+        };
+        let found = lacking(document, &written, &[known]);
+        let found: Vec<_> = (found.iter())
+            .map(|one| {
+                format!(
+                    "{} {} {}",
+                    one.schema_name, one.field.display_name, one.field.data_type
+                )
+            })
+            .collect();
+        assert_eq!(
+            found,
+            ["mx_Patient_Class Patient Class Text", "mx_Seen Seen Date"]
         );
     }
 

@@ -106,6 +106,50 @@ impl Journal {
         tallied.collect()
     }
 
+    /// When something of `kind` happened last to a subject, to the minute; none if it did not in the minutes that are kept.
+    pub async fn last_tallied(
+        &self,
+        account: &AccountId,
+        kind: &str,
+        subject: &str,
+    ) -> Result<Option<i64>, Error> {
+        let values = vec![account.as_str().into(), kind.into(), subject.into()];
+        let rows = self.shared.one(&LAST, values).await?;
+        Ok(rows.first().map(|row| row.int(0)).transpose()?)
+    }
+
+    /// The minutes since `from_ms` in which something of `kind` happened to a subject, oldest first.
+    pub async fn tallied_minutes(
+        &self,
+        account: &AccountId,
+        kind: &str,
+        subject: &str,
+        from_ms: i64,
+    ) -> Result<Vec<i64>, Error> {
+        let values = vec![
+            account.as_str().into(),
+            kind.into(),
+            subject.into(),
+            from_ms.into(),
+        ];
+        let rows = self.shared.one(&OF_SUBJECT, values).await?;
+        Ok(rows
+            .iter()
+            .map(|row| row.int(0))
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// The oldest delivery of each flow that is not at its end, as its id, which tells when its message came.
+    pub async fn oldest_open(&self, account: &AccountId) -> Result<Vec<(FlowId, String)>, Error> {
+        let values = vec![account.as_str().into()];
+        let rows = self.shared.one(&OLDEST, values).await?;
+        let oldest = rows.iter().map(|row| {
+            let flow: FlowId = row.text(0)?.as_ref().into();
+            Ok((flow, row.string(1)?))
+        });
+        oldest.collect()
+    }
+
     /// Forgets minutes and hours that began before these times.
     pub async fn forget_tallies(&self, minutes_ms: i64, hours_ms: i64) -> Result<(), Error> {
         let plan = vec![
@@ -160,6 +204,23 @@ static MINUTES: Sql = Sql {
 
 static HOURS: Sql = Sql {
     text: "select at, kind, subject, count from tally_hour where account_id = ? and at >= ? and at < ? order by at",
+    kinds: &[],
+};
+
+static LAST: Sql = Sql {
+    text: "select at from tally_minute where account_id = ? and kind = ? and subject = ? order by at desc limit 1",
+    kinds: &[],
+};
+
+static OF_SUBJECT: Sql = Sql {
+    text: "select at from tally_minute where account_id = ? and kind = ? and subject = ? and at >= ? order by at",
+    kinds: &[],
+};
+
+static OLDEST: Sql = Sql {
+    text: "select flow_id, min(id) from delivery
+where account_id = ? and state in ('queued', 'running', 'waiting', 'parked')
+group by flow_id",
     kinds: &[],
 };
 

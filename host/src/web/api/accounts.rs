@@ -55,7 +55,9 @@ pub struct KeysInput {
 )]
 pub struct NewAccount {
     account: Account,
-    keys: KeysInput,
+    keys: Option<KeysInput>,
+    /// In the place of keys: the simulator of this process, where it runs one.
+    simulator: Option<bool>,
 }
 
 /// An account with changes.
@@ -123,7 +125,7 @@ fn keys(body: &mut Body) -> Result<Keys, Error> {
     Ok(keys)
 }
 
-pub(super) async fn kept(catalog: &Catalog, id: &str) -> Result<Kept<Account>, Error> {
+pub(in crate::web) async fn kept(catalog: &Catalog, id: &str) -> Result<Kept<Account>, Error> {
     let accounts = catalog.list().await?.accounts;
     let found = accounts
         .into_iter()
@@ -154,14 +156,38 @@ pub async fn list(
 pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    body: Body,
 ) -> Result<Response, Error> {
-    let caller = web.may(&headers, Right::Administer).await?;
-    let keys = keys(&mut body)?;
+    let (kept, found) = Box::pin(connect(&web, &headers, body)).await?;
+    let version = kept.version;
+    let made = AccountView {
+        found: Some(found),
+        ..view(kept)
+    };
+    Ok(versioned(StatusCode::CREATED, &made, version))
+}
+
+/// What [`create`] does, for a page.
+pub(in crate::web) async fn connect(
+    web: &Web,
+    headers: &HeaderMap,
+    mut body: Body,
+) -> Result<(Kept<Account>, Found), Error> {
+    let caller = web.may(headers, Right::Administer).await?;
     let asked = body.object("account").and_then(|account| {
         let api = account.get("api")?.as_str()?;
         Some(api.to_owned())
     });
+    let simulated: Option<bool> = body.optional("simulator", "accounts.simulator")?;
+    let (asked, keys) = match (simulated, &web.simulator) {
+        (Some(true), Some(simulator)) => (Some(simulator.api.clone()), simulator.keys.clone()),
+        (Some(true), None) => {
+            let text = "this process runs no simulator: connect an account by its keys";
+            let fault = Fault::new("simulator", text);
+            return Err(Error::invalid(NOUN, vec![fault]));
+        }
+        _ => (asked, keys(&mut body)?),
+    };
     let found = find(asked.as_deref(), &keys).await?;
     if let Some(account) = body.object("account") {
         account
@@ -196,13 +222,7 @@ pub async fn create(
     ];
     catalog.apply(&changes, &caller.author()).await?;
     web.pipeline.put_in_force().await;
-    let kept = kept(&catalog, id.as_str()).await?;
-    let version = kept.version;
-    let made = AccountView {
-        found: Some(found),
-        ..view(kept)
-    };
-    Ok(versioned(StatusCode::CREATED, &made, version))
+    Ok((kept(&catalog, id.as_str()).await?, found))
 }
 
 /// Shows an account.

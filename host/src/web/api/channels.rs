@@ -14,6 +14,7 @@ use crate::access::Right;
 use crate::flow::Channel;
 use crate::flow::check::{self, Fault};
 use crate::pipeline::send::Sending;
+use crate::pipeline::wire::Certificate;
 use crate::store::catalog::{Change, Expected, Kept, Listing};
 use crate::web::Web;
 
@@ -31,6 +32,25 @@ pub struct ChannelView {
     sending_to: Option<String>,
     /// Why this host does not listen or send as it is configured.
     fault: Option<String>,
+    /// Who is connected to this host.
+    pub(in crate::web) connected: Vec<PeerView>,
+    /// When the last message came, to the minute; none if none came for a week.
+    last_message_at: Option<String>,
+    #[serde(skip)]
+    pub(in crate::web) last_message_at_ms: Option<i64>,
+    /// Certificates that end at some time: our own first, then those that it trusts or has seen.
+    pub(in crate::web) certificates: Vec<Certificate>,
+}
+
+/// A peer that is connected.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PeerView {
+    pub(in crate::web) address: String,
+    /// The subject of its certificate, where it showed one.
+    pub(in crate::web) subject: Option<String>,
+    since: String,
+    #[serde(skip)]
+    pub(in crate::web) since_ms: i64,
 }
 
 /// A channel to be made, or with changes.
@@ -45,7 +65,17 @@ pub struct ChannelInput {
     version: Option<i64>,
 }
 
-fn view(web: &Web, kept: Kept<Channel>) -> ChannelView {
+/// A channel with how it stands on this host.
+pub(in crate::web) async fn view(web: &Web, kept: Kept<Channel>) -> Result<ChannelView, Error> {
+    let peers = web.pipeline.peers(&kept.document.id).into_iter();
+    let connected = peers.map(|peer| PeerView {
+        address: peer.address.to_string(),
+        subject: peer.subject.map(|subject| subject.to_string()),
+        since: peer.since.to_string(),
+        since_ms: peer.since.as_millisecond(),
+    });
+    let connected = connected.collect();
+    let last_message_at_ms = Box::pin(web.pipeline.last_received(&kept.document)).await?;
     let (listening_on, fault) = match web.pipeline.listening(&kept.document.id) {
         Some(Ok(address)) => (Some(address.to_string()), None),
         Some(Err(fault)) => (None, Some(fault)),
@@ -56,17 +86,21 @@ fn view(web: &Web, kept: Kept<Channel>) -> ChannelView {
         Some(Sending::Not(fault)) => (None, Some(fault)),
         Some(Sending::Elsewhere) | None => (None, fault),
     };
-    ChannelView {
+    Ok(ChannelView {
+        certificates: web.pipeline.certificates(&kept.document),
         channel: kept.document,
         version: kept.version,
         updated_at: rfc3339(kept.updated_at_ms),
         listening_on,
         sending_to,
         fault,
-    }
+        connected,
+        last_message_at: last_message_at_ms.map(rfc3339),
+        last_message_at_ms,
+    })
 }
 
-fn find(listing: Listing, id: &str) -> Result<Kept<Channel>, Error> {
+pub(in crate::web) fn find(listing: Listing, id: &str) -> Result<Kept<Channel>, Error> {
     let mut channels = listing.channels.into_iter();
     let found = channels.find(|kept| kept.document.id.as_str() == id);
     found.ok_or_else(|| Error::not_found(format!("channel {id}")))
@@ -112,11 +146,14 @@ pub async fn list(
 ) -> Result<Response, Error> {
     web.may(&headers, Right::View).await?;
     let channels = web.pipeline.store.catalog().list().await?.channels;
-    let channels = channels
-        .into_iter()
-        .filter(|kept| which.wants(kept.document.account.as_str()))
-        .map(|kept| (kept.document.id.to_string(), view(&web, kept)));
-    Ok(json(StatusCode::OK, &which.page(channels)))
+    let mut wanted = Vec::new();
+    for kept in channels {
+        if which.wants(kept.document.account.as_str()) {
+            let id = kept.document.id.to_string();
+            wanted.push((id, view(&web, kept).await?));
+        }
+    }
+    Ok(json(StatusCode::OK, &which.page(wanted)))
 }
 
 /// Makes a channel; this host listens at once.
@@ -138,7 +175,11 @@ pub async fn create(
     web.pipeline.put_in_force().await;
     let kept = find(catalog.list().await?, id.as_str())?;
     let version = kept.version;
-    Ok(versioned(StatusCode::CREATED, &view(&web, kept), version))
+    Ok(versioned(
+        StatusCode::CREATED,
+        &view(&web, kept).await?,
+        version,
+    ))
 }
 
 /// Shows a channel.
@@ -153,7 +194,7 @@ pub async fn show(
     let listing = web.pipeline.store.catalog().list().await?;
     let kept = find(listing, &part(&params, "id")?)?;
     let version = kept.version;
-    Ok(versioned(StatusCode::OK, &view(&web, kept), version))
+    Ok(versioned(StatusCode::OK, &view(&web, kept).await?, version))
 }
 
 /// Changes a channel; its connections are closed after their messages in hand, and it listens anew.
@@ -170,7 +211,16 @@ pub async fn save(
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let channel: Channel = body.take("channel", NOUN)?;
-    body.end(NOUN, &["updated_at", "listening_on", "sending_to", "fault"])?;
+    let read_only = [
+        "updated_at",
+        "listening_on",
+        "sending_to",
+        "fault",
+        "connected",
+        "last_message_at",
+        "certificates",
+    ];
+    body.end(NOUN, &read_only)?;
     let catalog = web.pipeline.store.catalog();
     let listing = catalog.list().await?;
     let mut faults = faults(&channel, &listing);
@@ -192,7 +242,7 @@ pub async fn save(
     web.pipeline.put_in_force().await;
     let kept = find(catalog.list().await?, &id)?;
     let version = kept.version;
-    Ok(versioned(StatusCode::OK, &view(&web, kept), version))
+    Ok(versioned(StatusCode::OK, &view(&web, kept).await?, version))
 }
 
 /// Deletes a channel that no flow names; its messages stay.

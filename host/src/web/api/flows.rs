@@ -128,6 +128,14 @@ pub(super) struct Confirmed {
 }
 
 impl Confirmed {
+    /// Of a draft that is like another flow: whoever starts it is asked.
+    pub(super) fn all() -> Self {
+        Self {
+            not_unique: true,
+            no_condition: true,
+        }
+    }
+
     /// Takes the confirmations out of a body.
     pub(super) fn of(body: &mut Body) -> Result<Self, Error> {
         let mut take = |name: &str| -> Result<bool, Error> {

@@ -311,7 +311,7 @@ pub async fn create_slot(
 }
 
 /// Records what is about to be made elsewhere: once it is, there is no way back.
-async fn note(
+pub(super) async fn note(
     web: &Web,
     caller: &Caller,
     account: &AccountId,

@@ -47,9 +47,8 @@ pub struct ShadowInput {
     limit: Option<u64>,
 }
 
-async fn kept(web: &Web, params: &RawPathParams) -> Result<Shadow, Error> {
-    let id = part(params, "id")?;
-    let shadow = web.pipeline.store.shadows().get(&id).await?;
+async fn kept(web: &Web, id: &str) -> Result<Shadow, Error> {
+    let shadow = web.pipeline.store.shadows().get(id).await?;
     shadow.ok_or_else(|| Error::not_found(format!("shadow run {id}")))
 }
 
@@ -137,7 +136,7 @@ pub async fn show(
     params: RawPathParams,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::View).await?;
-    let shadow = kept(&web, &params).await?;
+    let shadow = kept(&web, &part(&params, "id")?).await?;
     Ok(json(StatusCode::OK, &Standing::of(&shadow)))
 }
 
@@ -149,15 +148,20 @@ pub async fn cancel(
     headers: HeaderMap,
     params: RawPathParams,
 ) -> Result<Response, Error> {
-    let caller = web.may(&headers, Right::Map).await?;
-    let shadow = kept(&web, &params).await?;
+    let shadow = end(&web, &headers, &part(&params, "id")?).await?;
+    Ok(json(StatusCode::OK, &Standing::of(&shadow)))
+}
+
+/// What [`cancel`] does, for a page.
+pub(in crate::web) async fn end(web: &Web, headers: &HeaderMap, id: &str) -> Result<Shadow, Error> {
+    let caller = web.may(headers, Right::Map).await?;
+    let shadow = kept(web, id).await?;
     let shadows = web.pipeline.store.shadows();
     if !shadows.cancel(&shadow, &caller.author()).await? {
         let text = format!("shadow run {} has ended already", shadow.id);
         return Err(Error::new(StatusCode::CONFLICT, "refused", text));
     }
-    let shadow = kept(&web, &params).await?;
-    Ok(json(StatusCode::OK, &Standing::of(&shadow)))
+    kept(web, id).await
 }
 
 /// The shadow run that proves the release `digest`, which a flow is to be put in force with.

@@ -9,7 +9,9 @@ use super::form::Form;
 use super::show::utc;
 use super::visit::{Faults, Frame, Visit, again, done, html, refused};
 use crate::access::{Right, Rights};
+use crate::flow::Account;
 use crate::flow::account::Role;
+use crate::store::catalog::Kept;
 use crate::store::catalog::person::{PersonRow, ROLES};
 use crate::web::Web;
 use crate::web::api::body::Body;
@@ -26,17 +28,17 @@ struct AccessPage {
     people: Vec<PersonLine>,
 }
 
-struct AccountRoles {
-    id: String,
-    name: String,
-    version: i64,
-    roles: Vec<Choice>,
+pub(super) struct AccountRoles {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) version: i64,
+    pub(super) roles: Vec<Choice>,
 }
 
-struct Choice {
-    word: &'static str,
-    label: String,
-    is_chosen: bool,
+pub(super) struct Choice {
+    pub(super) word: &'static str,
+    pub(super) label: String,
+    pub(super) is_chosen: bool,
 }
 
 struct PersonLine {
@@ -142,23 +144,26 @@ fn line(row: PersonRow) -> PersonLine {
     }
 }
 
+/// The roles of an account, with those that may use the connector.
+pub(super) fn account_roles(kept: &Kept<Account>) -> AccountRoles {
+    let choice = |role: Role| Choice {
+        word: role.as_str(),
+        label: role.as_str().replace('_', " "),
+        is_chosen: kept.document.roles.contains(&role),
+    };
+    AccountRoles {
+        id: kept.document.id.to_string(),
+        name: kept.document.name.clone(),
+        version: kept.version,
+        roles: Role::ALL.into_iter().map(choice).collect(),
+    }
+}
+
 /// Shows roles and people.
 pub async fn show(State(web): State<Web>, visit: Visit) -> Result<Response, Fault> {
     let catalog = web.pipeline.store.catalog();
-    let accounts = catalog.list().await?.accounts.into_iter().map(|kept| {
-        let choice = |role: Role| Choice {
-            word: role.as_str(),
-            label: role.as_str().replace('_', " "),
-            is_chosen: kept.document.roles.contains(&role),
-        };
-        AccountRoles {
-            id: kept.document.id.to_string(),
-            name: kept.document.name.clone(),
-            version: kept.version,
-            roles: Role::ALL.into_iter().map(choice).collect(),
-        }
-    });
-    let accounts = accounts.collect();
+    let accounts = catalog.list().await?.accounts;
+    let accounts = accounts.iter().map(account_roles).collect();
     html(&AccessPage {
         frame: visit.frame("access"),
         accounts,
@@ -184,9 +189,14 @@ pub async fn save_roles(
     let version: i64 = form.get("version").parse().unwrap_or_default();
     let body = Body::of(json!({ "account": account, "version": version }));
     let saving = accounts::save(State(web), visit.headers.clone(), params, body);
+    // The first start goes on to its list.
+    let to = match form.get("back") {
+        "/setup" => "/setup",
+        _ => "/access",
+    };
     Ok(match Box::pin(saving).await {
-        Ok(_) => done(&visit, "/access", "Who may use the connector is saved."),
-        Err(fault) => refused(&visit, "/access", &fault),
+        Ok(_) => done(&visit, to, "Who may use the connector is saved."),
+        Err(fault) => refused(&visit, to, &fault),
     })
 }
 

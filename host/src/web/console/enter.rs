@@ -136,7 +136,7 @@ pub async fn make_first(
         false => Err(differ()),
     };
     match made {
-        Ok(cookie) => Ok(inside(&visit, &cookie, "/")),
+        Ok(cookie) => Ok(inside(&visit, &cookie, "/setup")),
         Err(Refused::Link) => Err(Fault::UsedLink),
         Err(fault) => super::visit::again(&FirstPage {
             frame: visit.frame(""),

@@ -1,9 +1,7 @@
-//! One flow: how it stands, its releases, its component, and what can be done with it.
+//! One flow: how it stands, its releases, and what can be done with it. Its component is in `component.rs`.
 
 use askama::Template;
-use axum::body::Body as Bytes;
-use axum::extract::{RawPathParams, Request, State};
-use axum::http::HeaderValue;
+use axum::extract::{RawPathParams, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -14,14 +12,14 @@ use super::flows::{
 };
 use super::form::Form;
 use super::show::Time;
-use super::visit::{Frame, Visit, done, html, refused};
-use crate::flow::{Digest, Direction, Entity, Flow, Grants};
+use super::visit::{Frame, Visit, done, html, if_match, refused};
+use crate::flow::{Direction, Entity, Flow};
 use crate::pipeline::activate as rules;
 use crate::web::Web;
 use crate::web::api::body::Body;
 use crate::web::api::error::Error;
-use crate::web::api::list::{Asked, part};
-use crate::web::api::{activation, components, flows, releases};
+use crate::web::api::list::part;
+use crate::web::api::{activation, flows};
 use crate::web::fault::Fault;
 
 #[derive(Template)]
@@ -46,43 +44,22 @@ struct FlowPage {
     releases: Vec<ReleaseLine>,
 }
 
-struct ReleaseLine {
-    number: usize,
-    digest: String,
-    short: String,
-    made: Time,
-    origin: &'static str,
-    is_active: bool,
+pub(super) struct ReleaseLine {
+    pub(super) number: usize,
+    pub(super) digest: String,
+    pub(super) short: String,
+    pub(super) made: Time,
+    pub(super) origin: &'static str,
+    pub(super) is_active: bool,
     /// Was in force before.
-    was_active: bool,
+    pub(super) was_active: bool,
     /// What activating it would change.
-    differences: Vec<String>,
+    pub(super) differences: Vec<String>,
 }
 
-#[derive(Template)]
-#[template(path = "flow_component.html")]
-struct ComponentPage {
-    frame: Frame,
-    flow: Flow,
-    digest: String,
-    name: String,
-    version: String,
-    wishes: Vec<String>,
-    /// Of them, what the release in force does not grant.
-    more: Vec<String>,
-    grants: String,
-}
-
-/// Shows a flow.
-pub async fn show(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-) -> Result<Response, Fault> {
+/// The releases of a flow, newest first, and what each would change.
+pub(super) async fn release_lines(web: &Web, flow: &Flow) -> Result<Vec<ReleaseLine>, Fault> {
     let catalog = web.pipeline.store.catalog();
-    let kept = flows::kept(&catalog, &part(&params, "id")?).await?;
-    let flow = kept.document;
-    let listing = catalog.list().await?;
     let rows = catalog.releases(&flow.account, &flow.id).await?;
     let versions = catalog.flow_versions(&flow.account, &flow.id).await?;
     let components = catalog.components(&flow.account).await?;
@@ -108,7 +85,20 @@ pub async fn show(
             digest: row.digest.to_string(),
         }
     });
-    let releases = releases.collect();
+    Ok(releases.collect())
+}
+
+/// Shows a flow.
+pub async fn show(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+) -> Result<Response, Fault> {
+    let catalog = web.pipeline.store.catalog();
+    let kept = flows::kept(&catalog, &part(&params, "id")?).await?;
+    let flow = kept.document;
+    let listing = catalog.list().await?;
+    let releases = release_lines(&web, &flow).await?;
     let channel = listing
         .channels
         .iter()
@@ -136,7 +126,7 @@ pub async fn show(
     })
 }
 
-fn version(form: &Form) -> Value {
+pub(super) fn version(form: &Form) -> Value {
     form.get("version")
         .parse::<i64>()
         .map_or(Value::Null, Value::from)
@@ -155,8 +145,10 @@ pub async fn activate(
         "confirm_not_unique": form.has("confirm_not_unique"),
         "confirm_no_condition": form.has("confirm_no_condition"),
     });
-    if let Some(release) = form.some("release") {
-        body["release"] = release.into();
+    for name in ["release", "shadow"] {
+        if let Some(said) = form.some(name) {
+            body[name] = said.into();
+        }
     }
     let headers = visit.headers.clone();
     let activating = activation::activate(State(web), headers, params, Body::of(body));
@@ -194,78 +186,10 @@ pub async fn pause(
     })
 }
 
-/// Takes a component; what it asks for is shown to be approved.
-pub async fn upload(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-    form: Form,
-) -> Result<Response, Fault> {
-    let catalog = web.pipeline.store.catalog();
-    let id = part(&params, "id")?;
-    let flow = flows::kept(&catalog, &id).await?.document;
-    let to = format!("/flows/{id}");
-    let Some(bytes) = form.file("component").cloned() else {
-        let fault = Error::bad("choose a component, a file that ends in .wasm");
-        return Ok(refused(&visit, &to, &fault));
-    };
-    let asked = Asked(components::Whose {
-        account: flow.account.to_string(),
-        flow: Some(flow.id.to_string()),
-        accept_findings: false,
-    });
-    let request = Request::new(Bytes::from(bytes.clone()));
-    let uploading = components::upload(State(web.clone()), visit.headers.clone(), asked, request);
-    if let Err(fault) = Box::pin(uploading).await {
-        return Ok(refused(&visit, &to, &fault));
-    }
-    let digest = Digest::of(&bytes);
-    let loading = rules::load(&web.pipeline.runtime, bytes.to_vec());
-    let component = Box::pin(loading).await.map_err(Error::from)?;
-    let asked = component.manifest.grants();
-    let active = match &flow.release {
-        Some(release) => catalog.release(&flow.account, release).await?,
-        None => None,
-    };
-    let granted = active.map(|release| release.grants).unwrap_or_default();
-    html(&ComponentPage {
-        frame: visit.frame("flows"),
-        digest: digest.to_string(),
-        name: component.manifest.name.clone(),
-        version: component.manifest.version.clone(),
-        wishes: rules::wishes(&asked),
-        more: rules::wishes(&asked.beyond(&granted)),
-        grants: serde_json::to_string(&asked).unwrap_or_default(),
-        flow,
-    })
-}
-
-/// Makes a release of an uploaded component with what a person approves.
-pub async fn approve(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-    form: Form,
-) -> Result<Response, Fault> {
-    let id = part(&params, "id")?;
-    let to = format!("/flows/{id}");
-    let grants: Option<Grants> = serde_json::from_str(form.get("grants")).ok();
-    let body = json!({ "component": form.get("component"), "grants": grants });
-    let proposing = releases::propose(&web, &visit.headers, &id, Body::of(body));
-    Ok(match Box::pin(proposing).await {
-        Ok(_) => done(
-            &visit,
-            &to,
-            "The component is approved and a release is made of it. Activate the release when you are ready.",
-        ),
-        Err(fault) => refused(&visit, &to, &fault),
-    })
-}
-
 /// Deletes a flow whose name was typed.
 pub async fn delete(
     State(web): State<Web>,
-    mut visit: Visit,
+    visit: Visit,
     params: RawPathParams,
     form: Form,
 ) -> Result<Response, Fault> {
@@ -279,10 +203,8 @@ pub async fn delete(
         ));
         return Ok(refused(&visit, &format!("/flows/{id}"), &fault));
     }
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", form.get("version"))) {
-        visit.headers.insert(axum::http::header::IF_MATCH, tag);
-    }
-    let deleting = flows::delete(State(web), visit.headers.clone(), params);
+    let headers = if_match(&visit, &form);
+    let deleting = flows::delete(State(web), headers, params);
     Ok(match Box::pin(deleting).await {
         Ok(_) => done(
             &visit,

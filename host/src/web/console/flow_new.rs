@@ -14,6 +14,7 @@ use crate::mapping::starter::{self, Starter};
 use crate::store::catalog::Listing;
 use crate::web::Web;
 use crate::web::api::body::Body;
+use crate::web::api::duplicate::free_id;
 use crate::web::api::error::Error;
 use crate::web::api::templates::{Sample, put};
 use crate::web::api::{flows, releases};
@@ -293,17 +294,4 @@ fn word(sent: &str) -> &str {
 fn channel<'a>(listing: &'a Listing, account: &Account, is_inbound: bool) -> Option<&'a Channel> {
     let mut channels = listing.channels.iter().map(|kept| &kept.document);
     channels.find(|channel| channel.account == account.id && channel.target.is_none() == is_inbound)
-}
-
-/// `adt-a04`, or `adt-a04-2` where there is one.
-fn free_id(listing: &Listing, event: &str, is_inbound: bool) -> String {
-    let way = if is_inbound { "" } else { "-to-ehr" };
-    let plain = format!("{}{way}", event.to_lowercase().replace('^', "-"));
-    let taken = |id: &str| {
-        let mut flows = listing.flows.iter();
-        flows.any(|kept| kept.document.id.as_str() == id)
-    };
-    let ids = std::iter::once(plain.clone());
-    let mut ids = ids.chain((2..).map(|number| format!("{plain}-{number}")));
-    ids.find(|id| !taken(id)).unwrap_or(plain)
 }

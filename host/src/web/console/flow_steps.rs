@@ -238,7 +238,6 @@ async fn additional_page(
         })
         .collect();
     fields.sort_by_key(|field| (!field.is_unique, field.label.clone()));
-    let zones = jiff::tz::db().available();
     let outbound = flow.outbound.as_ref();
     let mut conditions: Vec<_> = outbound
         .map(|outbound| outbound.condition.as_slice())
@@ -253,10 +252,7 @@ async fn additional_page(
         version: kept.version,
         is_inbound: flow.direction == Direction::EhrToLeadSquared,
         fields,
-        zones: zones
-            .map(|zone| zone.to_string())
-            .filter(|zone| zone.contains('/'))
-            .collect(),
+        zones: zones(),
         countries: COUNTRIES.into(),
         lead_source: flow.lead_source.clone().unwrap_or_default(),
         country: flow.default_country_code.clone().unwrap_or_default(),
@@ -268,8 +264,15 @@ async fn additional_page(
     })
 }
 
+/// The time zones that are offered.
+pub(super) fn zones() -> Vec<String> {
+    let known = jiff::tz::db().available();
+    let known = known.map(|zone| zone.to_string());
+    known.filter(|zone| zone.contains('/')).collect()
+}
+
 /// The country codes that are offered by name; any other can be typed.
-const COUNTRIES: [(&str, &str); 16] = [
+pub(super) const COUNTRIES: [(&str, &str); 16] = [
     ("1", "United States, Canada"),
     ("44", "United Kingdom"),
     ("91", "India"),
@@ -368,12 +371,6 @@ async fn event_page(
     let shown = template
         .map(|template| templates::view(&template, &flow))
         .transpose()?;
-    let events = ["ADT", "SIU", "ORM", "ORU", "MDM", "DFT"]
-        .into_iter()
-        .flat_map(|code| {
-            dictionary::events(code)
-                .map(move |event| (format!("{code}^{}", event.trigger_event), event.label()))
-        });
     // A live message of this flow's event over its channel, whether or not it takes any yet.
     let filter = Filter {
         account: Some(flow.account.clone()),
@@ -409,7 +406,7 @@ async fn event_page(
         frame: visit.frame("flows"),
         faults,
         version: kept.version,
-        events: events.collect(),
+        events: events(),
         kept: kept_as,
         text,
         raw,
@@ -419,6 +416,30 @@ async fn event_page(
         event,
         flow,
     })
+}
+
+/// The events that are offered, with what the standard calls them.
+pub(super) fn events() -> Vec<(String, String)> {
+    let codes = ["ADT", "SIU", "ORM", "ORU", "MDM", "DFT"].into_iter();
+    let events = codes.flat_map(|code| {
+        let events = dictionary::events(code);
+        events.map(move |event| (format!("{code}^{}", event.trigger_event), event.label()))
+    });
+    events.collect()
+}
+
+/// What a list offers may be taken with its description behind it.
+pub(super) fn event_of(form: &Form) -> String {
+    let mut words = form.get("event").split_whitespace();
+    words.next().unwrap_or_default().to_owned()
+}
+
+/// A sample that was pasted, or sent as a file.
+pub(super) fn sample_of(form: &Form) -> Option<String> {
+    match form.file("file") {
+        Some(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        None => Some(form.raw("message").to_owned()).filter(|text| !text.trim().is_empty()),
+    }
 }
 
 /// The text with a mark at every finding.
@@ -510,10 +531,7 @@ pub async fn save_event(
 ) -> Result<Response, Fault> {
     let mut kept = kept(&web, &params).await?;
     let id = kept.document.id.to_string();
-    let text = match form.file("file") {
-        Some(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        None => Some(form.raw("message").to_owned()).filter(|text| !text.trim().is_empty()),
-    };
+    let text = sample_of(&form);
     let storing = store_event(
         &web,
         &visit,
@@ -549,13 +567,7 @@ async fn store_event(
     flow: &mut Flow,
     text: Option<String>,
 ) -> Result<(), Error> {
-    // What a list offers may be taken with its description behind it.
-    let chosen = form
-        .get("event")
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let chosen = event_of(form);
     if chosen != flow.event.to_string() {
         let mut body =
             json!({ "flow": &*flow, "confirm_not_unique": true, "confirm_no_condition": true });

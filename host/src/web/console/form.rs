@@ -103,6 +103,22 @@ pub fn query(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// An id made of a name: `Main Street Clinic` is `main-street-clinic`, or `main-street-clinic-2` where that is taken;
+/// `usual` stands in for a name without letters.
+pub fn free_id(name: &str, usual: &str, taken: impl Fn(&str) -> bool) -> String {
+    let words = name
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
+    let plain: String = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    let plain = match plain.is_empty() {
+        true => usual.to_owned(),
+        false => plain.chars().take(60).collect(),
+    };
+    let numbered = (2..).map(|number| format!("{plain}-{number}"));
+    let mut ids = std::iter::once(plain.clone()).chain(numbered);
+    ids.find(|id| !taken(id)).unwrap_or(plain)
+}
+
 /// RFC 7578, as browsers write it.
 fn multipart(body: &Bytes, boundary: &str) -> Option<Form> {
     let mut form = Form::default();
@@ -154,6 +170,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         Form::parse(&headers, &Bytes::from_static(body.as_bytes()))
+    }
+
+    #[test]
+    fn ids_are_made_of_names() {
+        let check = |name: &str, taken: &[&str], expected: &str| {
+            assert_eq!(free_id(name, "it", |id| taken.contains(&id)), expected);
+        };
+        check("Main Street Clinic", &[], "main-street-clinic");
+        check(" St. Anne's (2) ", &["st-anne-s-2"], "st-anne-s-2-2");
+        check("Größe", &[], "gr-e");
+        check("", &["it"], "it-2");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The mapping screen: the sample as a tree, the rows of the document, and what they make of the sample.
 //!
 //! The page hands its script everything at once ([`Desk`]); what a change makes is asked of `api::preview`. Saving makes a
-//! release that is not in force; [`start`] asks whether it shall be.
+//! release that is not in force; `flow_start.rs` asks whether it shall be.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::flows::{behaviour_words, event_words};
+use super::flows::event_words;
 use super::form::Form;
 use super::visit::{Frame, Visit, done, html, refused};
 use super::way;
@@ -38,20 +38,6 @@ struct MappingPage {
     /// Such as `draft 4, release 3 is active`.
     standing: String,
     desk: String,
-}
-
-#[derive(Template)]
-#[template(path = "mapping_start.html")]
-struct StartPage {
-    frame: Frame,
-    flow: Flow,
-    version: i64,
-    release: Option<String>,
-    number: usize,
-    is_running: bool,
-    checks: Vec<String>,
-    differences: Vec<String>,
-    next: String,
 }
 
 /// What the script of the page works with.
@@ -369,77 +355,5 @@ pub async fn save(
             "The mapping is saved as a draft release.",
         ),
         Err(fault) => refused(&visit, &format!("/flows/{id}/mapping"), &fault),
-    })
-}
-
-/// Asks whether the newest release shall be in force, and says what happens then.
-pub async fn start(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-) -> Result<Response, Fault> {
-    let catalog = web.pipeline.store.catalog();
-    let kept = flows::kept(&catalog, &part(&params, "id")?).await?;
-    let flow = kept.document;
-    let rows = catalog.releases(&flow.account, &flow.id).await?;
-    let active = rows
-        .iter()
-        .find(|row| flow.release.as_ref() == Some(&row.digest));
-    let newest = rows.first();
-    let listing = catalog.list().await?;
-    let channel = listing
-        .channels
-        .iter()
-        .find(|kept| kept.document.id == flow.channel);
-    let channel = channel.map_or("its channel", |kept| kept.document.name.as_str());
-    let event = event_words(&flow);
-    let behaviour = match flow.entity {
-        Entity::Lead => flow.lead_behaviour,
-        Entity::Activity => flow.activity_behaviour,
-    };
-    let next = match (&flow.outbound, flow.entity) {
-        (Some(_), _) => {
-            format!("The next change in LeadSquared that fits is sent over {channel} as {event}.")
-        }
-        (None, Entity::Lead) => format!(
-            "The next {event} over {channel} finds its lead by {}: {}.",
-            flow.primary_search_field,
-            behaviour_words(behaviour).to_lowercase()
-        ),
-        (None, Entity::Activity) => format!(
-            "The next {event} over {channel} becomes an activity of the lead found by {}: {}.",
-            flow.primary_search_field,
-            behaviour_words(behaviour).to_lowercase()
-        ),
-    };
-    let has_sample = web
-        .pipeline
-        .store
-        .templates()
-        .get(&flow.account, &flow.id)
-        .await?
-        .is_some();
-    let mut checks =
-        vec!["Every row is well formed, and its component was made and loaded.".to_owned()];
-    checks.push(match has_sample {
-        true => "The sample message can be mapped.".into(),
-        false => "There is no sample message: nothing was tried.".into(),
-    });
-    html(&StartPage {
-        frame: visit.frame("flows"),
-        version: kept.version,
-        number: rows.len(),
-        release: newest.map(|row| row.digest.to_string()),
-        is_running: active.is_some(),
-        differences: match newest {
-            Some(newest) => crate::pipeline::activate::differences(
-                active.map(|row| &row.release),
-                &newest.release,
-            ),
-            None => Vec::new(),
-        },
-        checks,
-        next,
-        flow,
     })
 }

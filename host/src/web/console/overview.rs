@@ -15,6 +15,7 @@ use crate::flow::{Account, Status};
 use crate::pipeline::load::duration;
 use crate::pipeline::outlook::{self, Outlook};
 use crate::pipeline::tally::{self, Series, Span, Sums};
+use crate::store::catalog::Listing;
 use crate::store::journal::State as Delivery;
 use crate::web::Web;
 use crate::web::fault::Fault;
@@ -32,6 +33,26 @@ struct OverviewPage {
     frame: Frame,
     span: &'static str,
     accounts: Vec<Part>,
+    /// Alerts that have not ended.
+    alerts: usize,
+    /// Setting up is not at its end: nothing is transferred yet.
+    is_begun: bool,
+    certificates: Vec<CertificateLine>,
+    disk: Option<DiskLine>,
+}
+
+/// A certificate that ends at some time, the next one first.
+struct CertificateLine {
+    /// The channel's id; empty for the console.
+    channel: String,
+    of: String,
+    subject: String,
+    days_left: i64,
+}
+
+struct DiskLine {
+    free: String,
+    percent: u64,
 }
 
 /// One account.
@@ -150,11 +171,47 @@ pub async fn show(
             flows,
         });
     }
+    let standing = web.pipeline.store.alerts().standing().await?;
+    let flows = listing.flows.iter().map(|kept| &kept.document.status);
     html(&OverviewPage {
         frame: visit.frame("overview"),
         span: word,
+        alerts: standing
+            .iter()
+            .filter(|alert| alert.ended_at_ms.is_none())
+            .count(),
+        is_begun: flows.filter(|status| **status != Status::Draft).count() == 0,
+        certificates: certificates(&web, &listing),
+        disk: web.pipeline.disk().map(|disk| DiskLine {
+            free: format!("{:.1} GiB", disk.free_bytes as f64 / f64::from(1 << 30)),
+            percent: disk.free_percent,
+        }),
         accounts,
     })
+}
+
+/// The certificates of this host, those that end first first.
+fn certificates(web: &Web, listing: &Listing) -> Vec<CertificateLine> {
+    let channels = listing.channels.iter().map(|kept| &kept.document);
+    let of_channels = channels.flat_map(|channel| {
+        let certificates = web.pipeline.certificates(channel).into_iter();
+        certificates.map(|certificate| CertificateLine {
+            channel: channel.id.to_string(),
+            of: channel.name.clone(),
+            subject: certificate.subject,
+            days_left: certificate.days_left,
+        })
+    });
+    let console = web.pipeline.console_certificate().into_iter();
+    let console = console.map(|certificate| CertificateLine {
+        channel: String::new(),
+        of: "Console".into(),
+        subject: certificate.subject,
+        days_left: certificate.days_left,
+    });
+    let mut all: Vec<_> = of_channels.chain(console).collect();
+    all.sort_by_key(|line| line.days_left);
+    all
 }
 
 fn name_of(account: &Account) -> String {

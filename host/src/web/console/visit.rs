@@ -3,13 +3,13 @@
 //! A form carries the token of its session, and nothing is done without it: another site can make a browser send a
 //! form, but not read ours. [`enter`] is the layer of pages, [`guard_interface`] that of the interface.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use askama::Template;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
@@ -21,6 +21,7 @@ use crate::mapping::gate;
 use crate::web::Web;
 use crate::web::api::error::Error;
 use crate::web::fault::Fault;
+use crate::web::secure::Peer;
 
 /// Largest form: a component and some fields.
 const MAX_FORM_BYTES: usize = gate::MAX_FILE_BYTES + 64 * 1024;
@@ -147,6 +148,15 @@ fn leave(visit: &Visit, to: &str, kind: &str, text: &str) -> Response {
     response
 }
 
+/// The headers of a visit with the version that its form saw, for what a script would delete.
+pub fn if_match(visit: &Visit, form: &Form) -> HeaderMap {
+    let mut headers = visit.headers.clone();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", form.get("version"))) {
+        headers.insert(header::IF_MATCH, tag);
+    }
+    headers
+}
+
 /// What is wrong with the fields of a form.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
@@ -252,8 +262,8 @@ pub(super) async fn enter(
         request = Request::from_parts(parts, Body::empty());
         request.extensions_mut().insert(form);
     }
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let address = address.map(|ConnectInfo(address)| address.ip());
+    let address = request.extensions().get::<ConnectInfo<Peer>>();
+    let address = address.map(|ConnectInfo(Peer(address))| address.ip());
     let flash = cookie::read(&headers, cookie::FLASH).filter(|_| is_read);
     let had_flash = flash.is_some();
     let visit = Visit {

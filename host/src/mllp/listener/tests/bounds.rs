@@ -125,7 +125,7 @@ async fn peers_outside_the_allowed_networks_are_closed_at_once() {
         let peers = networks.iter().map(|network| network.parse().unwrap());
         let access = Access {
             peers: peers.collect(),
-            tls: None,
+            ..Access::default()
         };
         async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,7 +153,7 @@ async fn peers_outside_the_allowed_networks_are_closed_at_once() {
     let mapped = "::ffff:127.0.0.1".parse().unwrap();
     let access = Access {
         peers: vec!["127.0.0.0/8".parse().unwrap()],
-        tls: None,
+        ..Access::default()
     };
     assert!(access.admits(mapped), "IPv4 mapped into IPv6 is IPv4");
 }
