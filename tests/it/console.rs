@@ -2,8 +2,10 @@
 
 mod flows;
 mod journeys;
+mod messages;
 mod people;
 mod rights;
+mod working;
 
 use ligature::simulator::lead_squared::{Settings, Simulator};
 use ligature_tests::office::Office;

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod activation;
+pub mod again;
 pub mod body;
 pub mod calls;
 pub mod channels;
@@ -16,6 +17,7 @@ pub mod figures;
 pub mod flows;
 pub mod list;
 pub mod loads;
+pub mod mappings;
 pub mod metadata;
 pub mod people;
 pub mod poll;
@@ -25,6 +27,8 @@ pub mod releases;
 pub mod replays;
 pub mod retention;
 pub mod reveal;
+pub mod samples;
+pub mod search;
 pub mod shadows;
 pub mod templates;
 pub mod tokens;
@@ -126,6 +130,9 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(code_tables::misses))
         .routes(routes!(traffic::messages))
         .routes(routes!(traffic::message))
+        .routes(routes!(search::search))
+        .routes(routes!(again::send_again))
+        .routes(routes!(again::lineage))
         .routes(routes!(traffic::counts))
         .routes(routes!(traffic::deliveries))
         .routes(routes!(traffic::delivery))
@@ -144,6 +151,9 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(people::invite))
         .routes(routes!(people::sign_out))
         .routes(routes!(preview::preview))
+        .routes(routes!(samples::list))
+        .routes(routes!(samples::show))
+        .routes(routes!(mappings::list))
         .routes(routes!(reveal::reveal))
         .routes(routes!(records::list))
 }

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod channels;
 pub mod code_tables;
 pub mod cookie;
+pub mod delivery;
 pub mod enter;
 pub mod flow;
 pub mod flow_new;
@@ -18,6 +19,8 @@ pub mod flow_steps;
 pub mod flows;
 pub mod form;
 pub mod mapping;
+pub mod mapping_versions;
+pub mod message;
 pub mod messages;
 pub mod overview;
 pub mod own;
@@ -103,9 +106,14 @@ pub const PAGES: &[Page] = &[
     page("GET", "/audit", AUDIT, || get(audit::list)),
     page("GET", "/audit.csv", AUDIT, || get(audit::export)),
     page("GET", "/messages", VIEW, || get(messages::list)),
-    page("GET", "/messages/{id}", VIEW, || get(messages::show)),
-    page("POST", "/messages/{id}", SEE, || post(messages::reveal)),
-    page("POST", "/deliveries/{id}/release", OPERATE, || post(messages::release)),
+    page("POST", "/messages", VIEW, || post(messages::search)),
+    page("GET", "/messages/{id}", VIEW, || get(message::show)),
+    page("POST", "/messages/{id}", SEE, || post(message::reveal)),
+    page("POST", "/messages/{id}/edit", OPERATE, || post(message::edit)),
+    page("GET", "/deliveries/{id}", VIEW, || get(delivery::show)),
+    page("POST", "/deliveries/{id}", SEE, || post(delivery::reveal)),
+    page("POST", "/deliveries/{id}/again", OPERATE, || post(delivery::again)),
+    page("POST", "/deliveries/{id}/release", OPERATE, || post(message::release)),
     page("GET", "/flows", VIEW, || get(flows::list)),
     page("GET", "/flows/new", MAP, || get(flow_new::show)),
     page("POST", "/flows/new", MAP, || post(flow_new::create)),
@@ -123,6 +131,7 @@ pub const PAGES: &[Page] = &[
     page("POST", "/flows/{id}/event", MAP, || post(flow_steps::save_event)),
     page("GET", "/flows/{id}/mapping", MAP, || get(mapping::show)),
     page("POST", "/flows/{id}/mapping", MAP, || post(mapping::save)),
+    page("GET", "/flows/{id}/mapping/versions", MAP, || get(mapping_versions::list)),
     page("GET", "/flows/{id}/start", MAP, || get(mapping::start)),
     page("GET", "/channels", VIEW, || get(channels::list)),
     page("GET", "/code-tables", VIEW, || get(code_tables::list)),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::office;
 
 /// The document that the mapping screen would hand its script.
-fn desk(page: &str) -> anyhow::Result<Value> {
+pub(super) fn desk(page: &str) -> anyhow::Result<Value> {
     let text = page
         .split("data-desk=\"")
         .nth(1)

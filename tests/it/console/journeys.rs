@@ -35,13 +35,13 @@ const MAKE_FIELDS: &str = r##"return (async () => {
 })()"##;
 
 /// Where pictures of the pages go, for people to look at.
-fn pictures() -> PathBuf {
+pub(super) fn pictures() -> PathBuf {
     let binary = ligature_tests::ligature_binary();
     binary.with_file_name("console-pictures")
 }
 
 /// A browser with an administrator who is signed in, and the text of axe-core.
-async fn signed_in(office: &Office) -> anyhow::Result<(Browser, String)> {
+pub(super) async fn signed_in(office: &Office) -> anyhow::Result<(Browser, String)> {
     let axe = ligature_tests::node_with(&[AXE])?.join("axe-core/axe.min.js");
     let axe = std::fs::read_to_string(axe)?;
     let browser = Browser::start(office.host.http).await?;
@@ -55,7 +55,7 @@ async fn signed_in(office: &Office) -> anyhow::Result<(Browser, String)> {
 }
 
 /// The page has no fault that axe-core knows, and the browser complains of nothing; pictures are kept.
-async fn looked_at(browser: &Browser, axe: &str, name: &str) -> anyhow::Result<()> {
+pub(super) async fn looked_at(browser: &Browser, axe: &str, name: &str) -> anyhow::Result<()> {
     let found = browser.accessibility(axe).await?;
     ensure!(found.is_empty(), "{name}: {found:#?}");
     let complaints = browser.complaints().await?;
