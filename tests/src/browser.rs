@@ -301,8 +301,8 @@ impl Browser {
         let element = self.call("POST", "/element", Some(by)).await?;
         let id = element[ELEMENT].as_str().context("no such field")?;
         let path = json!({ "text": file.display().to_string() });
-        let path = self.call("POST", &format!("/element/{id}/value"), Some(path));
-        path.await.map(drop)
+        let value = format!("/element/{id}/value");
+        self.call("POST", &value, Some(path)).await.map(drop)
     }
 
     /// Writes what the page looks like to `folder`, in both themes, wide and narrow.

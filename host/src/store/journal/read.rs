@@ -161,7 +161,7 @@ impl Journal {
                     code,
                     between,
                 };
-                self.by_reason(&which, filter, limit).await?
+                Box::pin(self.by_reason(&which, filter, limit)).await?
             } else if filter.flow.is_none() && filter.state.is_none() {
                 let values = vec![
                     account.as_str().into(),

@@ -291,7 +291,7 @@ async fn page(
 async fn open_counts(pipeline: &Pipeline) -> Result<Vec<(journal::State, u64)>, store::Error> {
     let mut totals: Vec<(journal::State, u64)> = Vec::new();
     for account in pipeline.configuration().accounts() {
-        for counted in pipeline.store.journal().open_counts(account).await? {
+        for counted in pipeline.store.journal().open_reasons(account).await? {
             match totals.iter_mut().find(|(state, _)| *state == counted.state) {
                 Some((_, total)) => *total += counted.count,
                 None => totals.push((counted.state, counted.count)),
