@@ -52,14 +52,14 @@ fn scans(line: &str) -> bool {
             .split("Seq Scan on ")
             .nth(1)
             .and_then(|rest| rest.split(' ').next());
-        let alias = match **table {
+        let alias = match *table {
             "message" => "m",
             "delivery" => "d",
             "operation" => "o",
             "search" => "s",
             other => other,
         };
-        sqlite.is_some_and(|name| name == **table || name == alias) || postgres == Some(table)
+        sqlite.is_some_and(|name| name == *table || name == alias) || postgres == Some(*table)
     };
     LARGE.iter().any(|table| whole(&table))
 }

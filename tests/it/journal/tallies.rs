@@ -84,7 +84,7 @@ async fn only_what_is_open_is_counted(bed: Bed) {
     for (claimed, state) in claimed.iter().zip(states) {
         bed.settle(claimed, state).await;
     }
-    let open = bed.journal.open_counts(&account()).await.unwrap();
+    let open = bed.journal.open_reasons(&account()).await.unwrap();
     let mut open: Vec<_> = open
         .into_iter()
         .map(|one| (one.flow, one.state, one.count))
