@@ -35,7 +35,7 @@ const MAKE_FIELDS: &str = r##"return (async () => {
 })()"##;
 
 /// Where pictures of the pages go, for people to look at.
-pub(super) fn pictures() -> PathBuf {
+fn pictures() -> PathBuf {
     let binary = ligature_tests::ligature_binary();
     binary.with_file_name("console-pictures")
 }
@@ -55,7 +55,7 @@ pub(super) async fn signed_in(office: &Office) -> anyhow::Result<(Browser, Strin
 }
 
 /// The page has no fault that axe-core knows, and the browser complains of nothing; pictures are kept.
-pub(super) async fn looked_at(browser: &Browser, axe: &str, name: &str) -> anyhow::Result<()> {
+async fn looked_at(browser: &Browser, axe: &str, name: &str) -> anyhow::Result<()> {
     let found = browser.accessibility(axe).await?;
     ensure!(found.is_empty(), "{name}: {found:#?}");
     let complaints = browser.complaints().await?;
