@@ -180,8 +180,8 @@ impl Database {
     async fn run(&mut self, text: String) -> anyhow::Result<()> {
         let text = sqlx::raw_sql(AssertSqlSafe(text));
         match self {
-            Self::Sqlite(connection) => drop(connection.execute(text).await?),
-            Self::Postgres(connection) => drop(connection.execute(text).await?),
+            Self::Sqlite(connection) => connection.execute(text).await.map(|_| ())?,
+            Self::Postgres(connection) => connection.execute(text).await.map(|_| ())?,
         }
         Ok(())
     }
