@@ -64,7 +64,7 @@ fn scans(line: &str) -> bool {
         };
         sqlite.is_some_and(|name| name == *table || name == alias) || postgres == Some(*table)
     };
-    LARGE.iter().any(|table| whole(table))
+    LARGE.iter().any(whole)
 }
 
 async fn lists_and_searches_go_by_indexes(bed: Bed) {
