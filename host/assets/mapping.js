@@ -6,7 +6,8 @@ import { STEPS, VALUED, resultText, sourceOf, stepOf, stepText, whenOf, withSour
 const form = document.querySelector("#desk");
 const desk = JSON.parse(form.dataset.desk);
 const csrf = document.querySelector('meta[name="csrf"]').content;
-const kept = `mapping ${desk.flow}`;
+// Each version has unsaved work of its own.
+const kept = `mapping ${desk.flow} ${desk.base}`;
 const $ = (id) => document.getElementById(id);
 
 /** Small elements: `el("button", { class: "x" }, "text")`. */
@@ -25,6 +26,10 @@ let doc = desk.document;
 let history = [];
 let outcome = { faults: [], result: null, problem: null, warnings: [] };
 let lastFrom = null;
+/** The field that a place is being looked for, from the keyboard. */
+let picking = null;
+/** The message that rows are tried on; null for the flow's own sample. */
+let sample = null;
 
 // --- what the document holds ----------------------------------------------------------------------------------------
 
@@ -87,31 +92,44 @@ $("undo").addEventListener("click", () => {
 
 // --- what comes of it -----------------------------------------------------------------------------------------------
 
+/** Keys that come quicker than this are looked at together. */
+const TOGETHER_MS = 25;
+
 let asked = 0;
 let timer;
+let waiting;
+/** When the first key came that is not answered yet. */
+let since = null;
 
 function preview() {
+  since ??= performance.now();
   clearTimeout(timer);
-  timer = setTimeout(look, 120);
+  timer = setTimeout(look, TOGETHER_MS);
 }
 
 async function look() {
   const number = ++asked;
+  const begun = since;
+  since = null;
+  waiting?.abort();
+  waiting = new AbortController();
   try {
     const answer = await fetch(`/api/v1/flows/${encodeURIComponent(desk.flow)}/preview`, {
       method: "POST",
       headers: { "content-type": "application/json", "x-csrf-token": csrf },
-      body: JSON.stringify({ document: clean() }),
+      body: JSON.stringify({ document: clean(), ...(sample ? { sample } : {}) }),
+      signal: waiting.signal,
     });
     const body = await answer.json();
     if (number !== asked) return;
     if (!answer.ok) throw new Error(body.error?.fields?.[0]?.message ?? body.error?.message);
     outcome = body;
   } catch (fault) {
-    if (number !== asked) return;
+    if (number !== asked || fault.name === "AbortError") return;
     outcome = { faults: [{ row: "", key: "", text: fault.message || "the host does not answer" }], result: null, problem: null, warnings: [] };
   }
   show();
+  if (begun !== null) performance.measure("key to result", { start: begun });
 }
 
 /** Puts results and faults beside the rows, without touching what somebody types in. */
@@ -161,7 +179,11 @@ function chips(row, put) {
     const text = stepText(step);
     box.append(el("button", { type: "button", class: "chip", title: "Remove this step", "aria-label": `Remove step ${text}`, onclick: () => keep(steps.filter((_, other) => other !== at)) }, text, el("span", { "aria-hidden": "true" }, " ×")));
   });
-  const select = el("select", { "aria-label": "Add a step", class: "add-step" }, el("option", { value: "" }, "+ step"), ...STEPS.map((word) => el("option", { value: word }, word)));
+  const select = el("select", { "aria-label": "Add a step", class: "add-step" }, el("option", { value: "" }, "+ step"));
+  // A choice of twenty in each of 200 rows is filled in when somebody comes to it.
+  const offer = () => { if (select.options.length === 1) select.append(...STEPS.map((word) => el("option", { value: word }, word))); };
+  select.addEventListener("focus", offer);
+  select.addEventListener("pointerdown", offer);
   select.addEventListener("change", () => {
     const word = select.value;
     if (!word) return;
@@ -185,14 +207,14 @@ function chips(row, put) {
 }
 
 /** One row: target, source, steps, condition, result. */
-function line(group, row, put, remove, fixed) {
+function line(group, row, keep, remove, fixed) {
   const target = group.targets.find((known) => known.name === row.target);
   const name = fixed ? PART_LABELS[fixed.part] : group.name(row);
   const label = fixed ? PART_LABELS[fixed.part] : row.target || "new row";
   const box = el("div", { class: "line", role: "group", "aria-label": label, "data-row": name, "data-target": row.target ?? "" });
   let current = row;
   const store = (other, draws) => {
-    change(() => { current = other; put(other); }, draws);
+    change(() => { current = other; keep(other); }, draws);
   };
   const head = el("div", { class: "cell" });
   if (fixed) head.append(el("strong", {}, PART_LABELS[fixed.part]));
@@ -231,6 +253,8 @@ function line(group, row, put, remove, fixed) {
       value: source, "aria-label": "From", class: "mono from", autocomplete: "off", placeholder: desk.inbound ? "PID-5.1" : "lead.FirstName", list: "sources",
       oninput: (event) => store(withSource(current, event.target.value, desk.inbound)),
       onfocus: () => { lastFrom = input; },
+      ondragover: (event) => event.preventDefault(),
+      ondrop: (event) => { event.preventDefault(); put(input, event.dataTransfer.getData("text/plain")); },
     });
     from.append(input);
   }
@@ -293,7 +317,10 @@ function proposals(button, group) {
   if (open) { open.remove(); button.setAttribute("aria-expanded", "false"); return; }
   const take = (proposal) => {
     desk.proposals = desk.proposals.filter((other) => other !== proposal);
-    addRow(group, proposal.row, ".from");
+    change(() => { group.list.push(proposal.row); }, true);
+    const again = [...document.querySelectorAll("[aria-expanded]")].find((other) => other.textContent.endsWith("proposals"));
+    if (again) proposals(again, group);
+    told(`${proposal.row.label ?? proposal.row.target} was added`);
   };
   const sure = desk.proposals.filter((proposal) => proposal.confidence >= 80);
   const box = el("div", { class: "proposals sheet", role: "region", "aria-label": "Proposals" },
@@ -303,7 +330,7 @@ function proposals(button, group) {
       el("span", {}, `${sourceOf(proposal.row, true) ?? "several parts"} `, el("span", { class: "soft" }, `${proposal.why} (${proposal.confidence} %)`)))));
   button.setAttribute("aria-expanded", "true");
   button.parentElement.after(box);
-  box.querySelector("button")?.focus();
+  (box.querySelector(".proposal button") ?? box.querySelector("button"))?.focus();
 }
 
 /** A new field in LeadSquared. */
@@ -352,12 +379,18 @@ function drawTree() {
   filter();
 }
 
-/** A place was clicked: it goes into the row that was worked on and has no source, or into a new one. */
+/** Writes into a field as if somebody typed it. */
+function put(input, text) {
+  input.value = text;
+  input.dispatchEvent(new Event("input"));
+  input.focus();
+}
+
+/** A place was chosen: it goes into the row that asked for it or has no source yet, or into a new one. */
 function choose(path, place) {
-  if (lastFrom?.isConnected && lastFrom.value.trim() === "") {
-    lastFrom.value = path;
-    lastFrom.dispatchEvent(new Event("input"));
-    lastFrom.focus();
+  if (lastFrom?.isConnected && (picking === lastFrom || lastFrom.value.trim() === "")) {
+    picking = null;
+    put(lastFrom, path);
     return;
   }
   const all = groups();
@@ -366,12 +399,100 @@ function choose(path, place) {
   addRow(group, { target: "", ...(place.label ? { label: place.label } : {}), [key]: path });
 }
 
+/** Says something to people who listen. */
+function told(text) {
+  $("told").textContent = text;
+}
+
 function filter() {
   const word = $("find").value.trim().toLowerCase();
-  for (const button of $("tree").querySelectorAll(".place")) button.hidden = !button.dataset.words.includes(word);
+  for (const button of $("tree").querySelectorAll(".place")) {
+    button.hidden = !button.dataset.words.includes(word);
+    if (word && !button.hidden) button.closest("details").open = true;
+  }
 }
 
 $("find").addEventListener("input", filter);
+
+// --- samples --------------------------------------------------------------------------------------------------------
+
+async function chooseSample() {
+  const chosen = $("sample").value;
+  const answer = chosen ? await fetch(`/api/v1/flows/${encodeURIComponent(desk.flow)}/samples/${encodeURIComponent(chosen)}`) : null;
+  if (answer && !answer.ok) {
+    $("sample").value = sample ?? "";
+    told("That message is no longer kept. Choose another one.");
+    return;
+  }
+  desk.tree = answer ? (await answer.json()).segments : own;
+  sample = chosen || null;
+  draw();
+  look();
+}
+
+const own = desk.tree;
+for (const live of desk.live) {
+  const at = new Date(live.received_at);
+  $("sample").append(el("option", { value: live.id }, `${at.toLocaleString()} · ${live.control_id}`));
+}
+$("sample").closest("label").hidden = desk.live.length === 0;
+$("sample").addEventListener("change", chooseSample);
+
+// --- keyboard -------------------------------------------------------------------------------------------------------
+
+/** The same field of the next row, or of the one before. */
+function along(down) {
+  const here = document.activeElement.closest(".line");
+  const lines = [...document.querySelectorAll(".line[data-row]")];
+  const next = lines[here ? lines.indexOf(here) + (down ? 1 : -1) : 0];
+  if (!next) return;
+  const cell = here ? [...here.children].findIndex((cell) => cell.contains(document.activeElement)) : 0;
+  const into = next.children[cell]?.querySelector("input, select, button, summary") ?? next.querySelector("input, button");
+  into?.focus();
+  next.scrollIntoView({ block: "nearest" });
+}
+
+/** The group that the focus is in, or the lead's. */
+function here() {
+  const title = document.activeElement.closest("[data-group]")?.dataset.group;
+  const all = groups();
+  return all.find((group) => group.title === title) ?? all.find((group) => group.title === "Lead fields") ?? all[0];
+}
+
+const KEYS = {
+  KeyN: () => addRow(here(), { target: "", [desk.inbound ? "path" : "field"]: "" }),
+  KeyT: () => { picking = document.activeElement.closest(".line")?.querySelector(".from") ?? null; lastFrom = picking ?? lastFrom; $("find").focus(); $("find").select(); },
+  KeyP: () => document.querySelector("#rows [aria-expanded=false]")?.click(),
+  KeyS: () => $("save").click(),
+  KeyZ: () => $("undo").click(),
+  ArrowDown: () => along(true),
+  ArrowUp: () => along(false),
+  Backspace: () => document.activeElement.closest(".line")?.querySelector(".tools button")?.click(),
+};
+
+document.addEventListener("keydown", (event) => {
+  const key = event.altKey && !event.ctrlKey && !event.metaKey ? KEYS[event.code] : null;
+  if (!key) return;
+  event.preventDefault();
+  key();
+});
+
+// In the tree: up and down through the places that are shown, Enter takes one, Escape goes back to the row.
+$("tree").parentElement.addEventListener("keydown", (event) => {
+  if (event.altKey) return;
+  if (event.key === "Escape" && lastFrom?.isConnected) { lastFrom.focus(); return; }
+  if (event.key === "Enter" && event.target === $("find")) {
+    event.preventDefault();
+    $("tree").querySelector(".place:not([hidden])")?.click();
+    return;
+  }
+  const down = event.key === "ArrowDown";
+  if (!down && event.key !== "ArrowUp") return;
+  event.preventDefault();
+  const places = [...$("tree").querySelectorAll(".place:not([hidden])")].filter((place) => place.closest("details").open);
+  const at = places.indexOf(document.activeElement);
+  (places[at + (down ? 1 : -1)] ?? (down ? places[0] : $("find"))).focus();
+});
 
 function draw() {
   drawRows();

@@ -18,6 +18,7 @@ pub mod failure;
 pub mod gate;
 pub mod generate;
 pub mod host;
+pub mod lineage;
 pub mod manifest;
 pub mod native;
 pub mod pack;

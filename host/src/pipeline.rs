@@ -6,6 +6,7 @@
 pub mod account;
 pub mod activate;
 pub mod admission;
+pub mod again;
 pub mod ahead;
 pub mod alerts;
 pub mod bisect;
@@ -19,6 +20,7 @@ pub mod hook;
 pub mod intake;
 pub mod judge;
 pub mod ledger;
+pub mod lineage;
 pub mod load;
 pub mod outlook;
 pub mod patient;
@@ -45,7 +47,9 @@ use tracing::{error, info, warn};
 
 use crate::flow::event_time::event_time;
 use crate::flow::mapped::Mapped;
-use crate::flow::{Behaviour, Channel, ChannelId, Direction, Entity, Event, MessageId, Status};
+use crate::flow::{
+    Behaviour, Channel, ChannelId, Digest, Direction, Entity, Event, MessageId, Status,
+};
 use crate::hl7;
 use crate::leadsquared;
 use crate::mapping;
@@ -102,6 +106,8 @@ pub struct Said<'a> {
     pub received_at_ms: i64,
     /// Whether it is of a load of existing data.
     pub is_loaded: bool,
+    /// The release that it goes through, instead of the flow's own.
+    pub pinned: Option<&'a Digest>,
 }
 
 impl<'a> Said<'a> {
@@ -112,6 +118,7 @@ impl<'a> Said<'a> {
             event: &claimed.event,
             received_at_ms: claimed.received_at_ms,
             is_loaded: claimed.is_loaded,
+            pinned: claimed.pinned.as_ref(),
         }
     }
 }
@@ -430,7 +437,7 @@ impl Pipeline {
         traces: &mut Traces,
     ) -> Result<Planned, Stop> {
         let account = &route.account;
-        let in_force = route.in_force.as_ref().ok_or(Stop::NoRelease)?;
+        let in_force = &self.release_for(route, said.pinned).await?;
         let release = &in_force.release;
         let code = message.header().message_code.to_string();
         let event_at = event_time(&message, &route.zone);

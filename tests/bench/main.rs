@@ -1,4 +1,4 @@
-//! `cargo run --release -p ligature-tests --bin bench [-- parse|finish|mapping|intake|delivery|memory|beside|swaps]`
+//! `cargo run --release -p ligature-tests --bin bench [-- parse|finish|mapping|intake|delivery|memory|beside|swaps|pages [MESSAGES]]`
 //!
 //! Each bench stands beside something in the same run: the bare disk, plain Rust, a slow far end. What comes out is one
 //! JSON object on standard output; progress goes to standard error. Machines differ and are noisy: read the ratios.
@@ -16,6 +16,7 @@ mod intake;
 mod load;
 mod mapping;
 mod memory;
+mod pages;
 mod parse;
 mod swaps;
 
@@ -62,6 +63,11 @@ async fn main() -> anyhow::Result<()> {
     if is_wanted("swaps") {
         eprintln!("swaps …");
         figures.insert("swaps".into(), swaps::run().await?);
+    }
+    if is_wanted("pages") {
+        eprintln!("pages …");
+        let messages = wanted.iter().find_map(|word| word.parse().ok());
+        figures.insert("pages".into(), Box::pin(pages::run(messages)).await?);
     }
     println!("{}", serde_json::to_string_pretty(&Value::Object(figures))?);
     Ok(())

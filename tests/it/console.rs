@@ -5,10 +5,12 @@ mod components;
 mod flows;
 mod journeys;
 mod looks;
+mod messages;
 mod people;
 mod rights;
 mod secure;
 mod setup;
+mod working;
 
 use ligature::simulator::lead_squared::{Settings, Simulator};
 use ligature_tests::office::Office;

@@ -7,6 +7,7 @@ mod lanes;
 mod messages;
 mod misses;
 mod outages;
+mod plans;
 mod random;
 mod retention;
 mod runs;
@@ -161,6 +162,7 @@ fn arrival(control_id: &str, lanes: &[&str]) -> Arrival {
         warnings: String::new(),
         peer: "127.0.0.1".into(),
         load: None,
+        origin: None,
         route: Route::Flows(vec![queued("lead")]),
     }
 }
@@ -190,6 +192,7 @@ fn settlement(state: Settled) -> Settlement {
         forget: Vec::new(),
         forget_below: false,
         records: Vec::new(),
+        found_by: Vec::new(),
         misses: Vec::new(),
         awaits: None,
         ran: None,

@@ -18,6 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// The member that names an element in the answers of `WebDriver`.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// Keys of `WebDriver` that have no letter.
+pub const TAB: &str = "\u{e004}";
+pub const ENTER: &str = "\u{e007}";
+pub const ALT: &str = "\u{e00a}";
+pub const BACKSPACE: &str = "\u{e003}";
+pub const DOWN: &str = "\u{e015}";
+
 /// Colours that a person's system asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
@@ -271,6 +278,31 @@ impl Browser {
         });
         let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys.collect::<Vec<_>>() }] });
         self.call("POST", "/actions", Some(actions)).await.map(drop)
+    }
+
+    /// Presses a key while another is held.
+    pub async fn chord(&self, held: &str, key: &str) -> anyhow::Result<()> {
+        let order = [
+            ("keyDown", held),
+            ("keyDown", key),
+            ("keyUp", key),
+            ("keyUp", held),
+        ];
+        let keys = order.map(|(kind, key)| json!({ "type": kind, "value": key }));
+        let actions =
+            json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys.to_vec() }] });
+        self.call("POST", "/actions", Some(actions)).await.map(drop)
+    }
+
+    /// Chooses a file in the field of this name.
+    pub async fn choose(&self, name: &str, file: &Path) -> anyhow::Result<()> {
+        let field = format!("input[type=file][name={name}]");
+        let by = json!({ "using": "css selector", "value": field });
+        let element = self.call("POST", "/element", Some(by)).await?;
+        let id = element[ELEMENT].as_str().context("no such field")?;
+        let path = json!({ "text": file.display().to_string() });
+        let value = format!("/element/{id}/value");
+        self.call("POST", &value, Some(path)).await.map(drop)
     }
 
     /// Writes what the page looks like to `folder`, in both themes, wide and narrow.

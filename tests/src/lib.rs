@@ -1,5 +1,6 @@
 //! Harness of the integration tests and benches: a host as an operator has it, and peers that speak the wire.
 
+pub mod archive;
 pub mod bridge;
 pub mod browser;
 pub mod clinic;

@@ -47,6 +47,7 @@ create table release (
   flow_id text collate "C" not null,
   component_id text collate "C" not null,
   document text not null,
+  author text not null default '',
   created_at bigint not null,
   primary key (account_id, id)
 );

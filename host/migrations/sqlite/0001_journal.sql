@@ -33,11 +33,17 @@ create table message (
   size bigint not null,
   kept text not null,
   load_id text,
+  origin text,
+  pinned text,
   acknowledgement blob,
   payload blob
 );
 
 create unique index message_id on message (account_id, id);
+
+-- What was sent again, by the message that it was made from; `pinned` is the release that it goes through instead of the
+-- flow's own.
+create index message_origin on message (origin, account_id) where origin is not null;
 
 create index message_load on message (load_id, account_id) where load_id is not null;
 
@@ -65,6 +71,10 @@ create table delivery (
 ) without rowid;
 
 create index delivery_state on delivery (account_id, state, flow_id, id);
+
+-- What did not go through, by why.
+create index delivery_reason on delivery (account_id, reason, flow_id, id)
+  where state in ('waiting', 'parked', 'skipped', 'dead');
 
 -- Deliveries that wait for an entry of a code table, by the keyed hash of table and code.
 create index delivery_awaits on delivery (account_id, awaits) where awaits is not null;

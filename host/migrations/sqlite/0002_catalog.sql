@@ -47,6 +47,7 @@ create table release (
   flow_id text not null,
   component_id text not null,
   document text not null,
+  author text not null default '',
   created_at bigint not null,
   primary key (account_id, id)
 ) without rowid;

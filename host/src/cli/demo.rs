@@ -259,7 +259,8 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     };
     let console = format!("http://{}", addresses.http);
     let both_ways = async {
-        let there = send_samples(&host.pipeline, addresses.mllp, args.json, out).await?;
+        let sending = send_samples(&host.pipeline, addresses.mllp, args.json, out);
+        let there = Box::pin(sending).await?;
         let back = change_a_lead(&host.pipeline, &account, &console, &far_ends).await?;
         back.print(args.json, out)?;
         anyhow::Ok(there && back.arrived)

@@ -11,6 +11,7 @@
 //! What rows are made of is `ligature_mapper`'s, with what they ask for said as [`Ask`]: a new source, step or condition is
 //! a variant there, one arm in each of `parse` and `text`, and one where the interpreter carries it out.
 
+mod changes;
 mod parse;
 mod program;
 mod text;
@@ -24,6 +25,7 @@ use crate::flow::{Direction, Event, WebhookEvent};
 use crate::hl7::Path;
 use crate::hl7::fill::Position;
 
+pub use changes::changes;
 pub use parse::Fault;
 
 /// The form of the text; a later one is read beside it.
@@ -168,6 +170,11 @@ impl Document {
             sort_places(&mut repeat.places);
         }
     }
+}
+
+/// A rule as people read it: where its value comes from, and each step.
+pub fn words(rule: &Rule) -> (String, Vec<String>) {
+    text::words(rule)
 }
 
 fn sort_places(places: &mut [Row]) {

@@ -69,6 +69,7 @@ impl Ahead<'_> {
             event: &next.event,
             received_at_ms: next.received_at_ms,
             is_loaded: next.is_loaded,
+            pinned: None,
         };
         // They are noted in its own turn.
         let (mut stage, mut traces) = (Stage::Map, Traces::default());

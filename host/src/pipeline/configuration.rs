@@ -336,20 +336,7 @@ impl InForce {
         let component = tokio::task::spawn_blocking(move || runtime.load(&bytes))
             .await?
             .with_context(|| format!("loading the component of flow {:?}", flow.name))?;
-        let mut tables = Tables::new();
-        for (name, version) in &release.tables {
-            let table = catalog
-                .table_version(&flow.account, &version.digest)
-                .await?;
-            let table = table.with_context(|| {
-                let name = &version.name;
-                format!(
-                    "code table {name:?} of flow {:?} is not in the store",
-                    flow.name
-                )
-            })?;
-            tables.insert(name.clone(), Arc::new(table.into()));
-        }
+        let tables = tables_of(store, flow, &release).await?;
         Ok(Self {
             digest: release.digest(),
             release: Arc::new(release),
@@ -357,6 +344,30 @@ impl InForce {
             tables: Arc::new(tables),
         })
     }
+}
+
+/// The versions of code tables that a release of `flow` has, ready to be asked.
+pub(super) async fn tables_of(
+    store: &Store,
+    flow: &Flow,
+    release: &Release,
+) -> anyhow::Result<Tables> {
+    let catalog = store.catalog();
+    let mut tables = Tables::new();
+    for (name, version) in &release.tables {
+        let table = catalog
+            .table_version(&flow.account, &version.digest)
+            .await?;
+        let table = table.with_context(|| {
+            let name = &version.name;
+            format!(
+                "code table {name:?} of flow {:?} is not in the store",
+                flow.name
+            )
+        })?;
+        tables.insert(name.clone(), Arc::new(table.into()));
+    }
+    Ok(tables)
 }
 
 impl Route {

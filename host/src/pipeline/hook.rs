@@ -99,9 +99,9 @@ pub(super) fn arrival(
             },
         },
     };
-    let mut search = vec![("lead", entry.lead_id.clone())];
+    let mut search = vec![entry.lead_id.clone()];
     if entry.activity.is_some() {
-        search.push(("activity", id.clone()));
+        search.push(id.clone());
     }
     Arrival {
         id: MessageId::generate(),
@@ -126,6 +126,7 @@ pub(super) fn arrival(
         warnings: String::new(),
         peer: String::new(),
         load: None,
+        origin: None,
         route,
     }
 }
@@ -145,11 +146,7 @@ mod tests {
         let (first, again) = (arrival(entry()), arrival(entry()));
         assert_eq!(first.lanes, ["l1"]);
         assert_eq!(first.event, "lead-activity-create");
-        assert!(
-            first
-                .search
-                .contains(&("activity", first.control_id.clone()))
-        );
+        assert!(first.search.contains(&first.control_id));
         assert!(
             matches!(first.route, Route::Skipped { ref text, .. } if text.ends_with("type 205"))
         );

@@ -115,6 +115,7 @@ fn readable(
         warnings: warnings(&message, codes.is_unclear),
         peer: String::new(),
         load: None,
+        origin: None,
         route,
     };
     let answer = Answer {
@@ -246,6 +247,7 @@ fn bare(channel: &Channel, payload: &[u8], route: Route, now: &Zoned) -> Arrival
         warnings: String::new(),
         peer: String::new(),
         load: None,
+        origin: None,
         route,
     }
 }

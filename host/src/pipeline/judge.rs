@@ -237,6 +237,11 @@ pub fn settlement(
         forget: ledger.forget,
         // An activity under a lead that was merged may lie under the survivor now: it is looked for by its key.
         forget_below,
+        // What is tried again by itself is found by its ids when it has come to rest.
+        found_by: match state {
+            Settled::Waiting { .. } | Settled::Aside { .. } => Vec::new(),
+            _ => ledger.targets,
+        },
         records: ledger.records,
         misses,
         awaits,

@@ -31,6 +31,8 @@ pub struct Ledger {
     pub forget: Vec<LinkKey>,
     /// Records as this attempt leaves them.
     pub records: Vec<Record>,
+    /// Ids of what this and earlier attempts wrote.
+    pub targets: Vec<String>,
     /// What mapping runs left behind.
     pub traces: Traces,
 }
@@ -64,6 +66,7 @@ impl Ledger {
             links: Vec::new(),
             forget: Vec::new(),
             records: Vec::new(),
+            targets: claimed.operations.iter().filter_map(target).collect(),
             traces: Traces::default(),
             done: Vec::new(),
         }
@@ -144,6 +147,7 @@ impl Ledger {
     /// The call took effect on `target`.
     pub fn done(&mut self, target: &str) {
         self.done.extend(self.open.clone());
+        self.targets.push(target.into());
         self.finish(OperationState::Done {
             target: Some(target.into()),
         });
@@ -174,6 +178,7 @@ impl Ledger {
         let state = OperationState::Done {
             target: Some(target.into()),
         };
+        self.targets.push(target.into());
         self.finished.push(Finished { operation, state });
     }
 
@@ -254,5 +259,13 @@ impl Ledger {
         if let Some((_, operation)) = self.open.take() {
             self.finished.push(Finished { operation, state });
         }
+    }
+}
+
+/// The record that an earlier write went to.
+fn target(row: &OperationRow) -> Option<String> {
+    match &row.state {
+        OperationState::Done { target } => target.clone(),
+        _ => None,
     }
 }

@@ -20,10 +20,12 @@ use super::configuration::{Configuration, InForce};
 use super::{Pipeline, compose};
 use crate::flow::change::Change;
 use crate::flow::ran::{Given, Print, Ran, SKIPPED, WROTE};
-use crate::flow::{DeliveryId, Digest, Direction, Flow};
+use crate::flow::{DeliveryId, Digest, Direction, Flow, Release};
 use crate::hl7;
 use crate::mapping::compare::{Answer, Verdict, compare};
-use crate::mapping::{ChangeInput, Failure, Input, Run, Runtime};
+use crate::mapping::lineage::On;
+use crate::mapping::native::Facts;
+use crate::mapping::{ChangeInput, Failure, Input, Run, Runtime, Tables};
 use crate::store::Store;
 use crate::store::journal::Stored;
 
@@ -181,6 +183,23 @@ impl Subject {
             event: stored.event.clone(),
             received_at_ms: stored.received_at_ms,
         })
+    }
+
+    /// What a document runs on natively.
+    pub(super) fn on(&self) -> On<'_> {
+        match &self.what {
+            What::Message(message) => On::Message(message),
+            What::Change(change) => On::Change(change),
+        }
+    }
+
+    /// What a document is told beside it.
+    pub(super) fn facts(&self, release: &Release, tables: &Tables) -> Facts {
+        let received_at = Timestamp::from_millisecond(self.received_at_ms).unwrap_or_default();
+        Facts {
+            channel: self.given.channel.clone(),
+            ..Facts::of(release, tables, &self.event, received_at)
+        }
     }
 
     /// Runs a release on it, on this thread.
@@ -355,7 +374,7 @@ impl Pipeline {
 }
 
 /// Why a delivery cannot be run again, in words.
-fn words(why: &str) -> &str {
+pub(super) fn words(why: &str) -> &str {
     match why {
         "payload-gone" => "of its message the header facts alone are kept",
         "unreadable" => "its message cannot be read",

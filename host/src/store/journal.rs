@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod claim;
+mod filter;
 mod hold;
 pub mod identity;
 pub(super) mod lanes;
@@ -31,8 +32,9 @@ use std::sync::Arc;
 use super::Shared;
 use crate::flow::{AccountId, DeliveryId};
 
-pub use append::{Appended, Arrival, Rank, Route, Routed, Start};
+pub use append::{Appended, Arrival, Origin, Rank, Route, Routed, Start};
 pub use claim::{Claimed, LEASE, Lease};
+pub use filter::{Filter, Page};
 pub use identity::{DUPLICATE_WINDOW_MS, DuplicateKey};
 pub use ledger::{
     Finished, NewOperation, OperationId, OperationKind, OperationRow, OperationState,
@@ -41,8 +43,7 @@ pub use links::{ALIAS, Link, LinkKey, LinkTarget};
 pub use misses::{MissRow, Missed};
 pub use queue::{Lanes, Queued};
 pub use read::{
-    AttemptRow, DeliveryRow, DeliveryView, Filter, MessageRow, MessageView, Page, StateCount,
-    WrittenRow,
+    AttemptRow, DeliveryRow, DeliveryView, MessageRow, MessageView, StateCount, WrittenRow,
 };
 pub use record::Record;
 pub use retention::{Going, Removed, Sweep};
@@ -152,7 +153,27 @@ mod column {
     pub(super) const MISSED: &str = "code_miss.code";
 }
 
+/// Sorts behind the ids that were given before `at_ms`, and before those given then or later: ids are UUID version 7.
+fn first_id(at_ms: i64) -> String {
+    let digits = format!("{:012x}", at_ms.clamp(0, (1 << 48) - 1));
+    format!("{}-{}", &digits[..8], &digits[8..])
+}
+
 /// The id of the `position`th delivery of a message: deliveries of one message lie side by side.
 fn delivery_id(message: &str, position: usize) -> DeliveryId {
     format!("{message}.{position}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_places_among_ids() {
+        let id = uuid::Uuid::now_v7();
+        let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+        let at_ms = seconds as i64 * 1_000 + i64::from(nanos) / 1_000_000;
+        let delivery = format!("{id}.0");
+        assert!(first_id(at_ms) < delivery && delivery < first_id(at_ms + 1));
+    }
 }

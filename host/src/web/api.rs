@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod activation;
+pub mod again;
 pub mod alerts;
 pub mod body;
 pub mod calls;
@@ -22,6 +23,7 @@ pub mod inventory;
 pub mod lacking;
 pub mod list;
 pub mod loads;
+pub mod mappings;
 pub mod metadata;
 pub mod people;
 pub mod poll;
@@ -31,6 +33,8 @@ pub mod releases;
 pub mod replays;
 pub mod retention;
 pub mod reveal;
+pub mod samples;
+pub mod search;
 pub mod setup;
 pub mod shadows;
 pub mod templates;
@@ -146,6 +150,9 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(code_tables::misses))
         .routes(routes!(traffic::messages))
         .routes(routes!(traffic::message))
+        .routes(routes!(search::search))
+        .routes(routes!(again::send_again))
+        .routes(routes!(again::lineage))
         .routes(routes!(traffic::counts))
         .routes(routes!(traffic::deliveries))
         .routes(routes!(traffic::delivery))
@@ -164,6 +171,9 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(people::invite))
         .routes(routes!(people::sign_out))
         .routes(routes!(preview::preview))
+        .routes(routes!(samples::list))
+        .routes(routes!(samples::show))
+        .routes(routes!(mappings::list))
         .routes(routes!(reveal::reveal))
         .routes(routes!(records::list))
 }

@@ -16,6 +16,7 @@ pub mod channels;
 pub mod code_tables;
 pub mod component;
 pub mod cookie;
+pub mod delivery;
 pub mod enter;
 pub mod flow;
 pub mod flow_duplicate;
@@ -26,6 +27,8 @@ pub mod flows;
 pub mod form;
 pub mod inventory;
 pub mod mapping;
+pub mod mapping_versions;
+pub mod message;
 pub mod messages;
 pub mod overview;
 pub mod own;
@@ -125,9 +128,14 @@ pub const PAGES: &[Page] = &[
     page("GET", "/audit", AUDIT, || get(audit::list)),
     page("GET", "/audit.csv", AUDIT, || get(audit::export)),
     page("GET", "/messages", VIEW, || get(messages::list)),
-    page("GET", "/messages/{id}", VIEW, || get(messages::show)),
-    page("POST", "/messages/{id}", SEE, || post(messages::reveal)),
-    page("POST", "/deliveries/{id}/release", OPERATE, || post(messages::release)),
+    page("POST", "/messages", VIEW, || post(messages::search)),
+    page("GET", "/messages/{id}", VIEW, || get(message::show)),
+    page("POST", "/messages/{id}", SEE, || post(message::reveal)),
+    page("POST", "/messages/{id}/edit", OPERATE, || post(message::edit)),
+    page("GET", "/deliveries/{id}", VIEW, || get(delivery::show)),
+    page("POST", "/deliveries/{id}", SEE, || post(delivery::reveal)),
+    page("POST", "/deliveries/{id}/again", OPERATE, || post(delivery::again)),
+    page("POST", "/deliveries/{id}/release", OPERATE, || post(message::release)),
     page("GET", "/flows", VIEW, || get(flows::list)),
     page("GET", "/flows/new", MAP, || get(flow_new::show)),
     page("POST", "/flows/new", MAP, || post(flow_new::create)),
@@ -157,6 +165,7 @@ pub const PAGES: &[Page] = &[
     page("POST", "/flows/{id}/shadow", MAP, || post(flow_start::begin_shadow)),
     page("POST", "/flows/{id}/shadow/{shadow}/cancel", MAP, || post(flow_start::cancel_shadow)),
     page("POST", "/flows/{id}/lacking-fields", ADMINISTER, || post(flow_start::make_fields)),
+    page("GET", "/flows/{id}/mapping/versions", MAP, || get(mapping_versions::list)),
     page("GET", "/channels", VIEW, || get(channels::list)),
     page("GET", "/channels/new", ADMINISTER, || get(channels::new)),
     page("POST", "/channels/new", ADMINISTER, || post(channels::create)),

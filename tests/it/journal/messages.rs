@@ -204,22 +204,21 @@ async fn a_refused_command_does_not_fail_its_neighbours(bed: Bed) {
 async fn messages_are_found_by_exact_value(bed: Bed) {
     for (id, mrn) in [("1", "4711"), ("2", "4712"), ("3", "4711")] {
         let mut arrival = arrival(id, &[]);
-        arrival.search = vec![("mrn", mrn.into()), ("control-id", id.into())];
+        arrival.search = vec![mrn.into(), format!("control {id}")];
         bed.append(arrival).await;
     }
-    let find = |kind: &'static str, value: &'static str| {
+    let find = |value: &'static str| {
         let journal = bed.journal.clone();
         async move {
-            let rows = journal.find(&account(), kind, value, 10).await.unwrap();
+            let rows = journal.find(&account(), value, 10).await.unwrap();
             rows.into_iter()
                 .map(|row| row.control_id)
                 .collect::<Vec<_>>()
         }
     };
-    assert_eq!(find("mrn", "4711").await, ["3", "1"]);
-    assert_eq!(find("control-id", "2").await, ["2"]);
-    assert_eq!(find("mrn", "471").await, [""; 0]);
-    assert_eq!(find("visit", "4711").await, [""; 0]);
+    assert_eq!(find("4711").await, ["3", "1"]);
+    assert_eq!(find(" CONTROL 2 ").await, ["2"]);
+    assert_eq!(find("471").await, [""; 0]);
 }
 
 async fn pages_list_newest_first(bed: Bed) {
@@ -266,6 +265,7 @@ async fn pages_list_newest_first(bed: Bed) {
                 account: Some(account()),
                 flow: flow.map(Into::into),
                 state,
+                ..Filter::default()
             };
             let page = journal.list(&filter, None, 50).await.unwrap();
             page.rows
@@ -453,7 +453,7 @@ async fn nothing_about_a_patient_is_readable(bed: Bed) {
     let mut secret = arrival("1", &["4711^^^CLINIC^MR"]);
     secret.payload = b"PID|||4711^^^CLINIC^MR||Doe^Jane".to_vec();
     secret.acknowledgement = b"MSA|AE|1|Doe^Jane".to_vec();
-    secret.search = vec![("mrn", "4711".into())];
+    secret.search = vec!["4711".into()];
     secret.duplicate = Some(DuplicateKey {
         identity: "4711".into(),
         payload: [0; 32],
@@ -541,7 +541,7 @@ async fn large_batches_and_large_messages_pass(bed: Bed) {
         .map(|n| {
             let id = n.to_string();
             let mut arrival = arrival(&id, &[&id]);
-            arrival.search = (0..7).map(|k| ("mrn", format!("{n}/{k}"))).collect();
+            arrival.search = (0..7).map(|k| format!("{n}/{k}")).collect();
             arrival
         })
         .chain([large])
@@ -563,8 +563,8 @@ async fn large_batches_and_large_messages_pass(bed: Bed) {
     assert_eq!(large.payload.len(), 5_000_000);
     let odd = "nul \0 and quote ' and $1 ?";
     let mut strange = arrival(odd, &[odd]);
-    strange.search = vec![("mrn", odd.into())];
+    strange.search = vec![odd.into()];
     bed.append(strange).await;
-    let found = bed.journal.find(&account(), "mrn", odd, 1).await.unwrap();
+    let found = bed.journal.find(&account(), odd, 1).await.unwrap();
     assert_eq!(found[0].control_id, odd.replace('\0', "\u{fffd}"));
 }

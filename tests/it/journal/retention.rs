@@ -152,7 +152,7 @@ async fn what_has_ended_goes_by_its_outcome(bed: Bed) {
     bed.append(unclaimed("unclaimed")).await;
     let mut excluded = unclaimed("excluded");
     excluded.facts_only = true;
-    excluded.search = vec![("patient", "4711".into())];
+    excluded.search = vec!["4711".into()];
     excluded.lanes = vec!["p".into()];
     excluded.route = Route::Excluded {
         reason: "excluded-vip",
@@ -170,7 +170,7 @@ async fn what_has_ended_goes_by_its_outcome(bed: Bed) {
         view.acknowledgement.is_some(),
         "a repeated one is answered as the first"
     );
-    let found = bed.journal.find(&account(), "patient", "4711", 1).await;
+    let found = bed.journal.find(&account(), "4711", 1).await;
     assert_eq!(found.unwrap(), []);
 
     use Outcome::{Dead, Delivered, HeaderFacts, Skipped, Unclaimed};
@@ -282,10 +282,7 @@ async fn search_values_go_with_their_messages(bed: Bed) {
         let arrivals = (start..start + 100)
             .map(|number| {
                 let mut arrival = unclaimed(&number.to_string());
-                arrival.search = vec![
-                    ("patient", format!("P{}", number % 100)),
-                    ("visit", format!("V{number}")),
-                ];
+                arrival.search = vec![format!("P{}", number % 100), format!("V{number}")];
                 arrival
             })
             .collect();
@@ -295,7 +292,7 @@ async fn search_values_go_with_their_messages(bed: Bed) {
         tokio::task::yield_now().await;
     }
     let mut stays = fresh("stays", &["p"]);
-    stays.search = vec![("patient", "P7".into())];
+    stays.search = vec!["P7".into()];
     bed.append(stays).await;
     let filed = count(&bed, "search").await;
     assert!(filed > 0, "some are filed");
@@ -305,11 +302,7 @@ async fn search_values_go_with_their_messages(bed: Bed) {
     assert_eq!(removed.search_keys as i64, filed);
     assert_eq!(count(&bed, "search").await, 0);
     assert_eq!(count(&bed, "search_recent").await, 1);
-    let found = bed
-        .journal
-        .find(&account(), "patient", "P7", 50)
-        .await
-        .unwrap();
+    let found = bed.journal.find(&account(), "P7", 50).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].control_id, "stays");
 }

@@ -135,6 +135,7 @@ impl Yard {
                 warnings: String::new(),
                 peer: "127.0.0.1".into(),
                 load: None,
+                origin: None,
                 route: Route::Flows(vec![Routed {
                     flow: self.flow.id.clone(),
                     start: Start::Queued,

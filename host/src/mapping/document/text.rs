@@ -60,6 +60,28 @@ pub(super) fn write(document: &Document) -> String {
     out.0
 }
 
+/// The source of a rule and its steps, without the quotes and braces that a lone value needs in a file.
+pub(super) fn words(rule: &Rule) -> (String, Vec<String>) {
+    let from = match source(&rule.source).as_slice() {
+        [("path" | "field", place)] => bare(place),
+        keys => {
+            let keys = keys
+                .iter()
+                .map(|(key, value)| format!("{key} {}", bare(value)));
+            keys.collect::<Vec<_>>().join(", ")
+        }
+    };
+    let steps = rule.steps.iter().map(|step| bare(&step::step(step)));
+    (from, steps.collect())
+}
+
+fn bare(text: &str) -> String {
+    let inside = |start: &str, end: &str| text.strip_prefix(start)?.strip_suffix(end);
+    let inside =
+        inside("{ ", " }").or_else(|| inside("\"", "\"").filter(|text| !text.contains('"')));
+    inside.unwrap_or(text).to_owned()
+}
+
 #[derive(Default)]
 struct Text(String);
 
@@ -335,7 +357,7 @@ fn steps(steps: &[super::Step]) -> String {
     list(steps.iter().map(step::step))
 }
 
-fn conditions(conditions: &[Condition]) -> String {
+pub(super) fn conditions(conditions: &[Condition]) -> String {
     list(conditions.iter().map(condition))
 }
 

@@ -106,7 +106,8 @@ impl Composing<'_> {
         route: &Route,
         stage: &mut Stage,
     ) -> Result<Composed, Stop> {
-        let in_force = route.in_force.as_ref().ok_or(Stop::NoRelease)?;
+        let pinned = self.claimed.pinned.as_ref().filter(|_| part == Part::Own);
+        let in_force = &self.pipeline.release_for(route, pinned).await?;
         let template = route.template.as_ref().ok_or(Stop::NoTemplate)?;
         *stage = Stage::Map;
         let input = route.change_input(in_force, self.change.clone(), self.claimed.received_at_ms);

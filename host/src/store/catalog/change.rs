@@ -386,6 +386,7 @@ impl Catalog {
                     release.component.as_str().into(),
                     document(release)?,
                     now_ms().into(),
+                    author.0.as_str().into(),
                 ];
                 statements.push(Planned::one(&PUT_RELEASE, values));
                 return Ok(None);

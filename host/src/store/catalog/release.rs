@@ -11,6 +11,8 @@ pub struct ReleaseRow {
     pub digest: Digest,
     pub release: Release,
     pub created_at_ms: i64,
+    /// Who made it.
+    pub author: String,
 }
 
 impl Catalog {
@@ -39,6 +41,7 @@ impl Catalog {
                     digest: Digest::from(row.string(0)?),
                     release: parse(row, 1)?,
                     created_at_ms: row.int(2)?,
+                    author: row.string(3)?,
                 })
             })
             .collect()
@@ -69,7 +72,8 @@ static RELEASE: Sql = Sql {
 };
 
 static RELEASES: Sql = Sql {
-    text: "select id, document, created_at from release where account_id = ? and flow_id = ?
+    text:
+        "select id, document, created_at, author from release where account_id = ? and flow_id = ?
 order by created_at desc, id",
     kinds: &[],
 };

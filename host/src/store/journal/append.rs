@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::identity::{DuplicateKey, Identity, Verdict};
 use super::{FACTS, HASH_BYTES, Journal, State, WHOLE, column, delivery_id};
-use crate::flow::{AccountId, ChannelId, Direction, FlowId, MessageId};
+use crate::flow::{AccountId, ChannelId, Digest, Direction, FlowId, MessageId};
 use crate::store::Error;
 use crate::store::database::{Kind, Script, Sql, Value};
 use crate::store::writer::Command;
@@ -38,8 +38,8 @@ pub struct Arrival {
     pub duplicate: Option<DuplicateKey>,
     /// Patient keys; kept as hashes. None: the message has a lane of its own.
     pub lanes: Vec<String>,
-    /// Kind and value of what the message can be found by; kept as hashes.
-    pub search: Vec<(&'static str, String)>,
+    /// What the message can be found by; kept as hashes.
+    pub search: Vec<String>,
     /// What is answered, and answered again when the message is repeated; sealed.
     pub acknowledgement: Vec<u8>,
     /// Oddities of the message: codes with offsets, for people; no patient data.
@@ -48,7 +48,17 @@ pub struct Arrival {
     pub peer: String,
     /// The load of existing data that it belongs to.
     pub load: Option<String>,
+    /// What it was made from, if it was sent again.
+    pub origin: Option<Origin>,
     pub route: Route,
+}
+
+/// The message that another one was made from by a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub message: MessageId,
+    /// The release that it goes through, instead of the flow's own.
+    pub pinned: Option<Digest>,
 }
 
 impl fmt::Debug for Arrival {
@@ -207,7 +217,7 @@ impl Journal {
             .search
             .iter()
             .filter(|_| !arrival.facts_only)
-            .map(|(kind, value)| self.hash(&arrival.account, kind, value))
+            .map(|value| self.search_key(&arrival.account, value))
             .collect();
         let (route, reason, text, routed) = match arrival.route {
             Route::Flows(routed) => ("flows", "", String::new(), routed),
@@ -215,6 +225,8 @@ impl Journal {
             Route::Skipped { reason, text } => ("skipped", reason, text, Vec::new()),
             Route::Rejected { reason, text } => ("rejected", reason, text, Vec::new()),
         };
+        let origin = arrival.origin.as_ref();
+        let pinned = origin.and_then(|origin| origin.pinned.as_ref());
         let acknowledgement = seal(column::ACKNOWLEDGEMENT, &arrival.acknowledgement)?;
         let payload = match arrival.facts_only {
             true => None,
@@ -242,6 +254,8 @@ impl Journal {
                 (arrival.payload.len() as i64).into(),
                 kept.into(),
                 Value::optional_text(arrival.load.as_deref()),
+                Value::optional_text(origin.map(|origin| origin.message.as_str())),
+                Value::optional_text(pinned.map(Digest::as_str)),
                 (&acknowledgement).into(),
                 Value::optional_bytes(payload.as_ref()),
             ],
@@ -303,14 +317,15 @@ use Kind::{Bytes, Int, Text};
 
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, kept, load_id, acknowledgement, payload) as (values {rows})
+  reason, detail, remark, warnings, peer, size, kept, load_id, origin, pinned, acknowledgement, payload) as (values {rows})
 insert {or_rollback} into message (account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, kept, load_id, acknowledgement, payload)
+  reason, detail, remark, warnings, peer, size, kept, load_id, origin, pinned, acknowledgement, payload)
 select account_id, id, seq, direction, channel_id, received_at, event, control_id, sender, version, route,
-  reason, detail, remark, warnings, peer, size, kept, load_id, acknowledgement, payload from v
+  reason, detail, remark, warnings, peer, size, kept, load_id, origin, pinned, acknowledgement, payload from v
 where account_id is not null",
     kinds: &[
-        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Text, Text, Bytes, Bytes,
+        Text, Text, Int, Text, Text, Int, Text, Text, Text, Text, Text, Text, Text, Text, Text, Text, Int, Text, Text, Text,
+        Text, Bytes, Bytes,
     ],
 };
 

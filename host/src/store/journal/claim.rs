@@ -17,7 +17,7 @@ use super::append::{Rank, split_lanes};
 use super::ledger::{self, OperationRow, SealedOperation};
 use super::settle::EMPTY_LANES;
 use super::{Journal, State, column};
-use crate::flow::{AccountId, ChannelId, DeliveryId, Direction, FlowId, MessageId};
+use crate::flow::{AccountId, ChannelId, DeliveryId, Digest, Direction, FlowId, MessageId};
 use crate::store::database::{Answers, Kind, Part, Row, Script, Sql, Value};
 use crate::store::failure::Failure;
 use crate::store::writer::{Command, Planned};
@@ -73,6 +73,8 @@ pub struct Claimed {
     pub is_followed: bool,
     /// Whether it is of a load of existing data.
     pub is_loaded: bool,
+    /// The release that it goes through, instead of the flow's own.
+    pub pinned: Option<Digest>,
     pub payload: Vec<u8>,
     /// Which try this is of those that came to an end, from 1: a process that dies says nothing of the delivery, which does
     /// not wait longer for it.
@@ -157,6 +159,7 @@ impl Journal {
             last_reason: head.reason,
             is_followed: head.is_followed,
             is_loaded: head.is_loaded,
+            pinned: head.pinned.map(Digest::from),
             tries: u32::try_from(head.tries + 1).unwrap_or(u32::MAX),
             payload,
             operations,
@@ -268,7 +271,8 @@ select h.account_id, h.lane, d.seq, d.id, d.message_id, d.flow_id, d.state, d.du
   (select min(y.seq) from lane_entry y where y.account_id = h.account_id and y.lane = h.lane and y.seq > h.seq),
   m.load_id,
   case when d.attempts > 0
-    then (select count(*) from attempt t where t.account_id = d.account_id and t.delivery_id = d.id) else 0 end
+    then (select count(*) from attempt t where t.account_id = d.account_id and t.delivery_id = d.id) else 0 end,
+  m.pinned
 from head h
 join lane l on l.account_id = h.account_id and l.lane = h.lane
 left join lane_entry e on e.account_id = h.account_id and e.lane = h.lane and e.seq = h.seq
@@ -340,6 +344,7 @@ pub(in crate::store) struct Head {
     reason: String,
     is_followed: bool,
     is_loaded: bool,
+    pinned: Option<String>,
     tries: i64,
     operations: Vec<SealedOperation>,
 }
@@ -461,6 +466,7 @@ impl<'a> Progress<'a> {
                 reason: row.string(17)?,
                 is_followed: !row.is_null(18),
                 is_loaded: !row.is_null(19),
+                pinned: row.optional(21, Row::string)?,
                 tries: row.int(20)?,
                 operations: Vec::new(),
             };

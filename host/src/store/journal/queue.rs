@@ -42,8 +42,8 @@ pub struct Lanes {
 }
 
 impl Journal {
-    /// What waits behind the delivery of `lease`, in order, up to the first that has been tried, waits for something, or
-    /// is in other lanes as well.
+    /// What waits behind the delivery of `lease`, in order, up to the first that has been tried, waits for something,
+    /// is in other lanes as well, or goes through a release of its own.
     ///
     /// As long as the lease holds, nobody else works on these.
     pub async fn behind(&self, lease: &Lease, most: usize) -> Result<Vec<Queued>, Error> {
@@ -66,6 +66,7 @@ impl Journal {
             if state.as_ref() != super::State::Queued.as_str()
                 || row.int(2)? > 0
                 || lanes.len() != lane.len()
+                || !row.is_null(10)
             {
                 break;
             }
@@ -107,7 +108,7 @@ impl Journal {
 }
 
 static BEHIND: Sql = Sql {
-    text: "select d.state, d.lanes, d.attempts, m.id, d.flow_id, m.channel_id, m.received_at, m.event, m.payload, m.load_id
+    text: "select d.state, d.lanes, d.attempts, m.id, d.flow_id, m.channel_id, m.received_at, m.event, m.payload, m.load_id, m.pinned
 from lane_entry e
 join delivery d on d.account_id = e.account_id and d.id = e.delivery_id
 join message m on m.account_id = d.account_id and m.id = d.message_id

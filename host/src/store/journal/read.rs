@@ -7,31 +7,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ledger::{OF_DELIVERIES, OperationRow, SealedOperation};
-use super::{Journal, State, WHOLE, column};
+use super::search::reasons::Reasoned;
+use super::{Filter, Journal, Page, State, WHOLE, column};
 use crate::flow::{AccountId, ChannelId, DeliveryId, FlowId, MessageId};
 use crate::store::Error;
 use crate::store::database::{Kind, Row, Sql, Value};
 use crate::store::failure::Failure;
 use crate::vault::Place;
 use Kind::Text;
-
-/// Which messages a page lists; each part that is set narrows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub account: Option<AccountId>,
-    /// Messages with a delivery through this flow.
-    pub flow: Option<FlowId>,
-    /// Messages with a delivery in this state.
-    pub state: Option<State>,
-}
-
-/// A page of messages, newest first.
-#[derive(Debug, Clone)]
-pub struct Page {
-    pub rows: Vec<MessageRow>,
-    /// What to pass as `before` for the next page; none at the end.
-    pub next: Option<MessageId>,
-}
 
 /// A message and its deliveries, without anything sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +45,8 @@ pub struct MessageRow {
     pub size_bytes: i64,
     /// Whether the payload is kept, and not the header facts alone.
     pub is_whole: bool,
+    /// The message that a person made it from.
+    pub origin: Option<MessageId>,
     pub deliveries: Vec<DeliveryRow>,
 }
 
@@ -113,6 +98,8 @@ pub struct MessageView {
     pub acknowledgement: Option<Vec<u8>>,
     /// In the order of `message.deliveries`.
     pub deliveries: Vec<DeliveryView>,
+    /// Messages that people made from it, oldest first.
+    pub copies: Vec<MessageId>,
 }
 
 impl fmt::Debug for MessageView {
@@ -164,22 +151,27 @@ impl Journal {
         before: Option<&MessageId>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let accounts = match &filter.account {
-            Some(account) => vec![account.as_str().to_owned()],
-            None => self.every(&NEXT_ACCOUNT, &[]).await?,
-        };
-        let before = before.map_or(PAST_ALL_IDS, MessageId::as_str);
+        let (low, high) = filter.ids(before);
+        let between = (low.as_str(), high.as_str());
         let mut found = BTreeSet::new();
-        for account in &accounts {
-            let ids = if filter.flow.is_none() && filter.state.is_none() {
+        for account in &self.accounts(filter).await? {
+            let ids = if let Some(code) = &filter.reason {
+                let which = Reasoned {
+                    account,
+                    code,
+                    between,
+                };
+                Box::pin(self.by_reason(&which, filter, limit)).await?
+            } else if filter.flow.is_none() && filter.state.is_none() {
                 let values = vec![
                     account.as_str().into(),
-                    before.into(),
+                    between.0.into(),
+                    between.1.into(),
                     (limit as i64).into(),
                 ];
                 self.shared.one(&NEWEST, values).await?
             } else {
-                self.newest_by_delivery(account, filter, before, limit)
+                self.newest_by_delivery(account, filter, between, limit)
                     .await?
             };
             for row in &ids {
@@ -187,12 +179,15 @@ impl Journal {
             }
         }
         let keys: Vec<_> = found.into_iter().rev().take(limit).collect();
-        let rows = self.messages(&keys).await?;
-        let next = match rows.last() {
-            Some(last) if rows.len() == limit => Some(last.id.clone()),
-            _ => None,
-        };
-        Ok(Page { rows, next })
+        Ok(Page::of(self.messages(&keys).await?, limit))
+    }
+
+    /// The accounts that a filter asks for.
+    pub(super) async fn accounts(&self, filter: &Filter) -> Result<Vec<String>, Error> {
+        match &filter.account {
+            Some(account) => Ok(vec![account.as_str().to_owned()]),
+            None => self.every(&NEXT_ACCOUNT, &[]).await,
+        }
     }
 
     /// One message whole; none when it is not kept.
@@ -206,7 +201,7 @@ impl Journal {
             return Ok(None);
         };
         let values = vec![account.as_str().into(), id.as_str().into()];
-        let rows = self.shared.one(&SEALED, values).await?;
+        let rows = self.shared.one(&SEALED, values.clone()).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };
@@ -224,6 +219,9 @@ impl Journal {
                 .transpose()
                 .map_err(Error::from)
         };
+        let copies = self.shared.one(&COPIES, values).await?;
+        let copies = copies.iter().map(|row| Ok(row.string(0)?.into()));
+        let copies = copies.collect::<Result<_, Error>>()?;
         let acknowledgement = kept(0, column::ACKNOWLEDGEMENT)?;
         let payload = kept(1, column::PAYLOAD)?;
         let mut deliveries = Vec::with_capacity(message.deliveries.len());
@@ -264,6 +262,7 @@ impl Journal {
             payload,
             acknowledgement,
             deliveries,
+            copies,
         }))
     }
 
@@ -289,7 +288,7 @@ impl Journal {
         &self,
         account: &str,
         filter: &Filter,
-        before: &str,
+        between: (&str, &str),
         limit: usize,
     ) -> Result<Vec<Row>, Error> {
         let states = match filter.state {
@@ -307,7 +306,8 @@ impl Journal {
                     account.into(),
                     state.as_str().into(),
                     flow.as_str().into(),
-                    before.into(),
+                    between.0.into(),
+                    between.1.into(),
                     (limit as i64).into(),
                 ];
                 rows.append(&mut self.shared.one(&NEWEST_BY_DELIVERY, values).await?);
@@ -403,17 +403,30 @@ impl Journal {
     }
 }
 
-/// Sorts behind every UUID.
-const PAST_ALL_IDS: &str = "~";
+/// The statements of lists, and of one message.
+pub(super) static OF_LISTS: [&Sql; 12] = [
+    &SEALED,
+    &COPIES,
+    &NOTE,
+    &ATTEMPTS,
+    &OF_DELIVERIES,
+    &NEWEST,
+    &NEWEST_BY_DELIVERY,
+    &NEXT_ACCOUNT,
+    &NEXT_FLOW,
+    &MESSAGES,
+    &DELIVERIES,
+    &WRITTEN,
+];
 
 static NEWEST: Sql = Sql {
-    text: "select id from message where account_id = ? and id < ? order by id desc limit ?",
+    text: "select id from message where account_id = ? and id > ? and id < ? order by id desc limit ?",
     kinds: &[],
 };
 
 static NEWEST_BY_DELIVERY: Sql = Sql {
     text: "select message_id from delivery
-where account_id = ? and state = ? and flow_id = ? and id < ?
+where account_id = ? and state = ? and flow_id = ? and id > ? and id < ?
 order by id desc
 limit ?",
     kinds: &[],
@@ -432,7 +445,7 @@ pub(super) static NEXT_FLOW: Sql = Sql {
 static MESSAGES: Sql = Sql {
     text: "with v(account_id, id) as (values {rows})
 select m.account_id, m.id, m.seq, m.direction, m.channel_id, m.received_at, m.event, m.control_id, m.sender,
-  m.version, m.route, m.reason, m.detail, m.remark, m.warnings, m.peer, m.size, m.kept
+  m.version, m.route, m.reason, m.detail, m.remark, m.warnings, m.peer, m.size, m.kept, m.origin
 from v cross join message m
 where m.account_id = v.account_id and m.id = v.id",
     kinds: &[Text, Text],
@@ -457,6 +470,11 @@ where o.account_id = v.account_id and o.delivery_id = v.delivery_id",
 
 static SEALED: Sql = Sql {
     text: "select acknowledgement, payload from message where account_id = ? and id = ?",
+    kinds: &[],
+};
+
+static COPIES: Sql = Sql {
+    text: "select id from message where account_id = ? and origin = ? order by id",
     kinds: &[],
 };
 
@@ -502,6 +520,7 @@ fn message(row: &Row) -> Result<MessageRow, Failure> {
         peer: row.string(15)?,
         size_bytes: row.int(16)?,
         is_whole: *row.text(17)? == *WHOLE,
+        origin: row.optional(18, Row::string)?.map(MessageId::from),
         deliveries: Vec::new(),
     })
 }

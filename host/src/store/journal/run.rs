@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ledger::{OF_DELIVERIES, OperationKind, SealedOperation};
-use super::{HASH_BYTES, Journal, column};
+use super::{HASH_BYTES, Journal, column, first_id};
 use crate::flow::ran::{Given, Ran};
 use crate::flow::{AccountId, ChannelId, DeliveryId, Digest, Direction, FlowId, MessageId};
 use crate::store::Error;
@@ -82,12 +82,6 @@ impl Window {
             limit.into(),
         ]
     }
-}
-
-/// What every `UUIDv7` of a time and later sorts behind.
-fn first_id(at_ms: i64) -> String {
-    let digits = format!("{:012x}", at_ms.clamp(0, (1 << 48) - 1));
-    format!("{}-{}", &digits[..8], &digits[8..])
 }
 
 impl Journal {
@@ -360,17 +354,3 @@ static COUNT: Sql = Sql {
   limit ?) as found",
     kinds: &[],
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_places_among_ids() {
-        let id = uuid::Uuid::now_v7();
-        let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
-        let at_ms = seconds as i64 * 1_000 + i64::from(nanos) / 1_000_000;
-        let delivery = format!("{id}.0");
-        assert!(first_id(at_ms) < delivery && delivery < first_id(at_ms + 1));
-    }
-}

@@ -9,7 +9,7 @@ use super::links::{Change, Changes, Link, LinkKey, To};
 use super::misses::{Missed, Misses, SealedMiss};
 use super::record::{Record, Records};
 use super::warnings::{Counted, Warnings};
-use super::{Journal, Lease, State, column, run};
+use super::{Journal, Lease, State, column, run, search};
 use crate::flow::ran::Ran;
 use crate::store::database::{Answers, Kind, Part, Script, Sql, Value};
 use crate::store::failure::Failure;
@@ -84,6 +84,8 @@ pub struct Settlement {
     /// What those links led to is gone, and with it what lay under it.
     pub forget_below: bool,
     pub records: Vec<Record>,
+    /// Ids of what was written: the message can be found by them. Kept as hashes.
+    pub found_by: Vec<String>,
     /// Codes that tables had no entry for.
     pub misses: Vec<Missed>,
     /// The one whose entry a parked delivery waits for; among the misses.
@@ -181,14 +183,14 @@ impl Journal {
                 Some(ran) => self.ran_row(&account, &lease.delivery, ran)?,
                 None => Vec::new(),
             },
-            // What is tried again by itself is counted when it has come to rest.
-            counted: match settlement.state {
-                Settled::Waiting { .. } | Settled::Aside { .. } => None,
-                _ => settlement
-                    .ran
-                    .as_ref()
-                    .map(|ran| Box::new(Counted::of(ran))),
-            },
+            rest: Box::new(Rest {
+                found_by: self.found_row(lease, &settlement.found_by),
+                // What is tried again by itself is counted when it has come to rest.
+                counted: match settlement.state {
+                    Settled::Waiting { .. } | Settled::Aside { .. } => None,
+                    _ => settlement.ran.as_ref().map(Counted::of),
+                },
+            }),
             account,
         };
         self.shared
@@ -269,7 +271,14 @@ pub(in crate::store) struct Settle {
     records: Vec<Record>,
     misses: Vec<SealedMiss>,
     ran: Vec<Value>,
-    counted: Option<Box<Counted>>,
+    rest: Box<Rest>,
+}
+
+/// What a settlement adds beside its delivery.
+struct Rest {
+    counted: Option<Counted>,
+    /// Columns of [`search::FOUND`].
+    found_by: Vec<Value>,
 }
 
 impl Settle {
@@ -332,6 +341,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     let mut links = Changes::default();
     let mut records = Records::default();
     let mut misses = Misses::default();
+    let mut found = Vec::new();
     let mut runs = Vec::new();
     let mut warnings = Warnings::default();
     let mut leave = Vec::new();
@@ -345,8 +355,9 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
         links.add(&settle.account, &settle.links);
         records.add(&settle.account, &settle.records);
         misses.add(&settle.account, &settle.misses);
+        found.extend(settle.rest.found_by.iter().cloned());
         runs.extend(settle.ran.iter().cloned());
-        if let Some(counted) = &settle.counted {
+        if let Some(counted) = &settle.rest.counted {
             warnings.add(&settle.account, counted);
         }
         for (at, lane) in settle.lanes.iter().enumerate() {
@@ -373,6 +384,7 @@ pub(in crate::store) fn write(script: &mut Script, settles: &[&Settle], now: i64
     links.write(script, now);
     records.write(script, now);
     misses.write(script);
+    script.rows(&search::FOUND, found);
     script.rows(&run::KEEP, runs);
     warnings.write(script);
     script.rows(&LEAVE, leave);

@@ -16,8 +16,8 @@ use utoipa::ToSchema;
 
 use super::body::{Body, json};
 use super::error::{Error, Problem};
-use super::flows;
 use super::list::part;
+use super::{flows, samples};
 use crate::access::{Caller, Right};
 use crate::flow::check::Fault;
 use crate::flow::template::Kept;
@@ -42,6 +42,8 @@ pub struct PreviewInput {
     /// The same, each table an object.
     #[schema(value_type = Object)]
     document: Option<Value>,
+    /// A message of the flow's event to try it on, with other values in the place of its own, instead of the flow's sample.
+    sample: Option<String>,
 }
 
 /// What came of it.
@@ -143,6 +145,7 @@ pub async fn preview(
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Map).await?;
     let text = text_of(&mut body)?;
+    let live: Option<String> = body.optional("sample", NOUN)?;
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
     let flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
@@ -165,7 +168,11 @@ pub async fn preview(
             return Ok(json(StatusCode::OK, &preview));
         }
     };
-    let (result, problem, warnings) = match sample(&web, &caller, &flow).await? {
+    let sample = match live {
+        Some(id) => Ok(Box::pin(samples::deidentified(&web, &flow, &id)).await?),
+        None => sample(&web, &caller, &flow).await?,
+    };
+    let (result, problem, warnings) = match sample {
         Ok(message) => {
             let mut tables = Tables::new();
             for table in catalog.code_tables(&flow.account).await? {

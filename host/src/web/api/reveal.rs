@@ -11,6 +11,7 @@ use super::error::{Error, Problem};
 use super::list::part;
 use super::traffic;
 use crate::access::Right;
+use crate::flow::AccountId;
 use crate::flow::check::Fault;
 use crate::hl7::Message;
 use crate::store::catalog::audit::Record;
@@ -65,6 +66,32 @@ pub async fn reveal(
     Ok(json(StatusCode::OK, &revealed))
 }
 
+/// A reason, if somebody gave one.
+pub(super) fn said_why(reason: &str) -> Result<String, Error> {
+    let reason: String = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    if reason.chars().count() < 5 || reason.chars().count() > MOST {
+        let text = "say in a few words why: it is recorded";
+        return Err(Error::invalid("", vec![Fault::new("reason", text)]));
+    }
+    Ok(reason)
+}
+
+/// Records that somebody who may see patient data looks at something, and why; what cannot be recorded is not shown.
+pub(super) async fn record(
+    web: &Web,
+    headers: &HeaderMap,
+    account: &AccountId,
+    what: &str,
+    id: &str,
+    reason: &str,
+) -> Result<(), Error> {
+    let caller = web.may(headers, Right::SeePatientData).await?;
+    let seen = format!("{id}: {}", said_why(reason)?);
+    let record = Record::of("reveal", account.as_str(), what, &seen);
+    let catalog = web.pipeline.store.catalog();
+    Ok(catalog.note(&caller.author(), &record).await?)
+}
+
 /// What [`reveal`] does, for a page.
 pub(in crate::web) async fn look(
     web: &Web,
@@ -72,19 +99,10 @@ pub(in crate::web) async fn look(
     id: &str,
     reason: &str,
 ) -> Result<Revealed, Error> {
-    let caller = web.may(headers, Right::SeePatientData).await?;
-    let reason: String = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-    if reason.chars().count() < 5 || reason.chars().count() > MOST {
-        let text = "say in a few words why you need to see this: it is recorded";
-        return Err(Error::invalid("", vec![Fault::new("reason", text)]));
-    }
+    web.may(headers, Right::SeePatientData).await?;
+    said_why(reason)?;
     let view = traffic::find(web, &id.into()).await?;
-    // Recorded first: what cannot be recorded is not shown.
-    let account = view.message.account.as_str();
-    let seen = format!("{id}: {reason}");
-    let record = Record::of("reveal", account, "message", &seen);
-    let catalog = web.pipeline.store.catalog();
-    catalog.note(&caller.author(), &record).await?;
+    record(web, headers, &view.message.account, "message", id, reason).await?;
     let reading = web.pipeline.configuration().reading(&view.message.channel);
     let lines = |bytes: &[u8]| match Message::parse_with(bytes, reading) {
         Ok(message) => {

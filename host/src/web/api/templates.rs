@@ -131,7 +131,7 @@ fn pasted(text: &str) -> Result<Message, Error> {
     Message::parse(&declared.bytes_of(&text)).map_err(unreadable)
 }
 
-async fn of_traffic(web: &Web, flow: &Flow, id: &str) -> Result<Message, Error> {
+pub(super) async fn of_traffic(web: &Web, flow: &Flow, id: &str) -> Result<Message, Error> {
     let journal = web.pipeline.store.journal();
     let id = MessageId::from(id);
     let reading = Box::pin(journal.message(&flow.account, &id));

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -25,15 +28,21 @@ use crate::web::console::messages::{total_counts, why, written};
 #[into_params(parameter_in = Query)]
 pub struct WhichTraffic {
     /// Those of one account.
-    account: Option<String>,
+    pub(in crate::web) account: Option<String>,
     /// Those with a delivery through this flow.
-    flow: Option<String>,
+    pub(in crate::web) flow: Option<String>,
     /// `queued`, `running`, `waiting`, `parked`, `delivered`, `skipped` or `dead`.
-    state: Option<String>,
+    pub(in crate::web) state: Option<String>,
+    /// Those with a delivery that did not go through, by the code of its reason.
+    pub(in crate::web) reason: Option<String>,
+    /// Those that came then or later: RFC 3339, or a day or a time in UTC.
+    pub(in crate::web) from: Option<String>,
+    /// Those that came before then, or on that day.
+    pub(in crate::web) to: Option<String>,
     /// Those of messages older than this one: `next` of the page before.
-    before: Option<String>,
+    pub(in crate::web) before: Option<String>,
     /// At most so many messages, up to 500.
-    limit: Option<usize>,
+    pub(in crate::web) limit: Option<usize>,
 }
 
 /// A page of messages, newest first.
@@ -42,6 +51,15 @@ pub struct Messages {
     messages: Vec<MessageJson>,
     /// What to send as `before` for the next page; none at the end.
     next: Option<String>,
+}
+
+impl Messages {
+    pub(super) fn of(page: &journal::Page) -> Self {
+        Self {
+            messages: page.rows.iter().map(message_json).collect(),
+            next: page.next.as_ref().map(MessageId::to_string),
+        }
+    }
 }
 
 /// A message, without any of its values.
@@ -66,6 +84,8 @@ pub struct MessageJson {
     /// What was odd about it, as codes.
     warnings: String,
     peer: String,
+    /// The message that a person made it from.
+    made_from: Option<String>,
     deliveries: Vec<DeliveryJson>,
 }
 
@@ -197,7 +217,7 @@ pub struct Counts {
 }
 
 impl WhichTraffic {
-    fn filter(&self) -> Result<Filter, Error> {
+    pub(super) fn filter(&self) -> Result<Filter, Error> {
         let state = self.state.as_deref().filter(|word| !word.is_empty());
         let state = state.map(|word| {
             journal::State::parse(word).ok_or_else(|| {
@@ -210,17 +230,45 @@ impl WhichTraffic {
             account: self.account.as_deref().map(AccountId::from),
             flow: self.flow.as_deref().map(FlowId::from),
             state: state.transpose()?,
+            reason: self.reason.clone(),
+            from_ms: time(self.from.as_deref(), false)?,
+            to_ms: time(self.to.as_deref(), true)?,
         })
     }
 
-    async fn page(&self, web: &Web) -> Result<journal::Page, Error> {
-        let before = self.before.as_deref().map(MessageId::from);
+    pub(super) fn before(&self) -> Option<MessageId> {
+        self.before.as_deref().map(MessageId::from)
+    }
+
+    pub(in crate::web) async fn page(&self, web: &Web) -> Result<journal::Page, Error> {
+        let before = self.before();
         let journal = web.pipeline.store.journal();
         let page = journal
             .list(&self.filter()?, before.as_ref(), limit(self.limit))
             .await?;
         Ok(page)
     }
+}
+
+/// A point in time; of a day its begin, or its end.
+fn time(text: Option<&str>, at_end: bool) -> Result<Option<i64>, Error> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let at = text.parse::<Timestamp>().ok().or_else(|| {
+        let local = match text.parse::<Date>() {
+            Ok(day) if !text.contains(['T', ' ']) => match at_end {
+                true => day.tomorrow().ok()?.to_datetime(Time::midnight()),
+                false => day.to_datetime(Time::midnight()),
+            },
+            _ => text.parse::<DateTime>().ok()?,
+        };
+        let zoned = local.to_zoned(TimeZone::UTC).ok()?;
+        Some(zoned.timestamp())
+    });
+    let at = at
+        .ok_or_else(|| Error::bad("times are as in 2026-11-20T09:30:00Z, days as in 2026-11-20"))?;
+    Ok(Some(at.as_millisecond()))
 }
 
 fn message_json(message: &MessageRow) -> MessageJson {
@@ -245,6 +293,7 @@ fn message_json(message: &MessageRow) -> MessageJson {
         remark: message.remark.clone(),
         warnings: message.warnings.clone(),
         peer: message.peer.clone(),
+        made_from: message.origin.as_ref().map(MessageId::to_string),
         deliveries: message.deliveries.iter().map(delivery_json).collect(),
     }
 }
@@ -335,11 +384,7 @@ pub async fn messages(
 ) -> Result<Response, Error> {
     web.may_read(&headers).await?;
     let page = which.page(&web).await?;
-    let messages = Messages {
-        messages: page.rows.iter().map(message_json).collect(),
-        next: page.next.map(|next| next.to_string()),
-    };
-    Ok(json(StatusCode::OK, &messages))
+    Ok(json(StatusCode::OK, &Messages::of(&page)))
 }
 
 /// Shows a message with the history of its deliveries.

@@ -16,12 +16,12 @@ use crate::flow::{Direction, Entity, Flow};
 use crate::hl7::dictionary;
 use crate::mapping::starter;
 use crate::store::catalog::Kept;
-use crate::store::journal::Filter;
 use crate::web::Web;
 use crate::web::api::body::Body;
 use crate::web::api::error::Error;
 use crate::web::api::flows;
 use crate::web::api::list::part;
+use crate::web::api::samples;
 use crate::web::api::templates::{self, FindingView, Sample};
 use crate::web::fault::Fault;
 
@@ -371,24 +371,9 @@ async fn event_page(
     let shown = template
         .map(|template| templates::view(&template, &flow))
         .transpose()?;
-    // A live message of this flow's event over its channel, whether or not it takes any yet.
-    let filter = Filter {
-        account: Some(flow.account.clone()),
-        flow: None,
-        state: None,
-    };
-    let newest = web
-        .pipeline
-        .store
-        .journal()
-        .list(&filter, None, 200)
-        .await?;
     let event = flow.event.to_string();
-    let live = newest
-        .rows
-        .into_iter()
-        .filter(|row| row.is_whole && row.event == event && row.channel == flow.channel);
-    let live = live.take(OFFERED).map(|row| Live {
+    let live = samples::live(web, &flow, OFFERED).await?;
+    let live = live.into_iter().map(|row| Live {
         id: row.id.to_string(),
         at: Time::of(row.received_at_ms),
         control_id: row.control_id,

@@ -127,7 +127,7 @@ pub async fn list(State(web): State<Web>, visit: Visit) -> Result<Response, Faul
         let filter = Filter {
             account: Some(flow.account.clone()),
             flow: Some(flow.id.clone()),
-            state: None,
+            ..Filter::default()
         };
         let newest = web.pipeline.store.journal().list(&filter, None, 1).await?;
         let tally = tallies.get(&flow.id).copied().unwrap_or_default();

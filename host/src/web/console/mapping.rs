@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use axum::extract::{RawPathParams, State};
+use axum::extract::{Query, RawPathParams, State};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::flows::event_words;
 use super::form::Form;
@@ -26,6 +27,7 @@ use crate::web::api::body::Body;
 use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::api::preview::from_json;
+use crate::web::api::samples::{self, Live, OFFERED};
 use crate::web::api::{flows, releases};
 use crate::web::fault::Fault;
 
@@ -57,17 +59,21 @@ struct Desk {
     tables: Vec<String>,
     proposals: Vec<Proposed>,
     may_add: bool,
+    /// The last messages of the flow's event.
+    live: Vec<Live>,
 }
 
-#[derive(Serialize)]
-struct Branch {
+/// A segment, or the record of LeadSquared that fields are of.
+#[derive(Serialize, ToSchema)]
+pub(in crate::web) struct Branch {
     name: String,
     label: String,
     places: Vec<Leaf>,
 }
 
-#[derive(Serialize)]
-struct Leaf {
+/// A place with its name and what the sample has there.
+#[derive(Serialize, ToSchema)]
+pub(in crate::web) struct Leaf {
     path: String,
     label: String,
     value: String,
@@ -96,8 +102,20 @@ fn as_json(text: &str) -> Value {
     serde_json::to_value(table).unwrap_or_default()
 }
 
-/// The document to go on with: that of the newest release, or of the starter for the event.
-async fn document(web: &Web, flow: &Flow) -> Result<(Document, String, String), Fault> {
+/// The version that is asked for in the address.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// The digest of a release, to begin with its mapping; the newest if left out.
+    version: Option<String>,
+}
+
+/// The document to go on with: of `version` or of the newest release, or of the starter for the event.
+async fn document(
+    web: &Web,
+    flow: &Flow,
+    version: Option<&str>,
+) -> Result<(Document, String, String), Fault> {
     let catalog = web.pipeline.store.catalog();
     let rows = catalog.releases(&flow.account, &flow.id).await?;
     let components = catalog.components(&flow.account).await?;
@@ -107,6 +125,9 @@ async fn document(web: &Web, flow: &Flow) -> Result<(Document, String, String), 
         .position(|row| flow.release.as_ref() == Some(&row.digest));
     let of_active = active.map(|at| format!("release {} is active", count - at));
     for (at, row) in rows.iter().enumerate() {
+        if version.is_some_and(|version| row.digest.as_str() != version) {
+            continue;
+        }
         let mut known = components.iter();
         let component = known.find(|known| known.digest == row.release.component);
         let document = component.and_then(|component| Document::parse(&component.document).ok());
@@ -140,10 +161,15 @@ pub async fn show(
     State(web): State<Web>,
     visit: Visit,
     params: RawPathParams,
+    Query(query): Query<Params>,
 ) -> Result<Response, Fault> {
     let catalog = web.pipeline.store.catalog();
     let flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
-    let (document, base, standing) = document(&web, &flow).await?;
+    let (document, base, standing) = document(&web, &flow, query.version.as_deref()).await?;
+    let live = match flow.direction {
+        Direction::EhrToLeadSquared => samples::live(&web, &flow, OFFERED).await?,
+        Direction::LeadSquaredToEhr => Vec::new(),
+    };
     let template = web
         .pipeline
         .store
@@ -201,6 +227,7 @@ pub async fn show(
         tables: tables.into_iter().map(|table| table.name).collect(),
         proposals,
         may_add: visit.may(Right::Administer),
+        live: live.into_iter().map(samples::shown).collect(),
     };
     html(&MappingPage {
         frame: visit.frame("flows"),
@@ -211,7 +238,7 @@ pub async fn show(
     })
 }
 
-fn branches(sample: &Message) -> Vec<Branch> {
+pub(in crate::web) fn branches(sample: &Message) -> Vec<Branch> {
     let segments = way::segments(sample).into_iter();
     let branches = segments.map(|segment| Branch {
         name: segment.name,
@@ -349,9 +376,9 @@ pub async fn save(
         Err(fault) => Err(fault),
     };
     Ok(match saved {
-        Ok(_) => done(
+        Ok(candidate) => done(
             &visit,
-            &format!("/flows/{id}/start"),
+            &format!("/flows/{id}/start?release={}", candidate.digest),
             "The mapping is saved as a draft release.",
         ),
         Err(fault) => refused(&visit, &format!("/flows/{id}/mapping"), &fault),

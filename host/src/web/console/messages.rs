@@ -1,29 +1,26 @@
-//! Messages: newest first, each with what became of it, and one message with its way, its attempts and writes.
+//! Messages: newest first, each with what became of it; filtered, or searched for by what they are about.
 //!
-//! Values are masked. Whoever may see patient data asks for them with a reason, which is recorded, see `api::reveal`.
+//! What is searched for may be patient data: it comes by a form and is in no address. Filters are in the address.
 
 use askama::Template;
-use axum::extract::{Query, RawPathParams, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::cookie::encoded;
 use super::form::Form;
 use super::show::Time;
-use super::visit::{Faults, Frame, Visit, done, html, refused};
-use super::way::{self, Segment, Step};
-use crate::access::Right;
-use crate::flow::{FlowId, MessageId};
-use crate::hl7::Message;
-use crate::hl7::deidentify::mask;
+use super::visit::{Faults, Frame, Visit};
+use super::way::Step;
+use crate::flow::FlowId;
 use crate::pipeline::Pipeline;
 use crate::store;
-use crate::store::journal::{self, DeliveryRow, Filter, MessageRow, MessageView};
+use crate::store::journal::{self, DeliveryRow, MessageRow};
 use crate::web::Web;
-use crate::web::api::list::part;
-use crate::web::api::reveal::look;
-use crate::web::api::traffic;
+use crate::web::api::error::Error;
+use crate::web::api::search;
+use crate::web::api::traffic::WhichTraffic;
 use crate::web::fault::Fault;
 
 /// Messages on one page.
@@ -34,45 +31,61 @@ const PAGE: usize = 50;
 pub struct Params {
     state: Option<String>,
     flow: Option<String>,
+    reason: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
     before: Option<String>,
     /// Only the table's rows, for the refresh.
     rows: Option<String>,
 }
 
 impl Params {
-    fn filter(&self) -> Result<Filter, Fault> {
-        let state = match self.state.as_deref().filter(|word| !word.is_empty()) {
-            None => None,
-            Some(word) => Some(journal::State::parse(word).ok_or(Fault::BadQuery(
-                "state is one of queued, running, waiting, parked, delivered, skipped and dead",
-            ))?),
-        };
-        Ok(Filter {
-            account: None,
-            flow: self.flow.as_deref().map(FlowId::from),
-            state,
-        })
+    /// What the form of the page says.
+    fn of(form: &Form) -> Self {
+        Self {
+            state: form.some("state"),
+            flow: form.some("flow"),
+            reason: form.some("reason"),
+            from: form.some("from"),
+            to: form.some("to"),
+            before: form.some("before"),
+            rows: None,
+        }
     }
 
-    fn before(&self) -> Option<MessageId> {
-        self.before.as_deref().map(MessageId::from)
+    fn which(&self) -> WhichTraffic {
+        let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        WhichTraffic {
+            account: None,
+            flow: set(&self.flow),
+            state: set(&self.state),
+            reason: set(&self.reason),
+            from: set(&self.from),
+            to: set(&self.to),
+            before: set(&self.before),
+            limit: Some(PAGE),
+        }
     }
 
     /// The address of this list with another `state` and page.
     fn address(&self, state: Option<&str>, before: Option<&str>, rows: bool) -> String {
         let parts = [
-            state.map(|state| format!("state={state}")),
-            self.flow
-                .as_ref()
-                .map(|flow| format!("flow={}", encoded(flow))),
-            before.map(|before| format!("before={}", encoded(before))),
-            rows.then(|| "rows=1".to_owned()),
+            ("state", state),
+            ("flow", self.flow.as_deref()),
+            ("reason", self.reason.as_deref()),
+            ("from", self.from.as_deref()),
+            ("to", self.to.as_deref()),
+            ("before", before),
+            ("rows", rows.then_some("1")),
         ];
-        let query = parts.into_iter().flatten().collect::<Vec<_>>().join("&");
-        if query.is_empty() {
-            "/messages".into()
-        } else {
-            format!("/messages?{query}")
+        let parts = parts.into_iter().filter_map(|(name, value)| {
+            let value = value.filter(|value| !value.is_empty())?;
+            Some(format!("{name}={}", encoded(value)))
+        });
+        let query = parts.collect::<Vec<_>>().join("&");
+        match query.as_str() {
+            "" => "/messages".into(),
+            query => format!("/messages?{query}"),
         }
     }
 }
@@ -81,13 +94,25 @@ impl Params {
 #[template(path = "messages.html", blocks = ["rows"])]
 struct ListPage {
     frame: Frame,
+    faults: Faults,
+    /// What was searched for.
+    text: String,
+    params: Params,
     flow: Option<String>,
+    flows: Vec<(String, String)>,
     choices: Vec<Choice>,
     messages: Vec<MessageLine>,
     newest: bool,
     refresh: String,
+    /// The address of the next page; of a search the message that it begins behind.
     older: Option<String>,
     channels: String,
+}
+
+impl ListPage {
+    fn is(&self, part: &Option<String>) -> String {
+        part.clone().unwrap_or_default()
+    }
 }
 
 struct Choice {
@@ -97,67 +122,54 @@ struct Choice {
     count: Option<u64>,
 }
 
-struct MessageLine {
-    id: String,
-    received: Time,
-    event: String,
-    control_id: String,
-    sender: String,
-    size: i64,
+pub(super) struct MessageLine {
+    pub id: String,
+    pub received: Time,
+    pub event: String,
+    pub control_id: String,
+    pub sender: String,
+    pub size: i64,
     /// Whether the payload is kept.
-    is_whole: bool,
+    pub is_whole: bool,
     /// What was odd about it, as codes.
-    notes: String,
-    peer: String,
-    state: String,
-    reason: String,
-    deliveries: Vec<DeliveryLine>,
+    pub notes: String,
+    pub origin: Option<String>,
+    pub peer: String,
+    pub state: String,
+    pub reason: String,
+    pub deliveries: Vec<DeliveryLine>,
 }
 
-struct DeliveryLine {
-    id: String,
-    flow: String,
-    flow_id: String,
-    state: &'static str,
-    attempts: u32,
-    written: String,
-    why: String,
-    due: Option<Time>,
+pub(super) struct DeliveryLine {
+    pub id: String,
+    pub flow: String,
+    pub flow_id: String,
+    pub state: &'static str,
+    pub attempts: u32,
+    pub written: String,
+    pub why: String,
+    pub due: Option<Time>,
     /// A person can set it going again.
-    can_be_released: bool,
-    way: Vec<Step>,
-    history: Vec<AttemptLine>,
-    operations: Vec<OperationLine>,
+    pub can_be_released: bool,
+    pub way: Vec<Step>,
+    pub history: Vec<AttemptLine>,
+    pub operations: Vec<OperationLine>,
     /// What it says of itself; only where values are shown.
-    note: String,
+    pub note: String,
 }
 
-struct AttemptLine {
-    started: Time,
-    stage: String,
-    code: String,
-    duration_ms: i64,
+pub(super) struct AttemptLine {
+    pub started: Time,
+    pub stage: String,
+    pub code: String,
+    pub duration_ms: i64,
 }
 
-struct OperationLine {
-    sent: Time,
-    kind: &'static str,
-    target: String,
-    state: &'static str,
-}
-
-#[derive(Template)]
-#[template(path = "message.html")]
-struct ShowPage {
-    frame: Frame,
-    faults: Faults,
-    message: MessageLine,
-    /// How it came in.
-    arrival: Vec<Step>,
-    segments: Vec<Segment>,
-    /// Values are shown, not masked.
-    is_revealed: bool,
-    reason: String,
+pub(super) struct OperationLine {
+    pub sent: Time,
+    pub kind: &'static str,
+    pub target: String,
+    pub state: &'static str,
 }
 
 /// The list as a page, or only its rows.
@@ -165,23 +177,64 @@ pub async fn list(
     State(web): State<Web>,
     visit: Visit,
     query: Query<Params>,
-) -> Result<Html<String>, Fault> {
-    let pipeline = &web.pipeline;
+) -> Result<Response, Fault> {
     let Query(params) = query;
-    let page = pipeline
-        .store
-        .journal()
-        .list(&params.filter()?, params.before().as_ref(), PAGE)
-        .await?;
+    let rows_alone = params.rows.is_some();
+    let found = params.which().page(&web).await;
+    let page = page(&web, &visit, params, String::new(), found).await?;
+    Ok(match rows_alone {
+        true => Html(page.as_rows().render()?).into_response(),
+        false => shown(&page)?,
+    })
+}
+
+/// The list of what was searched for.
+pub async fn search(State(web): State<Web>, visit: Visit, form: Form) -> Result<Response, Fault> {
+    let params = Params::of(&form);
+    let text = form.get("text").to_owned();
+    if text.is_empty() {
+        let to = params.address(params.state.as_deref(), None, false);
+        return Ok(Redirect::to(&to).into_response());
+    }
+    let found = search::find(&web, &text, &params.which()).await;
+    shown(&page(&web, &visit, params, text, found).await?)
+}
+
+fn shown(page: &ListPage) -> Result<Response, Fault> {
+    let status = match page.faults.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Ok((status, Html(page.render()?)).into_response())
+}
+
+async fn page(
+    web: &Web,
+    visit: &Visit,
+    params: Params,
+    text: String,
+    found: Result<journal::Page, Error>,
+) -> Result<ListPage, Fault> {
+    let pipeline = &web.pipeline;
     let configuration = pipeline.configuration();
+    let (found, faults) = match found {
+        Ok(found) => (found, Faults::default()),
+        Err(fault) => {
+            let none = journal::Page {
+                rows: Vec::new(),
+                next: None,
+            };
+            (none, Faults::of(&fault))
+        }
+    };
     let mut choices = vec![Choice {
         label: "All",
         address: params.address(None, None, false),
-        chosen: params.state.is_none(),
+        chosen: params.state.as_deref().is_none_or(str::is_empty),
         count: None,
     }];
     if params.rows.is_none() {
-        let counts = total_counts(pipeline).await?;
+        let counts = open_counts(pipeline).await?;
         choices.extend(journal::State::ALL.map(|state| {
             Choice {
                 label: state.as_str(),
@@ -195,164 +248,57 @@ pub async fn list(
             }
         }));
     }
-    let route = params.flow.as_deref().map(|id| {
+    let mut flows: Vec<_> = configuration
+        .flows()
+        .map(|route| (route.flow.id.to_string(), route.flow.name.clone()))
+        .collect();
+    flows.sort_by(|a, b| (&a.1, &a.0).cmp(&(&b.1, &b.0)));
+    let chosen = params.flow.as_deref().filter(|id| !id.is_empty());
+    let chosen = chosen.map(|id| {
         let route = configuration.route(&FlowId::from(id));
         route.map_or_else(|| id.to_owned(), |route| route.flow.name.clone())
     });
-    let rendered = ListPage {
+    let state = params.state.as_deref();
+    Ok(ListPage {
         frame: visit.frame("messages"),
-        flow: route,
+        faults,
+        flow: chosen,
+        flows,
         choices,
-        messages: page
+        messages: found
             .rows
             .into_iter()
             .map(|message| line(pipeline, message))
             .collect(),
-        newest: params.before.is_none(),
-        refresh: params.address(params.state.as_deref(), None, true),
-        older: page
-            .next
-            .map(|next| params.address(params.state.as_deref(), Some(next.as_str()), false)),
+        newest: params.before.is_none() && text.is_empty(),
+        refresh: params.address(state, None, true),
+        older: found.next.map(|next| match text.is_empty() {
+            true => params.address(state, Some(next.as_str()), false),
+            false => next.to_string(),
+        }),
         channels: configuration
             .channels
             .iter()
             .map(|channel| format!("{} on {}", channel.name, channel.address))
             .collect::<Vec<_>>()
             .join(", "),
-    };
-    Ok(Html(if params.rows.is_some() {
-        rendered.as_rows().render()?
-    } else {
-        rendered.render()?
-    }))
-}
-
-/// One message as a page.
-pub async fn show(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-) -> Result<Response, Fault> {
-    let view = find(&web.pipeline, &params).await?;
-    html(&page(&web, &visit, &view))
-}
-
-/// One message with its values, for somebody who says why.
-pub async fn reveal(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-    form: Form,
-) -> Result<Response, Fault> {
-    let view = find(&web.pipeline, &params).await?;
-    let mut shown = page(&web, &visit, &view);
-    shown.reason = form.get("reason").to_owned();
-    let looking = look(
-        &web,
-        &visit.headers,
-        view.message.id.as_str(),
-        form.get("reason"),
-    );
-    match looking.await {
-        Ok(revealed) => {
-            shown.is_revealed = true;
-            shown.segments = read(&web, &view)
-                .map(|message| way::segments(&message))
-                .unwrap_or_default();
-            for note in revealed.notes {
-                let mut deliveries = shown.message.deliveries.iter_mut();
-                if let Some(line) = deliveries.find(|line| line.id == note.delivery) {
-                    line.note = note.text;
-                }
-            }
-            html(&shown)
-        }
-        Err(fault) => {
-            shown.faults = Faults::of(&fault);
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&shown)?).into_response())
-        }
-    }
-}
-
-/// Sets a delivery going again.
-pub async fn release(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-    form: Form,
-) -> Result<Response, Fault> {
-    let to = match form.some("message") {
-        Some(id) => format!("/messages/{}", encoded(&id)),
-        None => {
-            let id = part(&params, "id")?;
-            format!("/messages?{}", encoded(&id))
-        }
-    };
-    let releasing = traffic::release(State(web), visit.headers.clone(), params);
-    Ok(match releasing.await {
-        Ok(_) => done(&visit, &to, "The delivery is queued again."),
-        Err(fault) => refused(&visit, &to, &fault),
+        text,
+        params,
     })
 }
 
-fn read(web: &Web, view: &MessageView) -> Option<Message> {
-    let reading = web.pipeline.configuration().reading(&view.message.channel);
-    Message::parse_with(view.payload.as_deref()?, reading).ok()
-}
-
-/// The page with masked values.
-fn page(web: &Web, visit: &Visit, view: &MessageView) -> ShowPage {
-    let mut message = line(&web.pipeline, view.message.clone());
-    for ((delivery, row), seen) in message
-        .deliveries
-        .iter_mut()
-        .zip(&view.message.deliveries)
-        .zip(&view.deliveries)
-    {
-        delivery.way = way::of_delivery(row, seen);
-        delivery.can_be_released = visit.may(Right::Operate)
-            && matches!(
-                row.state,
-                journal::State::Dead | journal::State::Waiting | journal::State::Parked
-            );
-        delivery.history = seen
-            .attempts
-            .iter()
-            .map(|attempt| AttemptLine {
-                started: Time::of(attempt.started_at_ms),
-                stage: attempt.stage.clone(),
-                code: attempt.code.clone(),
-                duration_ms: attempt.duration_ms,
-            })
-            .collect();
-        delivery.operations = seen
-            .operations
-            .iter()
-            .map(|operation| OperationLine {
-                sent: Time::of(operation.started_at_ms),
-                kind: operation.kind.as_str(),
-                state: operation.state.as_str(),
-                target: match &operation.state {
-                    journal::OperationState::Done {
-                        target: Some(target),
-                    } => target.clone(),
-                    _ => String::new(),
-                },
-            })
-            .collect();
+/// How many deliveries are in each state that is not an end, over all accounts: those are few.
+async fn open_counts(pipeline: &Pipeline) -> Result<Vec<(journal::State, u64)>, store::Error> {
+    let mut totals: Vec<(journal::State, u64)> = Vec::new();
+    for account in pipeline.configuration().accounts() {
+        for counted in pipeline.store.journal().open_reasons(account).await? {
+            match totals.iter_mut().find(|(state, _)| *state == counted.state) {
+                Some((_, total)) => *total += counted.count,
+                None => totals.push((counted.state, counted.count)),
+            }
+        }
     }
-    let masked = read(web, view).and_then(|message| Message::parse(&mask(&message)).ok());
-    ShowPage {
-        frame: visit.frame("messages"),
-        faults: Faults::default(),
-        arrival: way::of_arrival(view),
-        segments: masked
-            .map(|message| way::segments(&message))
-            .unwrap_or_default(),
-        is_revealed: false,
-        reason: String::new(),
-        message,
-    }
+    Ok(totals)
 }
 
 /// How many deliveries are in each state, over all accounts.
@@ -373,21 +319,7 @@ pub(in crate::web) async fn total_counts(
     Ok(totals)
 }
 
-async fn find(pipeline: &Pipeline, params: &RawPathParams) -> Result<MessageView, Fault> {
-    let id = params
-        .iter()
-        .find(|(name, _)| *name == "id")
-        .map(|(_, id)| MessageId::from(id))
-        .ok_or(Fault::NotFound)?;
-    for account in pipeline.configuration().accounts() {
-        if let Some(view) = pipeline.store.journal().message(account, &id).await? {
-            return Ok(view);
-        }
-    }
-    Err(Fault::NotFound)
-}
-
-fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
+pub(super) fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
     let configuration = pipeline.configuration();
     MessageLine {
         id: message.id.to_string(),
@@ -406,6 +338,7 @@ fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
             .filter(|note| !note.is_empty())
             .collect::<Vec<_>>()
             .join(" "),
+        origin: message.origin.map(|id| id.to_string()),
         peer: message.peer,
         state: message.route,
         reason: message.detail,

@@ -1,7 +1,7 @@
 //! The way of a message as a picture, step by step, and a message segment by segment with the dictionary's names.
 
 use super::show::Time;
-use crate::hl7::{Content, Message, Path, Repetition, dictionary};
+use crate::hl7::{Content, Delimiters, Message, Path, Repetition, dictionary};
 use crate::store::journal::{DeliveryRow, DeliveryView, MessageView, OperationState, State};
 
 /// One station of a message's way.
@@ -26,13 +26,18 @@ fn step(title: &str, detail: impl Into<String>, at_ms: Option<i64>, kind: &'stat
 /// Received, acknowledged, and what it was found to be.
 pub(super) fn of_arrival(view: &MessageView) -> Vec<Step> {
     let message = &view.message;
+    let (title, detail) = match &message.origin {
+        None => ("Received", "over"),
+        Some(_) => ("Sent again by a person", "as if over"),
+    };
     let mut steps = vec![step(
-        "Received",
-        format!("over {}, {} bytes", message.channel, message.size_bytes),
+        title,
+        format!("{detail} {}, {} bytes", message.channel, message.size_bytes),
         Some(message.received_at_ms),
         "good",
     )];
-    if let Some(answer) = &view.acknowledgement {
+    let answer = view.acknowledgement.as_ref();
+    if let Some(answer) = answer.filter(|_| message.origin.is_none()) {
         let code = answered(answer);
         let kind = match code.as_str() {
             "AA" | "CA" | "" => "good",
@@ -240,5 +245,83 @@ fn named(path: String, value: String) -> Place {
             .unwrap_or_default(),
         value,
         path,
+    }
+}
+
+/// A stretch of a raw message.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub text: String,
+    /// Its place with the dictionary's name; empty for what stands between values.
+    pub title: String,
+}
+
+/// The raw segments cut at their delimiters, each value with the name of its place.
+pub(super) fn raw(message: &Message) -> Vec<Vec<Piece>> {
+    let marks = message.delimiters();
+    let mut left = MOST;
+    let mut lines = Vec::new();
+    for segment in message.segments() {
+        let name = segment.name();
+        let mut pieces = Vec::new();
+        for (at, field) in segment.raw().split(char::from(marks.field)).enumerate() {
+            if at > 0 {
+                pieces.push(between(marks.field));
+            }
+            // MSH-1 is the delimiter itself.
+            let number = at + usize::from(name == "MSH");
+            let place = format!("{name}-{number}");
+            match (at, name, number) {
+                (0, ..) => pieces.push(Piece {
+                    text: field.to_owned(),
+                    title: dictionary::segment(name).unwrap_or_default().to_owned(),
+                }),
+                (_, "MSH", 2) => pieces.push(value(place, field)),
+                _ => values(&place, field, marks, &mut pieces),
+            }
+        }
+        pieces.truncate(left);
+        left -= pieces.len();
+        lines.push(pieces);
+    }
+    lines
+}
+
+fn between(mark: u8) -> Piece {
+    Piece {
+        text: char::from(mark).to_string(),
+        title: String::new(),
+    }
+}
+
+fn value(path: String, text: &str) -> Piece {
+    let Place { path, label, value } = named(path, text.to_owned());
+    Piece {
+        title: format!("{path} {label}"),
+        text: value,
+    }
+}
+
+/// The components of every repetition of a field.
+fn values(place: &str, field: &str, marks: &Delimiters, pieces: &mut Vec<Piece>) {
+    let repetition = marks.repetition.map(char::from);
+    for (turn, text) in field.split(|letter| Some(letter) == repetition).enumerate() {
+        if turn > 0 {
+            pieces.extend(marks.repetition.map(between));
+        }
+        let component = char::from(marks.component);
+        let is_one = !text.contains(component);
+        for (at, text) in text.split(component).enumerate() {
+            if at > 0 {
+                pieces.push(between(marks.component));
+            }
+            let path = match is_one {
+                true => place.to_owned(),
+                false => format!("{place}.{}", at + 1),
+            };
+            if !text.is_empty() {
+                pieces.push(value(path, text));
+            }
+        }
     }
 }

@@ -166,7 +166,7 @@ select ?, ?, ?, ?, ?, ?, ?, (select version from flow where account_id = ? and i
 
 pub(super) static PUT_RELEASE: Sql = Sql {
     text:
-        "insert into release (account_id, id, flow_id, component_id, document, created_at) values (?, ?, ?, ?, ?, ?)
+        "insert into release (account_id, id, flow_id, component_id, document, created_at, author) values (?, ?, ?, ?, ?, ?, ?)
 on conflict (account_id, id) do nothing",
     kinds: &[],
 };

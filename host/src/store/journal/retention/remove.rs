@@ -150,7 +150,7 @@ impl Journal {
 
     /// Deletes the search values of messages: those that wait to be filed, then those in their buckets.
     async fn unsearch(&self, due: &[Due], removed: &mut Removed) -> Result<(), Error> {
-        let rows = due.iter().map(|due| due.seq.into()).collect();
+        let rows = due.iter().flat_map(key).collect();
         removed.largest_transaction = removed.largest_transaction.max(due.len());
         self.delete(&RECENT, rows).await?;
         let ids: HashSet<(&str, &str)> = due.iter().map(|due| (&*due.account, &*due.id)).collect();
@@ -386,9 +386,10 @@ returning id",
 };
 
 static RECENT: Sql = Sql {
-    text: "with v(seq) as (values {rows})
-delete from search_recent where seq in (select seq from v where seq is not null)",
-    kinds: &[Int],
+    text: "with v(account_id, id) as (values {rows})
+delete from search_recent
+where (account_id, message_id) in (select account_id, id from v where account_id is not null)",
+    kinds: &[Text, Text],
 };
 
 static FIRST_BUCKET: Sql = Sql {
