@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn keys_of_every_kind() {
-        let text = "MSH|^~\\&|EHR|||||SIU^S12|1|P|2.5\rSCH|A1^X|A2\rPID|1|7|8^^^N~9\rMRG|10~8\rPV1|1|O|||||||||||||||||V5^^^N";
+        let text = "MSH|^~\\&|EHR||||||SIU^S12|1|P|2.5\rSCH|A1^X|A2\rPID|1|7|8^^^N~9\rMRG|10~8\rPV1|1|O|||||||||||||||||V5^^^N";
         let message = Message::parse(text.as_bytes()).unwrap();
         assert_eq!(keys(&message), ["1", "A1", "A2", "8", "9", "7", "10", "V5"]);
     }
