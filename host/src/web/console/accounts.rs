@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::access::{AccountRoles, account_roles};
 use super::flow_steps::COUNTRIES;
 use super::form::Form;
-use super::visit::{Faults, Frame, Visit, again, done, html, if_match, refused};
+use super::visit::{Faults, Frame, Visit, again, done, html, if_match, refused, told};
 use crate::flow::Account;
 use crate::pipeline::account::may_use;
 use crate::store::catalog::Kept;
@@ -160,10 +160,12 @@ pub async fn keys(
         json!({ "access_key": form.get("access_key"), "secret_key": form.get("secret_key") });
     let headers = visit.headers.clone();
     let putting = accounts::put_keys(State(web), headers, params, Body::of(body));
-    Ok(match Box::pin(putting).await {
-        Ok(_) => done(&visit, &to, "The keys are in use."),
-        Err(fault) => refused(&visit, &to, &fault),
-    })
+    Ok(told(
+        &visit,
+        &to,
+        Box::pin(putting).await,
+        "The keys are in use.",
+    ))
 }
 
 /// Reads what LeadSquared knows of the account again.
@@ -174,14 +176,12 @@ pub async fn read(
 ) -> Result<Response, Fault> {
     let to = format!("/accounts/{}", part(&params, "id")?);
     let reading = metadata::synchronise(State(web), visit.headers.clone(), params);
-    Ok(match Box::pin(reading).await {
-        Ok(_) => done(
-            &visit,
-            &to,
-            "Fields, activity types and users are read again.",
-        ),
-        Err(fault) => refused(&visit, &to, &fault),
-    })
+    Ok(told(
+        &visit,
+        &to,
+        Box::pin(reading).await,
+        "Fields, activity types and users are read again.",
+    ))
 }
 
 /// Deletes an account whose name was typed.

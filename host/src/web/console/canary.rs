@@ -5,14 +5,14 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::flow::version;
 use super::form::Form;
-use super::visit::{Visit, done, refused};
+use super::visit::{Visit, told};
 use crate::flow::Flow;
 use crate::pipeline::canary::Figures;
 use crate::web::Web;
 use crate::web::api::body::Body;
 use crate::web::api::canary as rules;
-use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::fault::Fault;
 
@@ -135,17 +135,9 @@ pub async fn end(
 }
 
 fn seen(form: &Form) -> Value {
-    let version = form.get("version").parse::<i64>();
-    json!({ "version": version.map_or(Value::Null, Value::from) })
+    json!({ "version": version(form) })
 }
 
 fn asked(visit: &Visit, form: &Form) -> (HeaderMap, Body) {
     (visit.headers.clone(), Body::of(seen(form)))
-}
-
-fn told(visit: &Visit, to: &str, result: Result<Response, Error>, said: &str) -> Response {
-    match result {
-        Ok(_) => done(visit, to, said),
-        Err(fault) => refused(visit, to, &fault),
-    }
 }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::cookie::encoded;
 use super::form::Form;
 use super::show::Time;
-use super::visit::{Faults, Frame, Visit, again, done, html, refused};
+use super::visit::{Faults, Frame, Visit, again, done, html, refused, told};
 use crate::access::Right;
 use crate::flow::{AccountId, CodeTable};
 use crate::store::catalog::Kept;
@@ -266,8 +266,10 @@ pub async fn upload(
     }
     let request = Request::new(Bytes::from(bytes));
     let saving = tables::save_csv(State(web), visit.headers.clone(), params, request);
-    Ok(match Box::pin(saving).await {
-        Ok(_) => done(&visit, &to, "The file's codes are in the table."),
-        Err(fault) => refused(&visit, &to, &fault),
-    })
+    Ok(told(
+        &visit,
+        &to,
+        Box::pin(saving).await,
+        "The file's codes are in the table.",
+    ))
 }

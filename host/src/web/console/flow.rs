@@ -12,7 +12,7 @@ use super::flows::{
 };
 use super::form::Form;
 use super::show::Time;
-use super::visit::{Frame, Visit, done, html, if_match, refused};
+use super::visit::{Frame, Visit, done, html, if_match, refused, told};
 use crate::flow::{Direction, Entity, Flow};
 use crate::pipeline::activate as rules;
 use crate::web::Web;
@@ -176,14 +176,12 @@ pub async fn pause(
     let body = json!({ "version": version(&form), "reason": form.get("reason") });
     let headers = visit.headers.clone();
     let pausing = activation::pause(State(web), headers, params, Body::of(body));
-    Ok(match Box::pin(pausing).await {
-        Ok(_) => done(
-            &visit,
-            &to,
-            "The flow is paused: messages are kept and wait.",
-        ),
-        Err(fault) => refused(&visit, &to, &fault),
-    })
+    Ok(told(
+        &visit,
+        &to,
+        Box::pin(pausing).await,
+        "The flow is paused: messages are kept and wait.",
+    ))
 }
 
 /// Deletes a flow whose name was typed.

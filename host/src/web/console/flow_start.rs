@@ -9,7 +9,7 @@ use serde_json::json;
 use super::cookie::encoded;
 use super::flows::{behaviour_words, event_words};
 use super::form::Form;
-use super::visit::{Frame, Visit, done, html, refused};
+use super::visit::{Frame, Visit, done, html, refused, told};
 use crate::flow::{Digest, Entity, Flow, shadow};
 use crate::pipeline::account::custom::Lacking;
 use crate::pipeline::activate;
@@ -193,14 +193,12 @@ pub async fn begin_shadow(
     let to = page_of(&part(&params, "id")?, &form);
     let body = Body::of(json!({ "release": form.get("release") }));
     let beginning = shadows::create(State(web), visit.headers.clone(), params, body);
-    Ok(match Box::pin(beginning).await {
-        Ok(_) => done(
-            &visit,
-            &to,
-            "The release runs over the messages of the last day, without any effect.",
-        ),
-        Err(fault) => refused(&visit, &to, &fault),
-    })
+    Ok(told(
+        &visit,
+        &to,
+        Box::pin(beginning).await,
+        "The release runs over the messages of the last day, without any effect.",
+    ))
 }
 
 /// Ends a shadow run.

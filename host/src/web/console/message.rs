@@ -11,7 +11,7 @@ use super::cookie::encoded;
 use super::form::Form;
 use super::messages::{AttemptLine, MessageLine, OperationLine, line};
 use super::show::Time;
-use super::visit::{Faults, Frame, Visit, done, html, refused};
+use super::visit::{Faults, Frame, Visit, done, html, refused, told};
 use super::way::{self, Piece, Segment, Step};
 use crate::access::Right;
 use crate::flow::{Direction, MessageId};
@@ -114,10 +114,12 @@ pub async fn release(
         }
     };
     let releasing = traffic::release(State(web), visit.headers.clone(), params);
-    Ok(match releasing.await {
-        Ok(_) => done(&visit, &to, "The delivery is queued again."),
-        Err(fault) => refused(&visit, &to, &fault),
-    })
+    Ok(told(
+        &visit,
+        &to,
+        releasing.await,
+        "The delivery is queued again.",
+    ))
 }
 
 fn read(web: &Web, view: &MessageView) -> Option<Message> {

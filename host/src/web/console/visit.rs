@@ -140,6 +140,14 @@ pub fn refused(visit: &Visit, to: &str, fault: &Error) -> Response {
     leave(visit, to, "fault", &text)
 }
 
+/// Goes back to a page with what became of a change: `said` where it was made.
+pub(super) fn told<T>(visit: &Visit, to: &str, result: Result<T, Error>, said: &str) -> Response {
+    match result {
+        Ok(_) => done(visit, to, said),
+        Err(fault) => refused(visit, to, &fault),
+    }
+}
+
 fn leave(visit: &Visit, to: &str, kind: &str, text: &str) -> Response {
     let mut response = Redirect::to(to).into_response();
     let kept: String = text.chars().take(600).collect();
