@@ -104,6 +104,8 @@ pub struct Said<'a> {
     pub channel: &'a ChannelId,
     pub event: &'a str,
     pub received_at_ms: i64,
+    /// The delivery's place in the journal.
+    pub seq: i64,
     /// Whether it is of a load of existing data.
     pub is_loaded: bool,
     /// The release that it goes through, instead of the flow's own.
@@ -117,6 +119,7 @@ impl<'a> Said<'a> {
             channel: &claimed.channel,
             event: &claimed.event,
             received_at_ms: claimed.received_at_ms,
+            seq: claimed.seq,
             is_loaded: claimed.is_loaded,
             pinned: claimed.pinned.as_ref(),
         }
@@ -467,6 +470,7 @@ impl Pipeline {
             message: said.message,
             message_code: &code,
             event_at,
+            seq: said.seq,
             now_ms: Timestamp::now().as_millisecond(),
             is_loaded: said.is_loaded,
         };

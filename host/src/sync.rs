@@ -160,6 +160,8 @@ pub struct About<'a> {
     pub message_code: &'a str,
     /// EVN-6, EVN-2 or MSH-7.
     pub event_at: Option<EventTime>,
+    /// The delivery's place in the journal.
+    pub seq: i64,
     pub now_ms: i64,
     /// Whether it is of a load of existing data: automations are for what happens now.
     pub is_loaded: bool,
@@ -276,6 +278,7 @@ fn how(flow: &Flow, about: &About<'_>) -> How {
             kind: about.message_code.into(),
             at_ms: at.earliest_ms,
             latest_ms: at.latest_ms,
+            seq: about.seq,
         }),
         automations: run
             && !about.is_loaded

@@ -108,7 +108,7 @@ fn message(event: &str, id: &str, patient: usize, city: usize, ago: Duration) ->
     let at = now
         .checked_sub(jiff::SignedDuration::try_from(ago).expect("a short time"))
         .expect("this century")
-        .strftime("%Y%m%d%H%M%S.%3f%z");
+        .strftime("%Y%m%d%H%M%S%z");
     let schedule = match event.starts_with("SIU") {
         true => format!("SCH|K{id}{}Booked\r", "|".repeat(24)),
         false => String::new(),

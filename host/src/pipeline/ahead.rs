@@ -68,6 +68,7 @@ impl Ahead<'_> {
             channel: &next.channel,
             event: &next.event,
             received_at_ms: next.received_at_ms,
+            seq: next.seq,
             is_loaded: next.is_loaded,
             pinned: None,
         };

@@ -101,6 +101,7 @@ fn about() -> About<'static> {
         message: &MESSAGE,
         message_code: "ADT",
         event_at: None,
+        seq: 0,
         now_ms: 0,
         is_loaded: false,
     }

@@ -21,11 +21,11 @@ const MOST_FORMER: usize = 8;
 const ANSWER: &str = "answer";
 
 /// The first byte of the kept form.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// Bytes before the fields, and of each field, in the kept form.
 const HEAD: usize = 1 + 8 + 1;
-const ENTRY: usize = 4 + 8 + 1 + 4 + 8 + 8;
+const ENTRY: usize = 4 + 8 + 1 + 4 + 8 + 8 + 8;
 
 /// How a value is told from another without keeping it: keyed, by field name and value.
 pub type Fingerprint<'a> = dyn Fn(&str, &str) -> u64 + Send + Sync + 'a;
@@ -40,6 +40,18 @@ pub struct News {
     pub at_ms: i64,
     /// The same, unless the sender's local time comes twice that night and it does not say which it means.
     pub latest_ms: i64,
+    /// The delivery's place in the journal: senders write times to the second, and of one moment's events that which
+    /// was received first is the older.
+    pub seq: i64,
+}
+
+impl News {
+    /// Whether `known` is of a newer event of the same kind.
+    fn is_late(&self, known: &Field) -> bool {
+        known.kind == hash(&self.kind)
+            && (self.latest_ms < known.event_at_ms
+                || (self.at_ms == known.event_at_ms && self.seq < known.seq))
+    }
 }
 
 /// What was written last, by field.
@@ -59,6 +71,7 @@ struct Field {
     standing: Standing,
     kind: u32,
     event_at_ms: i64,
+    seq: i64,
     at_ms: i64,
 }
 
@@ -106,7 +119,8 @@ impl Written {
             },
             kind: number(&entry[13..17]) as u32,
             event_at_ms: number(&entry[17..25]) as i64,
-            at_ms: number(&entry[25..33]) as i64,
+            seq: number(&entry[25..33]) as i64,
+            at_ms: number(&entry[33..41]) as i64,
         });
         Self {
             at_ms: number(at) as i64,
@@ -123,7 +137,7 @@ impl Written {
         }
     }
 
-    /// The kept form: 10 bytes and 33 a field.
+    /// The kept form: 10 bytes and 41 a field.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + self.fields.len() * ENTRY);
         bytes.push(FORM);
@@ -135,6 +149,7 @@ impl Written {
             bytes.push(field.standing as u8);
             bytes.extend(field.kind.to_le_bytes());
             bytes.extend(field.event_at_ms.to_le_bytes());
+            bytes.extend(field.seq.to_le_bytes());
             bytes.extend(field.at_ms.to_le_bytes());
         }
         bytes
@@ -153,9 +168,9 @@ impl Written {
         for attribute in attributes {
             let name = &attribute.name;
             let known = self.field(name, fingerprint);
-            let is_late = known.zip(news).is_some_and(|(known, news)| {
-                known.kind == hash(&news.kind) && news.latest_ms < known.event_at_ms
-            });
+            let is_late = known
+                .zip(news)
+                .is_some_and(|(known, news)| news.is_late(known));
             if is_late {
                 comparison.late.push(name.clone());
                 continue;
@@ -252,6 +267,7 @@ impl Written {
                 standing,
                 kind: news.map_or(0, |news| hash(&news.kind)),
                 event_at_ms: news.map_or(i64::MIN, |news| news.at_ms),
+                seq: news.map_or(0, |news| news.seq),
                 at_ms: now_ms,
             };
             let mut known = self.fields.iter_mut();
@@ -281,6 +297,7 @@ impl Written {
             kind: ANSWER.into(),
             at_ms: now_ms,
             latest_ms: now_ms,
+            seq: 0,
         };
         self.note(attributes, &[], Some(&news), fingerprint, now_ms);
     }
@@ -350,6 +367,7 @@ mod tests {
             kind: kind.into(),
             at_ms,
             latest_ms: at_ms,
+            seq: 7,
         })
     }
 
@@ -414,10 +432,22 @@ mod tests {
             check(&same, later(), 1_000 + FRESH_MS),
             "write Phone,City late  refused  news true"
         );
-        // The same moment is not late: senders repeat times to the second.
+        // Senders write times to the second: of the same moment is late what was received earlier.
+        let at_once = |seq| {
+            Some(News {
+                seq,
+                ..news("ADT", 100).unwrap()
+            })
+        };
+        for seq in [7, 8] {
+            assert_eq!(
+                check(&other, at_once(seq), 2_000),
+                "write Phone,City late  refused  news true"
+            );
+        }
         assert_eq!(
-            check(&other, news("ADT", 100), 2_000),
-            "write Phone,City late  refused  news true"
+            check(&other, at_once(6), 2_000),
+            "write  late Phone,City refused  news false"
         );
         assert_eq!(
             check(&other, news("ADT", 99), 2_000),
@@ -461,6 +491,7 @@ mod tests {
                 kind: "ADT".into(),
                 at_ms,
                 latest_ms,
+                seq: 7,
             })
         };
         assert_eq!(

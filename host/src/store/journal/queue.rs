@@ -17,6 +17,7 @@ pub struct Queued {
     pub channel: ChannelId,
     pub event: String,
     pub received_at_ms: i64,
+    pub seq: i64,
     pub is_loaded: bool,
     pub payload: Vec<u8>,
 }
@@ -82,6 +83,7 @@ impl Journal {
                 flow: row.text(4)?.as_ref().into(),
                 channel: row.text(5)?.as_ref().into(),
                 received_at_ms: row.int(6)?,
+                seq: row.int(11)?,
                 event: row.string(7)?,
                 is_loaded: !row.is_null(9),
             });
@@ -108,7 +110,7 @@ impl Journal {
 }
 
 static BEHIND: Sql = Sql {
-    text: "select d.state, d.lanes, d.attempts, m.id, d.flow_id, m.channel_id, m.received_at, m.event, m.payload, m.load_id, m.pinned
+    text: "select d.state, d.lanes, d.attempts, m.id, d.flow_id, m.channel_id, m.received_at, m.event, m.payload, m.load_id, m.pinned, d.seq
 from lane_entry e
 join delivery d on d.account_id = e.account_id and d.id = e.delivery_id
 join message m on m.account_id = d.account_id and m.id = d.message_id

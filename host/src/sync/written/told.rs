@@ -89,6 +89,7 @@ impl Told {
                 kind: KIND.into(),
                 at_ms,
                 latest_ms: at_ms,
+                seq: 0,
             };
             let attribute = Attribute::text(name, plain(after));
             self.0
