@@ -29,7 +29,7 @@ use alerts::Alerts;
 use catalog::Catalog;
 use database::{Address, Dialect, Readers, Renderer, Row, Sql, Value};
 use journal::Journal;
-use journal::search::Recent;
+use journal::search::filing::Recent;
 use loads::Loads;
 use shadows::Shadows;
 use templates::Templates;

@@ -15,6 +15,9 @@ pub const NEWEST_MS: u64 = 1_780_272_000_000;
 /// How far apart they are.
 const APART_MS: u64 = 3_000;
 
+/// Where the search values of message `n` have been filed.
+const BUCKET: &str = "(n / 8192 + 1) * 16384";
+
 /// The words in which the two databases differ.
 struct Words {
     /// `n` from `$low` to `$high`.
@@ -106,7 +109,7 @@ fn statements(words: &Words, messages: u64) -> Vec<String> {
     let insert = |into: &str, what: &str| format!("{rows} insert into {into} {what}");
     let keys = ["p", "v", "c"].map(|letter| {
         let hash = hash(letter);
-        format!("select (n / 1024 + 1) * 2048, {hash}, 'clinic', id from made")
+        format!("select {BUCKET}, {hash}, 'clinic', id from made")
     });
     vec![
         insert(
@@ -149,6 +152,12 @@ fn statements(words: &Words, messages: u64) -> Vec<String> {
         insert(
             "search (bucket, key, account_id, message_id)",
             &format!("{} order by 1, 2", keys.join(" union all ")),
+        ),
+        insert(
+            "search_bucket (bucket, is_merged)",
+            &format!(
+                "select distinct {BUCKET}, 1 from made where true on conflict (bucket) do nothing"
+            ),
         ),
     ]
 }

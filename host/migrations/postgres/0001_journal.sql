@@ -175,6 +175,12 @@ create table search (
   primary key (bucket, key, account_id, message_id)
 );
 
+-- The buckets there are; `is_merged` where many have become one.
+create table search_bucket (
+  bucket bigint not null primary key,
+  is_merged bigint not null
+);
+
 create table duplicate (
   account_id text collate "C" not null,
   control_id text collate "C" not null,

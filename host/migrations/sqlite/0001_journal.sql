@@ -163,6 +163,12 @@ create table search (
   primary key (bucket, key, account_id, message_id)
 ) without rowid;
 
+-- The buckets there are; `is_merged` where many have become one.
+create table search_bucket (
+  bucket bigint not null primary key,
+  is_merged bigint not null
+) without rowid;
+
 create table duplicate (
   account_id text not null,
   control_id text not null,

@@ -11,8 +11,8 @@ both!(
     one_box_finds_numbers_records_and_reasons,
 );
 
-/// More than are filed at once.
-const MESSAGES: usize = 1_300;
+/// One more bucket than become one, and a few that wait.
+const MESSAGES: usize = 17 * 1_024 + 92;
 
 fn about(number: usize) -> Arrival {
     let mut arrival = arrival(&number.to_string(), &[]);
@@ -20,18 +20,19 @@ fn about(number: usize) -> Arrival {
     arrival
 }
 
-/// Messages that wait to be filed, as the table says.
-async fn recent(bed: &Bed) -> i64 {
-    let count = "select count(*) from search_recent";
+/// Messages that wait to be filed, and buckets.
+async fn filed(bed: &Bed) -> (i64, i64) {
+    let counts =
+        "select (select count(*) from search_recent), (select count(*) from search_bucket)";
     if bed.is_sqlite() {
         let mut connection = sqlx::SqliteConnection::connect(&bed.url).await.unwrap();
-        sqlx::query_scalar(count)
+        sqlx::query_as(counts)
             .fetch_one(&mut connection)
             .await
             .unwrap()
     } else {
         let mut connection = sqlx::PgConnection::connect(&bed.url).await.unwrap();
-        sqlx::query_scalar(count)
+        sqlx::query_as(counts)
             .fetch_one(&mut connection)
             .await
             .unwrap()
@@ -47,30 +48,31 @@ async fn find(bed: &Bed, value: &str, limit: usize) -> Vec<String> {
 }
 
 async fn messages_are_found_before_and_after_they_are_filed(bed: Bed) {
-    for start in (0..MESSAGES).step_by(100) {
-        let arrivals = (start..start + 100).map(about).collect();
+    for start in (0..MESSAGES).step_by(500) {
+        let arrivals = (start..MESSAGES.min(start + 500)).map(about).collect();
         bed.journal.append(arrivals).await.unwrap();
     }
-    // Filing runs beside the appends; it is over when fewer than a bucket are left.
+    // Filing runs beside the appends, and at last sixteen buckets become one.
     let all: Vec<String> = (0..MESSAGES)
         .rev()
         .filter(|number| number % 100 == 7)
         .map(|number| number.to_string())
         .collect();
     loop {
-        assert_eq!(find(&bed, "P7", 50).await, all);
-        if recent(&bed).await < 1_000 {
+        assert_eq!(find(&bed, "P7", 500).await, all);
+        if filed(&bed).await == (92, 2) {
             break;
         }
     }
-    assert_eq!(find(&bed, "P7", 50).await, all, "filed once");
+    assert_eq!(find(&bed, "P7", 500).await, all, "filed once");
     assert_eq!(find(&bed, "P7", 2).await, all[..2]);
     assert_eq!(find(&bed, "V3", 2).await, ["3"]);
     assert_eq!(find(&bed, "V1299", 2).await, ["1299"]);
+    assert_eq!(find(&bed, "V17499", 2).await, ["17499"]);
     assert_eq!(find(&bed, "X3", 2).await, [""; 0]);
 
     let bed = bed.reopen().await;
-    assert_eq!(find(&bed, "P7", 50).await, all);
+    assert_eq!(find(&bed, "P7", 500).await, all);
 }
 
 async fn one_box_finds_numbers_records_and_reasons(bed: Bed) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::identity::DUPLICATE_WINDOW_MS;
-use super::super::search::BUCKET;
+use super::super::search::filing::{BUCKET, EMPTIED, MERGED};
 use super::super::{Journal, read::NEXT_ACCOUNT};
 use super::{Due, ROWS, Removed};
 use crate::flow::retention::Outcome;
@@ -20,7 +20,7 @@ use Kind::{Bytes, Int, Text};
 const LEDGER_KEPT_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
 
 /// Buckets are numbered by their last message, but several hosts number messages a little out of order.
-const OUT_OF_ORDER: i64 = 16 * BUCKET as i64;
+const OUT_OF_ORDER: i64 = MERGED as i64 * BUCKET as i64;
 
 /// Where the walk through the known identities stands.
 #[derive(Debug, Default)]
@@ -194,12 +194,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Deletes the oldest bucket if it holds nothing but messages that are long gone.
+    /// Deletes the oldest bucket that still has rows, if these are of nothing but messages that are long gone.
     pub(super) async fn drop_old_bucket(&self) -> Result<Removed, Error> {
         let mut removed = Removed::default();
-        let Some(bucket) = self.first_bucket(i64::MIN).await? else {
-            return Ok(removed);
-        };
         let mut oldest: Option<i64> = None;
         for account in self.every(&NEXT_ACCOUNT, &[]).await? {
             let rows = self
@@ -211,9 +208,13 @@ impl Journal {
                 oldest = Some(oldest.map_or(seq, |known| known.min(seq)));
             }
         }
-        if oldest.is_some_and(|oldest| bucket + OUT_OF_ORDER < oldest) {
+        while removed.is_nothing()
+            && let Some(bucket) = self.first_bucket(i64::MIN).await?
+            && oldest.is_some_and(|oldest| bucket + OUT_OF_ORDER < oldest)
+        {
             let rows = self.shared.one(&IN_BUCKET, vec![bucket.into()]).await?;
             self.unfile(bucket, &rows, &mut removed).await?;
+            self.delete(&EMPTIED, vec![bucket.into()]).await?;
         }
         Ok(removed)
     }
@@ -393,7 +394,7 @@ where (account_id, message_id) in (select account_id, id from v where account_id
 };
 
 static FIRST_BUCKET: Sql = Sql {
-    text: "select min(bucket) from search where bucket >= ?",
+    text: "select min(bucket) from search_bucket where bucket >= ?",
     kinds: &[],
 };
 
