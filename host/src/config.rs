@@ -196,6 +196,43 @@ pub fn token() -> Option<String> {
     secret("LIGATURE_TOKEN")
 }
 
+/// How the command line signs in at a registry of components.
+pub enum RegistryLogin {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// What the registry takes as it is.
+    Token(String),
+}
+
+impl RegistryLogin {
+    /// A user and a password.
+    pub fn password(user: &str, password: &str) -> Self {
+        Self::Password {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+
+    /// From `LIGATURE_REGISTRY_TOKEN`, or `LIGATURE_REGISTRY_USER` and `LIGATURE_REGISTRY_PASSWORD`, if any is set.
+    ///
+    /// # Errors
+    /// One of two.
+    pub fn of_environment() -> anyhow::Result<Option<Self>> {
+        let user = secret("LIGATURE_REGISTRY_USER");
+        let password = secret("LIGATURE_REGISTRY_PASSWORD");
+        match (secret("LIGATURE_REGISTRY_TOKEN"), user, password) {
+            (Some(token), None, None) => Ok(Some(Self::Token(token))),
+            (None, Some(user), Some(password)) => Ok(Some(Self::password(&user, &password))),
+            (None, None, None) => Ok(None),
+            _ => bail!(
+                "set LIGATURE_REGISTRY_USER and LIGATURE_REGISTRY_PASSWORD, or LIGATURE_REGISTRY_TOKEN alone"
+            ),
+        }
+    }
+}
+
 impl Config {
     /// Reads and checks the file at `path` and the secrets of the environment.
     pub fn load(path: &Path) -> anyhow::Result<Self> {

@@ -9,6 +9,7 @@ use ligature_tests::{guests, ligature_binary};
 mod eject;
 mod languages;
 mod newcomer;
+mod pull;
 mod ship;
 
 /// Runs `ligature plugin` in a folder; gives the exit status and all that was said.

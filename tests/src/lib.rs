@@ -13,6 +13,7 @@ pub mod pki;
 pub mod plugins;
 pub mod postbox;
 pub mod properties;
+pub mod registry;
 pub mod site;
 pub mod visitor;
 

@@ -2,7 +2,8 @@
 //!
 //! A project is written by `new` ([`project`]), made into a component by `build` ([`build`]), looked at by `inspect`
 //! ([`inspect`]), tried on one message by `run`, on many by `test` ([`cases`]) and on what nobody expects by `check`
-//! ([`check`]), and sent out signed and packed ([`ship`]) or to a host ([`upload`]). What runs here runs under the same
+//! ([`check`]), and sent out signed and packed ([`ship`]), fetched from a registry ([`pull`]) or sent to a host
+//! ([`upload`]). What runs here runs under the same
 //! limits and grants as in a flow, with everything granted that the component asks for.
 
 mod build;
@@ -11,6 +12,8 @@ mod check;
 pub(super) mod eject;
 mod inspect;
 mod project;
+mod pull;
+mod registry;
 mod report;
 mod ship;
 mod upload;
@@ -70,6 +73,11 @@ pub enum Command {
     /// Puts a component, its signature, its manifest and a text for people into one file.
     #[command(after_help = "Example: ligature plugin pack appointments.wasm --readme README.md")]
     Pack(ship::PackArgs),
+    /// Fetches a component and its signature from a registry.
+    #[command(
+        after_help = "Example: ligature plugin pull registry.example.org/vendor/appointments:1.2.0 --login ~/.docker/config.json"
+    )]
+    Pull(pull::Args),
     /// Sends a component to a running host, with a token in `LIGATURE_TOKEN`.
     #[command(after_help = "Example: ligature plugin upload appointments.wasm --account clinic")]
     Upload(upload::Args),
@@ -125,6 +133,7 @@ pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Resu
         Command::Sign(args) => ship::sign(&args, out),
         Command::Verify(args) => ship::verify(&args, out),
         Command::Pack(args) => Box::pin(ship::pack(&args, out)).await,
+        Command::Pull(args) => Box::pin(pull::run(&args, out)).await,
         Command::Upload(args) => Box::pin(upload::run(&args, out)).await,
         Command::Unpack(args) => ship::unpack(&args, out),
     }
