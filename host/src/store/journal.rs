@@ -47,7 +47,7 @@ pub use read::{
 };
 pub use record::Record;
 pub use retention::{Going, Removed, Sweep};
-pub use run::{Stored, Window};
+pub use run::{RanCount, Stored, Window};
 pub use settle::{Attempt, Settled, Settlement};
 
 /// Where a delivery stands.

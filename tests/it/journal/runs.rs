@@ -3,15 +3,17 @@
 use ligature::flow::Digest;
 use ligature::flow::ran::{Given, Print, Ran, Warned};
 use ligature::store::journal::warnings::Per;
-use ligature::store::journal::{Settled, Window};
+use ligature::store::journal::{RanCount, Settled, Window};
 
-use super::{Bed, account, arrival, both, ids, settlement};
+use super::{ACCOUNT, Bed, account, arrival, both, ids, settlement};
 
 both!(
     the_last_run_of_a_delivery_is_kept,
     runs_are_found_by_time_and_flow,
     warnings_add_up_and_are_forgotten,
     what_a_release_broke_on_is_found_and_queued_again,
+    a_flow_s_runs_are_counted_by_release_and_end,
+    a_delivery_s_lane_is_the_one_that_it_runs_under,
 );
 
 fn ran(outcome: &str) -> Ran {
@@ -193,4 +195,85 @@ async fn what_a_release_broke_on_is_found_and_queued_again(bed: Bed) {
     assert_eq!(ids(&bed.claim().await), ["1", "2"]);
     let released = bed.journal.release_broken(&account(), &bad).await;
     assert_eq!(released.unwrap(), 0);
+}
+
+async fn a_flow_s_runs_are_counted_by_release_and_end(bed: Bed) {
+    for id in ["1", "2", "3", "4", "5"] {
+        bed.append(arrival(id, &[id])).await;
+    }
+    let ends = [
+        (Settled::Delivered, "old", "lead"),
+        (Settled::Delivered, "old", "lead"),
+        (Settled::Dead { hold: false }, "new", "lead"),
+        (Settled::Skipped, "new", "lead"),
+        (Settled::Delivered, "old", "other"),
+    ];
+    for (claimed, (state, release, flow)) in bed.claim().await.iter().zip(ends) {
+        let mut done = settlement(state);
+        done.ran = Some(Ran {
+            release: Digest::of(release.as_bytes()),
+            flow: flow.into(),
+            broke: matches!(state, Settled::Dead { .. }),
+            ..ran("wrote")
+        });
+        bed.journal.settle(&claimed.lease, done).await.unwrap();
+    }
+    let counts = async |account: &str, flow: &str, since_ms: i64| {
+        let (account, flow) = (account.into(), flow.into());
+        let counts = bed.journal.ran_since(&account, &flow, since_ms).await;
+        let mut lines: Vec<_> = counts.unwrap().into_iter().map(line).collect();
+        lines.sort();
+        lines
+    };
+    let expected = [
+        "new dead wrote broke 1",
+        "new skipped wrote 1",
+        "old delivered wrote 2",
+    ];
+    assert_eq!(counts(ACCOUNT, "lead", 0).await, expected);
+    assert_eq!(counts(ACCOUNT, "other", 0).await, ["old delivered wrote 1"]);
+    assert!(counts(ACCOUNT, "nobody", 0).await.is_empty());
+    assert!(counts("another", "lead", 0).await.is_empty());
+    let later = jiff::Timestamp::now().as_millisecond() + 60_000;
+    assert!(counts(ACCOUNT, "lead", later).await.is_empty());
+}
+
+fn line(count: RanCount) -> String {
+    let name = |release: &&str| Digest::of(release.as_bytes()).as_str() == count.release;
+    let release = ["old", "new"].iter().find(|release| name(release));
+    let broke = if count.broke { " broke" } else { "" };
+    format!(
+        "{} {} {}{broke} {}",
+        release.unwrap_or(&"?"),
+        count.state,
+        count.outcome,
+        count.count
+    )
+}
+
+async fn a_delivery_s_lane_is_the_one_that_it_runs_under(bed: Bed) {
+    let lanes = [&["a"][..], &["b"], &["a"], &["b", "a"], &["a", "b"]];
+    for (number, lanes) in lanes.iter().enumerate() {
+        let message = arrival(&number.to_string(), lanes);
+        bed.append(message).await;
+    }
+    let mut found = Vec::new();
+    let window = all();
+    for stored in bed
+        .journal
+        .stored(&account(), &window, None, 10)
+        .await
+        .unwrap()
+    {
+        let lane = bed.journal.lane_of(&account(), &stored.delivery).await;
+        found.push(lane.unwrap().unwrap());
+    }
+    let [a, b, again, both, turned] = found.try_into().unwrap();
+    assert_ne!(a, b);
+    assert_eq!(a, again);
+    // Of several the lowest, in whatever order they were named.
+    assert_eq!(both, a.clone().min(b));
+    assert_eq!(both, turned);
+    let nobody = bed.journal.lane_of(&account(), &"nothing".into()).await;
+    assert_eq!(nobody.unwrap(), None);
 }

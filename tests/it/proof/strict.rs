@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use ligature_tests::bridge::{Bridge, PATIENCE};
+use ligature_tests::visitor::Visitor;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -81,6 +82,15 @@ async fn a_saved_table_waits_for_its_proof() -> anyhow::Result<()> {
     let release = waits["release"].clone();
     let refused = activate(&bridge, json!({ "release": release })).await;
     ensure!(refused.is_err(), "it is not proven");
+    // The page of the table says so, too, and leads to where it is proven.
+    let token = bridge.office.token("view").await?;
+    let mut viewer = Visitor::with_token(bridge.office.host.http, &token);
+    let link = format!(
+        "/flows/registrations/start?release={}",
+        release.as_str().context("a digest")?
+    );
+    let page = viewer.get("/code-tables/clinic/towns").await?.text;
+    ensure!(page.contains(&link), "{page}");
     // Nor does it serve some of the patients.
     let known = bridge.call("GET", "flows/registrations", json!({})).await?;
     let body = json!({ "release": release, "percent": 10, "version": known["version"] });
@@ -98,6 +108,8 @@ async fn a_saved_table_waits_for_its_proof() -> anyhow::Result<()> {
         table["unproven"].as_array().is_some_and(Vec::is_empty),
         "{table}"
     );
+    let page = viewer.get("/code-tables/clinic/towns").await?.text;
+    ensure!(!page.contains("Not in use everywhere yet"), "{page}");
 
     // A flow that requires none has the table at once.
     let known = bridge.call("GET", "flows/registrations", json!({})).await?;

@@ -50,9 +50,9 @@ pub struct CodeTableView {
 /// A flow that takes a saved table only when a shadow run has proven what it changes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Unproven {
-    flow: FlowId,
+    pub(in crate::web) flow: FlowId,
     /// The release with the table as it stands, to be run as a shadow and put in force.
-    release: Digest,
+    pub(in crate::web) release: Digest,
 }
 
 /// A code table without its entries.
@@ -108,6 +108,26 @@ pub struct WhichMisses {
     limit: Option<usize>,
 }
 
+/// The flows that look codes up in an earlier version of a table until a shadow run has proven this one.
+pub(in crate::web) fn unproven(
+    account: &AccountId,
+    name: &str,
+    snapshot: &Snapshot,
+    tables: &[CodeTable],
+) -> Vec<Unproven> {
+    let users = activate::table_users(account, name, snapshot).into_iter();
+    let unproven = users.filter(|flow| flow.require_shadow).filter_map(|flow| {
+        let active = snapshot.release(flow)?;
+        activate::with_tables(active, tables.iter(), |it| it == name)?;
+        let release = activate::with_tables(active, tables.iter(), |_| true)?;
+        Some(Unproven {
+            flow: flow.id.clone(),
+            release: release.digest(),
+        })
+    });
+    unproven.collect()
+}
+
 fn view(kept: Kept<CodeTable>, snapshot: &Snapshot, tables: &[CodeTable]) -> CodeTableView {
     let CodeTable {
         account,
@@ -118,18 +138,8 @@ fn view(kept: Kept<CodeTable>, snapshot: &Snapshot, tables: &[CodeTable]) -> Cod
         entries,
     } = kept.document;
     let users = activate::table_users(&account, &name, snapshot);
-    let unproven = users.iter().filter(|flow| flow.require_shadow);
-    let unproven = unproven.filter_map(|flow| {
-        let active = snapshot.release(flow)?;
-        activate::with_tables(active, tables.iter(), |it| it == name)?;
-        let release = activate::with_tables(active, tables.iter(), |_| true)?;
-        Some(Unproven {
-            flow: flow.id.clone(),
-            release: release.digest(),
-        })
-    });
     CodeTableView {
-        unproven: unproven.collect(),
+        unproven: unproven(&account, &name, snapshot, tables),
         flows: users.into_iter().map(|flow| flow.id.clone()).collect(),
         account,
         name,

@@ -14,7 +14,7 @@ use crate::access::Right;
 use crate::flow::{AccountId, CodeTable};
 use crate::store::catalog::Kept;
 use crate::web::Web;
-use crate::web::api::code_tables as tables;
+use crate::web::api::code_tables::{self as tables, Unproven};
 use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::fault::Fault;
@@ -53,6 +53,8 @@ struct TablePage {
     ignores_case: bool,
     misses: Vec<Miss>,
     sees: bool,
+    /// Flows that have an earlier version until a shadow run has proven this one.
+    unproven: Vec<Unproven>,
 }
 
 struct Miss {
@@ -145,7 +147,11 @@ async fn page(
         stopped: miss.stopped,
         last: Time::of(miss.last_at_ms),
     });
+    let catalog = web.pipeline.store.catalog();
+    let all = catalog.code_tables(&table.account).await?;
+    let unproven = tables::unproven(&table.account, &table.name, &catalog.load().await?, &all);
     Ok(TablePage {
+        unproven,
         frame: visit.frame("code-tables"),
         faults,
         account: table.account.to_string(),
@@ -209,7 +215,7 @@ pub async fn save(
     params: RawPathParams,
     form: Form,
 ) -> Result<Response, Fault> {
-    let text = "Saved. Flows that use the table look up in the new one at once.";
+    let text = "Saved. Flows that use the table look up in the new one at once, but for those that want a shadow run first.";
     let saving = change(&web, &visit, &params, &form, text, |table| {
         let columns = table.columns.len();
         let values: Vec<Vec<String>> = (0..columns)
