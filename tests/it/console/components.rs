@@ -95,8 +95,26 @@ async fn a_component_is_approved_told_its_settings_and_tried() -> anyhow::Result
         "{answer}"
     );
 
-    // Tried on real messages, of which there are none: that is said, and the run comes to its end.
+    // While it is in force, other settings can be tried first: a candidate that changes nothing.
+    let confirmed = [("confirm_not_unique", "1")];
     let start = "/flows/siu-s12/start";
+    ana.submit(start, "/flows/siu-s12/activate", &confirmed)
+        .await?;
+    let candidate = [("setting.authority", "ANNEX"), ("candidate", "1")];
+    let page = ana.submit(tab, settings, &candidate).await?;
+    let said = text_of(&page.text);
+    ensure!(
+        page.to.starts_with("/flows/siu-s12/start?release=")
+            && said.contains("setting authority")
+            && said.contains("ANNEX")
+            && said.contains("Shadow run"),
+        "{} {said}",
+        page.to
+    );
+    let in_force = ana.get(tab).await?.text;
+    ensure!(in_force.contains("value=\"CLINIC\""), "{in_force}");
+
+    // Tried on real messages, of which there are none: that is said, and the run comes to its end.
     ana.submit(start, "/flows/siu-s12/shadow", &[]).await?;
     let started = Instant::now();
     loop {

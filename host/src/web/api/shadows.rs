@@ -77,9 +77,21 @@ pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    body: Body,
 ) -> Result<Response, Error> {
-    let caller = web.may(&headers, Right::Map).await?;
+    let id = part(&params, "id")?;
+    let shadow = Box::pin(begin(&web, &headers, &id, body)).await?;
+    Ok(json(StatusCode::CREATED, &shadow))
+}
+
+/// What [`create`] does, for a page.
+pub(in crate::web) async fn begin(
+    web: &Web,
+    headers: &HeaderMap,
+    id: &str,
+    mut body: Body,
+) -> Result<Standing, Error> {
+    let caller = web.may(headers, Right::Map).await?;
     let wanted = Wanted::of(&mut body)?;
     let choices: Option<Choices> = body.optional("choices", "flows.choices")?;
     let grants: Option<Grants> = body.optional("grants", "flows.grants")?;
@@ -93,7 +105,7 @@ pub async fn create(
         caller.may(Right::Publish)?;
     }
     let catalog = web.pipeline.store.catalog();
-    let flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
+    let flow = flows::kept(&catalog, id).await?.document;
     let source = match wanted {
         Wanted::Release(digest) => Ok(digest),
         Wanted::Mapping(text) => Err(Source::Document(text)),
@@ -110,7 +122,7 @@ pub async fn create(
                 choices: choices.unwrap_or_else(|| flow.choices.clone()),
                 ..flow.clone()
             };
-            let preparing = releases::prepare(&web, &mut changed, source, grants.as_ref());
+            let preparing = releases::prepare(web, &mut changed, source, grants.as_ref());
             let ready = Box::pin(preparing).await?;
             let digest = ready.release.digest();
             let changes = [
@@ -124,7 +136,7 @@ pub async fn create(
     let author = caller.author();
     let starting = web.pipeline.start_shadow(&flow, &candidate, &over, &author);
     let shadow = Box::pin(starting).await?;
-    Ok(json(StatusCode::CREATED, &Standing::of(&shadow)))
+    Ok(Standing::of(&shadow))
 }
 
 /// Shows a shadow run: how far it is, and what comes out differently.

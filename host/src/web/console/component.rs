@@ -22,7 +22,7 @@ use crate::web::api::body::Body;
 use crate::web::api::error::Error;
 use crate::web::api::inventory::{self, FlowComponent};
 use crate::web::api::list::{Asked, part};
-use crate::web::api::{components, flows, releases};
+use crate::web::api::{components, flows, releases, shadows};
 use crate::web::fault::Fault;
 
 #[derive(Template)]
@@ -269,7 +269,8 @@ fn said(form: &Form, manifest: &Manifest, before: &Choices) -> Choices {
     choices
 }
 
-/// Keeps what the component is told: another release, in force at once where the flow is.
+/// Keeps what the component is told: another release, in force at once where the flow is, or a candidate that a shadow
+/// run tries first.
 pub async fn save_settings(
     State(web): State<Web>,
     visit: Visit,
@@ -283,6 +284,21 @@ pub async fn save_settings(
     let about = Box::pin(inventory::component_of(&web, &kept.document)).await?;
     let about = about.ok_or(Fault::NotFound)?;
     let choices = said(&form, &about.manifest, &about.choices);
+    if form.has("candidate") {
+        let body = json!({ "component": about.runs.component, "choices": choices });
+        let beginning = shadows::begin(&web, &visit.headers, &id, Body::of(body));
+        return match Box::pin(beginning).await {
+            Ok(shadow) => Ok(done(
+                &visit,
+                &format!("/flows/{id}/start?release={}", shadow.candidate),
+                "The settings are a candidate, which runs over the messages of the last day without any effect.",
+            )),
+            Err(fault) => {
+                let faults = Faults::of(&fault);
+                again(&Box::pin(page(&web, &visit, kept, faults, Some(choices))).await?)
+            }
+        };
+    }
     let saving = store_settings(&web, &visit, params, &kept, &about, choices.clone(), &form);
     match Box::pin(saving).await {
         Ok(()) => Ok(done(&visit, &to, "The component's settings are saved.")),
