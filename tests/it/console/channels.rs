@@ -49,7 +49,7 @@ async fn what_a_channel_keeps_out_and_how_long_is_set_on_its_page() -> anyhow::R
     );
     ensure!(made["max_connections"] == 16, "{made}");
 
-    // The page shows it; what another form leaves out stays as it is.
+    // The page shows it, and what the form leaves out stays as it is.
     let page = "/channels/annex";
     let shown = ana.get(page).await?.text;
     for part in [
@@ -59,8 +59,8 @@ async fn what_a_channel_keeps_out_and_how_long_is_set_on_its_page() -> anyhow::R
     ] {
         ensure!(shown.contains(part), "{part} is not in {shown}");
     }
-    ana.submit(page, page, &with(&[("max_connections", "")]))
-        .await?;
+    let emptied = [("max_connections", ""), ("proposals", "substance-use")];
+    ana.submit(page, page, &with(&emptied)).await?;
     let saved = channel().await?;
     ensure!(saved["exclusions"] == kept_out, "{saved}");
     ensure!(saved["max_connections"] == 1024, "{saved}");

@@ -21,7 +21,8 @@ fn names(list: &Value) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_is_approved_told_its_settings_and_tried() -> anyhow::Result<()> {
     let (office, mut ana) = office(None).await?;
-    ana.submit("/flows/new", "/flows/new", &[("entity", "activity")])
+    let kind = [("entity", "activity"), ("code", "205")];
+    ana.submit("/flows/new", "/flows/new", &kind)
         .await?;
     let tab = "/flows/siu-s12/component";
     let page = text_of(&ana.get(tab).await?.text);
@@ -98,8 +99,11 @@ async fn a_component_is_approved_told_its_settings_and_tried() -> anyhow::Result
     // While it is in force, other settings can be tried first: a candidate that changes nothing.
     let confirmed = [("confirm_not_unique", "1")];
     let start = "/flows/siu-s12/start";
-    ana.submit(start, "/flows/siu-s12/activate", &confirmed)
+    let page = ana
+        .submit(start, "/flows/siu-s12/activate", &confirmed)
         .await?;
+    let said = text_of(&page.text);
+    ensure!(said.contains("The flow is active"), "{said}");
     let candidate = [("setting.authority", "ANNEX"), ("candidate", "1")];
     let page = ana.submit(tab, settings, &candidate).await?;
     let said = text_of(&page.text);

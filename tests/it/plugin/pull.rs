@@ -119,7 +119,7 @@ async fn a_component_comes_with_its_signature_and_goes_to_a_host() -> anyhow::Re
         activities: &[],
     };
     let mut clinic = Clinic::prepare(None, unlimited(), setup).await?;
-    let api = clinic.site.token("view,publish,configure")?;
+    let api = clinic.site.token("view,publish,administer")?;
     clinic.host = Some(clinic.site.start().await?);
     let account = "/api/v1/accounts/clinic";
     let mut changed = api.get(account).await?.expect(200)?;
@@ -340,7 +340,7 @@ async fn a_registry_is_reached_over_tls_a_proxy_or_as_somebody_said() -> anyhow:
     user.has_nothing()?;
     let known = with(&authority);
     user.runs(&known.each_ref().map(String::as_str), 0, "not signed")?;
-    let no_file = with(&pki.text("ca.key"));
+    let no_file = with(&pki.text("listener.key"));
     let args = no_file.each_ref().map(String::as_str);
     User::new()?.runs(&args, 1, "holds no certificate as PEM")?;
 

@@ -106,6 +106,15 @@ pub(in crate::web) async fn begin(
     }
     let catalog = web.pipeline.store.catalog();
     let flow = flows::kept(&catalog, id).await?.document;
+    let active = flows::release_of(&catalog, &flow).await?;
+    let is_active = |digest: &Digest| active.as_ref().is_some_and(|it| it.component == *digest);
+    let grants = match &wanted {
+        // What was approved of the component in force is approved with other settings, too.
+        Wanted::Component(digest) if is_active(digest) => {
+            grants.or_else(|| flow.choices.grants.clone())
+        }
+        _ => grants,
+    };
     let source = match wanted {
         Wanted::Release(digest) => Ok(digest),
         Wanted::Mapping(text) => Err(Source::Document(text)),
