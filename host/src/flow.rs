@@ -24,6 +24,7 @@ pub mod release;
 pub mod retention;
 pub mod search;
 pub mod shadow;
+pub mod shared;
 pub mod table;
 pub mod target;
 pub mod template;
@@ -262,6 +263,9 @@ pub struct Flow {
     /// Deliveries of one message run in this order, lowest first.
     #[serde(default)]
     pub position: i64,
+    /// The mapping document of several flows of the account that this one shares, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_mapping: Option<String>,
     /// What the component of the flow is told, and bound to.
     #[serde(default, skip_serializing_if = "Choices::is_empty")]
     pub choices: Choices,

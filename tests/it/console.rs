@@ -11,6 +11,7 @@ mod people;
 mod rights;
 mod secure;
 mod setup;
+mod shared;
 mod working;
 
 use ligature::simulator::lead_squared::{Settings, Simulator};

@@ -97,6 +97,16 @@ create table table_version (
   primary key (account_id, id)
 ) without rowid;
 
+-- Mapping documents that several flows share; `id` is the name that the flows know it by.
+create table shared_mapping (
+  account_id text not null,
+  id text not null,
+  document text not null,
+  version bigint not null,
+  updated_at bigint not null,
+  primary key (account_id, id)
+) without rowid;
+
 -- Where LeadSquared's webhooks find this host, and the secret that they carry, sealed.
 create table hook (
   account_id text not null,

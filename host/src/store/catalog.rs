@@ -12,6 +12,7 @@ pub mod hook;
 pub mod metadata;
 pub mod person;
 pub mod release;
+mod shared;
 pub mod table;
 pub mod token;
 

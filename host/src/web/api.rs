@@ -37,6 +37,7 @@ pub mod samples;
 pub mod search;
 pub mod setup;
 pub mod shadows;
+pub mod shared_mappings;
 pub mod templates;
 pub mod tokens;
 pub mod traffic;
@@ -123,6 +124,10 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(canary::end))
         .routes(routes!(inventory::list))
         .routes(routes!(inventory::component))
+        .routes(routes!(shared_mappings::list))
+        .routes(routes!(shared_mappings::show))
+        .routes(routes!(shared_mappings::create))
+        .routes(routes!(shared_mappings::activate))
         .routes(routes!(lacking::list, lacking::make))
         .routes(routes!(warnings::list))
         .routes(routes!(shadows::list))

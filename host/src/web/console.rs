@@ -33,6 +33,7 @@ pub mod messages;
 pub mod overview;
 pub mod own;
 pub mod setup;
+pub mod shared_mapping;
 pub mod show;
 pub mod visit;
 mod way;
@@ -165,6 +166,8 @@ pub const PAGES: &[Page] = &[
     page("POST", "/flows/{id}/shadow", MAP, || post(flow_start::begin_shadow)),
     page("POST", "/flows/{id}/shadow/{shadow}/cancel", MAP, || post(flow_start::cancel_shadow)),
     page("POST", "/flows/{id}/lacking-fields", ADMINISTER, || post(flow_start::make_fields)),
+    page("GET", "/shared-mappings/{account}/{name}", MAP, || get(shared_mapping::show)),
+    page("POST", "/shared-mappings/{account}/{name}", PUBLISH, || post(shared_mapping::activate)),
     page("GET", "/flows/{id}/mapping/versions", MAP, || get(mapping_versions::list)),
     page("GET", "/channels", VIEW, || get(channels::list)),
     page("GET", "/channels/new", ADMINISTER, || get(channels::new)),

@@ -22,8 +22,7 @@ fn names(list: &Value) -> Vec<String> {
 async fn a_component_is_approved_told_its_settings_and_tried() -> anyhow::Result<()> {
     let (office, mut ana) = office(None).await?;
     let kind = [("entity", "activity"), ("code", "205")];
-    ana.submit("/flows/new", "/flows/new", &kind)
-        .await?;
+    ana.submit("/flows/new", "/flows/new", &kind).await?;
     let tab = "/flows/siu-s12/component";
     let page = text_of(&ana.get(tab).await?.text);
     ensure!(page.contains("No release yet"), "{page}");

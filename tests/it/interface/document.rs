@@ -197,6 +197,7 @@ async fn answers_are_as_the_document_says() -> anyhow::Result<()> {
             "/api/v1/flows/ADT%5EA04/releases".into(),
             "/api/v1/flows/{id}/releases",
         ),
+        ("/api/v1/shared-mappings".into(), "/api/v1/shared-mappings"),
         ("/api/v1/code-tables".into(), "/api/v1/code-tables"),
         (
             "/api/v1/code-tables/clinic/wards".into(),

@@ -1,7 +1,7 @@
 //! Changes of the configuration: versions, what still uses what, all or nothing, and who did it.
 
-use ligature::flow::CodeTable;
-use ligature::flow::{Account, Channel, Flow, FlowId};
+use ligature::flow::shared::SharedMapping;
+use ligature::flow::{Account, Channel, CodeTable, Digest, Flow, FlowId};
 use ligature::store::Error;
 use ligature::store::catalog::{Author, Catalog, Change, Expected};
 use serde_json::json;
@@ -15,6 +15,7 @@ both!(
     what_is_used_is_not_deleted,
     a_flow_keeps_its_history_when_it_is_made_anew,
     tokens_are_revoked_once,
+    a_shared_mapping_is_kept_and_goes_with_its_account,
 );
 
 fn account(name: &str) -> Account {
@@ -242,4 +243,31 @@ async fn tokens_are_revoked_once(bed: Bed) {
         matches!(refused, Err(access::Error::Unknown)),
         "{refused:?}"
     );
+}
+
+async fn a_shared_mapping_is_kept_and_goes_with_its_account(bed: Bed) {
+    let catalog = bed.store.catalog();
+    let shared = |text: &str| SharedMapping {
+        account: account_id(),
+        name: "patients".into(),
+        mapping: text.into(),
+        component: Digest::of(text.as_bytes()),
+    };
+    let put = |text: &str, expected| Change::SharedMapping(shared(text), expected);
+    let account_of = Change::Account(account("One"), Expected::New);
+    apply(&catalog, &[account_of]).await.unwrap();
+    let kept = async || {
+        let kept = catalog.shared_mapping(&account_id(), "patients").await;
+        kept.unwrap()
+    };
+    assert!(kept().await.is_none());
+    let made = apply(&catalog, &[put("one", Expected::Any)]).await;
+    assert_eq!(made.unwrap(), [1]);
+    let changed = apply(&catalog, &[put("two", Expected::Any)]).await;
+    assert_eq!(changed.unwrap(), [2]);
+    let found = kept().await.unwrap();
+    assert_eq!((found.document, found.version), (shared("two"), 2));
+    let gone = Change::DeleteAccount(account_id(), Expected::Any);
+    apply(&catalog, &[gone]).await.unwrap();
+    assert!(kept().await.is_none());
 }

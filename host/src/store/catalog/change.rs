@@ -9,6 +9,7 @@ use super::audit::{self, Author, Record};
 use super::{Catalog, Kept, Listing, NewComponent, TableHead, document, keys_place};
 use crate::flow::account::Keys;
 use crate::flow::limits::Limits;
+use crate::flow::shared::SharedMapping;
 use crate::flow::template::Template;
 use crate::flow::{
     Account, AccountId, Channel, ChannelId, CodeTable, Digest, Flow, FlowId, Release,
@@ -20,7 +21,7 @@ use sql::{
     ACCOUNT, CHANNEL, CODE_TABLE, DELETE_ACCOUNT, DELETE_CHANNEL, DELETE_CODE_TABLE,
     DELETE_COMPONENT, DELETE_FLOW, DELETE_RELEASE, FLOW_AUDIT, HOLD_ACCOUNT, HOLD_CHANNEL,
     HOLD_CODE_TABLE, HOLD_FLOW, KEEP_VERSION, PUT_COMPONENT, PUT_KEYS, PUT_LIMITS, PUT_RELEASE,
-    PUT_TABLE_VERSION, hold, put_flow,
+    PUT_TABLE_VERSION, SHARED_MAPPING, hold, put_flow,
 };
 
 /// What a document must be like before a change.
@@ -50,6 +51,8 @@ pub enum Change {
     /// Of a component that is there.
     Limits(AccountId, Digest, Limits),
     CodeTable(CodeTable, Expected),
+    /// The flows that share it have releases of their own.
+    SharedMapping(SharedMapping, Expected),
     /// With its keys, components, releases, code tables and metadata; refused while it has channels or flows.
     DeleteAccount(AccountId, Expected),
     /// Refused while a flow names it.
@@ -132,6 +135,10 @@ impl Change {
             Change::Template(template) => {
                 let flow = template.flow.as_str();
                 (&template.account, "template", flow, Expected::Any, false)
+            }
+            Change::SharedMapping(mapping, expected) => {
+                let name = mapping.name.as_str();
+                (&mapping.account, "shared-mapping", name, *expected, false)
             }
             Change::DeleteTemplate(account, flow) => {
                 (account, "template", flow.as_str(), Expected::Any, true)
@@ -369,6 +376,11 @@ impl Catalog {
                 ];
                 statements.push(Planned::one(&PUT_TABLE_VERSION, version));
                 statements.push(versioned(&CODE_TABLE.audit));
+            }
+            Change::SharedMapping(new, expected) => {
+                let (sql, values) = SHARED_MAPPING.put(*expected, key(), document(new)?);
+                statements.push(Planned::one(sql, values));
+                statements.push(versioned(&SHARED_MAPPING.audit));
             }
             Change::Flow(new, expected) => {
                 let (sql, values) = put_flow(new, *expected, key())?;

@@ -10,11 +10,12 @@ use super::error::{Error, Problem};
 use super::flows::{self, FlowView, NOUN};
 use super::list::part;
 use super::releases::{self, Wanted};
-use super::shadows;
+use super::{shadows, shared_mappings};
 use crate::access::Right;
 use crate::flow::check::Fault;
-use crate::flow::{Digest, Grants, Status};
+use crate::flow::{Digest, Flow, Grants, Status};
 use crate::pipeline::activate::Source;
+use crate::pipeline::shadow::Standing;
 use crate::store::catalog::audit::Record;
 use crate::store::catalog::{Change, Expected};
 use crate::web::Web;
@@ -72,10 +73,12 @@ pub async fn activate(
     let caller = web.may(&headers, Right::Publish).await?;
     let id = part(&params, "id")?;
     let seen = body.seen()?;
-    let wanted = Wanted::of(&mut body)?;
-    let grants: Option<Grants> = body.optional("grants", "flows.grants")?;
-    let confirmed = flows::Confirmed::of(&mut body)?;
-    let shadow: Option<String> = body.optional("shadow", "flows.shadow")?;
+    let asked = Activating {
+        wanted: Wanted::of(&mut body)?,
+        grants: body.optional("grants", "flows.grants")?,
+        confirmed: flows::Confirmed::of(&mut body)?,
+        shadow: body.optional("shadow", "flows.shadow")?,
+    };
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
     let kept = flows::kept(&catalog, &id).await?;
@@ -92,13 +95,45 @@ pub async fn activate(
             )),
         };
     }
-    let before = kept.document;
+    shared_mappings::alone(&kept.document, &asked.wanted)?;
+    let making = changes(&web, kept.document, seen.expected, asked);
+    let (changes, proof) = Box::pin(making).await?;
+    catalog
+        .apply(&changes, &caller.author())
+        .await
+        .map_err(|fault| seen.refuse(fault))?;
+    web.pipeline.put_in_force().await;
+    flows::proven(&catalog, &id, StatusCode::OK, proof).await
+}
+
+/// What a flow is to be put in force with, and what was said along with it.
+pub(super) struct Activating {
+    pub(super) wanted: Wanted,
+    pub(super) grants: Option<Grants>,
+    pub(super) confirmed: flows::Confirmed,
+    pub(super) shadow: Option<String>,
+}
+
+/// What puts a flow in force, and the shadow run that proves its release.
+pub(super) async fn changes(
+    web: &Web,
+    before: Flow,
+    expected: Expected,
+    asked: Activating,
+) -> Result<(Vec<Change>, Option<Standing>), Error> {
+    let Activating {
+        wanted,
+        grants,
+        confirmed,
+        shadow,
+    } = asked;
+    let catalog = web.pipeline.store.catalog();
     let mut flow = before.clone();
     flow.status = Status::Active;
     // Whoever puts it in force has seen what it went back from.
     flow.fell_back = None;
     let proof = async |digest: Option<&Digest>| {
-        shadows::proof(&web, &before, digest, shadow.as_deref()).await
+        shadows::proof(web, &before, digest, shadow.as_deref()).await
     };
     let record = Record::of("activate", flow.account.as_str(), "flow", flow.id.as_str());
     let mut changes = vec![Change::Note(record)];
@@ -117,11 +152,11 @@ pub async fn activate(
     };
     let proof = match source {
         Some(source) => {
-            let preparing = releases::prepare(&web, &mut flow, source, grants.as_ref());
+            let preparing = releases::prepare(web, &mut flow, source, grants.as_ref());
             let ready = Box::pin(preparing).await?;
-            flows::check(&web, &flow, Some(&ready.release), confirmed).await?;
+            flows::check(web, &flow, Some(&ready.release), confirmed).await?;
             let proof = proof(Some(&ready.release.digest())).await?;
-            changes.extend(ready.changes(flow, seen.expected));
+            changes.extend(ready.changes(flow, expected));
             proof
         }
         None => {
@@ -133,9 +168,9 @@ pub async fn activate(
                 let text = "the flow has none yet: send a mapping or the digest of a component";
                 return Err(Error::invalid(NOUN, vec![Fault::new("mapping", text)]));
             }
-            flows::check(&web, &flow, release.as_ref(), confirmed).await?;
+            flows::check(web, &flow, release.as_ref(), confirmed).await?;
             let proof = proof(flow.release.as_ref()).await?;
-            changes.push(Change::Flow(Box::new(flow), seen.expected));
+            changes.push(Change::Flow(Box::new(flow), expected));
             proof
         }
     };
@@ -143,12 +178,7 @@ pub async fn activate(
         let record = Record::of("prove", before.account.as_str(), "shadow", &proof.id);
         changes.push(Change::Note(record));
     }
-    catalog
-        .apply(&changes, &caller.author())
-        .await
-        .map_err(|fault| seen.refuse(fault))?;
-    web.pipeline.put_in_force().await;
-    flows::proven(&catalog, &id, StatusCode::OK, proof).await
+    Ok((changes, proof))
 }
 
 /// Holds a flow: it takes messages, and their deliveries wait until it is activated again.

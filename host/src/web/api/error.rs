@@ -7,6 +7,7 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use crate::access::people;
+use crate::flow::FlowId;
 use crate::flow::check::Fault;
 use crate::pipeline::{account, activate, upload};
 use crate::{access, store};
@@ -118,6 +119,19 @@ impl Error {
     pub(in crate::web) fn faults(&self) -> impl Iterator<Item = (&str, &str)> {
         let fields = self.fields.iter();
         fields.map(|fault| (fault.path.as_str(), fault.message.as_str()))
+    }
+
+    /// The same, said of one of several flows.
+    pub(super) fn of(mut self, flow: &FlowId) -> Self {
+        let said = |text: &str| format!("flow {flow}: {text}");
+        match self.fields.is_empty() {
+            true => self.message = said(&self.message),
+            false => self
+                .fields
+                .iter_mut()
+                .for_each(|field| field.message = said(&field.message)),
+        }
+        self
     }
 
     /// Whether all that is missing is the version that was seen.

@@ -14,7 +14,7 @@ use super::list::{Asked, Page, Which, part};
 use super::{releases, rfc3339, shadows};
 use crate::access::Right;
 use crate::flow::check::{self, ActivityFacts, Facts, Fault};
-use crate::flow::{Flow, Release, Status};
+use crate::flow::{Flow, Release, Status, shared};
 use crate::pipeline::shadow::Standing;
 use crate::pipeline::{account, activate};
 use crate::store::catalog::history::FlowVersion;
@@ -181,6 +181,8 @@ pub(super) async fn check(
                 activity_writes,
             };
             faults.extend(check::flow(flow, &kept.document, &facts));
+            let others = listing.flows.iter().map(|kept| &kept.document);
+            faults.extend(shared::faults(flow, others));
         }
         None => faults.push(Fault::new(
             "account",

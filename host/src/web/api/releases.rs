@@ -10,7 +10,7 @@ use super::body::{Body, json};
 use super::error::{Error, Problem};
 use super::flows::{self, NOUN};
 use super::list::{Page, part};
-use super::rfc3339;
+use super::{rfc3339, shared_mappings};
 use crate::access::Right;
 use crate::flow::check::Fault;
 use crate::flow::{Digest, Flow, Grants, Release, Status};
@@ -47,6 +47,12 @@ pub struct Candidate {
     not_granted: Vec<String>,
     /// What would change beside the release in force, in words.
     differences: Vec<String>,
+}
+
+impl Candidate {
+    pub(super) fn component(&self) -> &Digest {
+        &self.release.component
+    }
 }
 
 /// Of what a release is to be made: a mapping document, or an uploaded component.
@@ -224,7 +230,8 @@ pub(in crate::web) async fn propose(
         caller.may(Right::Publish)?;
     }
     let catalog = web.pipeline.store.catalog();
-    let mut flow = flows::kept(&catalog, id).await?.document;
+    let flow = flows::kept(&catalog, id).await?.document;
+    shared_mappings::alone(&flow, &wanted)?;
     let source = match wanted {
         Wanted::Mapping(text) => Source::Document(text),
         Wanted::Component(digest) => kept_component(&catalog, &flow, &digest).await?,
@@ -233,8 +240,23 @@ pub(in crate::web) async fn propose(
             return Err(Error::invalid(NOUN, vec![Fault::new("mapping", text)]));
         }
     };
+    let making = candidate(web, flow, source, grants.as_ref());
+    let (candidate, _, changes) = Box::pin(making).await?;
+    catalog.apply(&changes, &caller.author()).await?;
+    Ok(candidate)
+}
+
+/// A candidate of `source` for a flow, the mapping document that it was generated of in its one form, and what is to be
+/// kept.
+pub(super) async fn candidate(
+    web: &Web,
+    mut flow: Flow,
+    source: Source,
+    grants: Option<&Grants>,
+) -> Result<(Candidate, String, [Change; 2]), Error> {
+    let catalog = web.pipeline.store.catalog();
     let active = flows::release_of(&catalog, &flow).await?;
-    let ready = prepare(web, &mut flow, source, grants.as_ref()).await?;
+    let ready = prepare(web, &mut flow, source, grants).await?;
     let asked = ready.component.manifest.grants();
     let candidate = Candidate {
         digest: ready.release.digest(),
@@ -242,12 +264,12 @@ pub(in crate::web) async fn propose(
         differences: activate::differences(active.as_ref(), &ready.release),
         release: ready.release.clone(),
     };
+    let document = ready.kept.document.clone();
     let changes = [
         Change::Component(flow.account.clone(), ready.kept),
         Change::Release(flow.account, ready.release),
     ];
-    catalog.apply(&changes, &caller.author()).await?;
-    Ok(candidate)
+    Ok((candidate, document, changes))
 }
 
 /// Lets go of a release that is not in force.

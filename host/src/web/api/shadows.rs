@@ -10,6 +10,7 @@ use super::error::{Error, Problem};
 use super::flows;
 use super::list::{Asked, Page, Which, part};
 use super::releases::{self, Wanted};
+use super::shared_mappings;
 use crate::access::Right;
 use crate::flow::check::Fault;
 use crate::flow::shadow::Shadow;
@@ -106,6 +107,7 @@ pub(in crate::web) async fn begin(
     }
     let catalog = web.pipeline.store.catalog();
     let flow = flows::kept(&catalog, id).await?.document;
+    shared_mappings::alone(&flow, &wanted)?;
     let active = flows::release_of(&catalog, &flow).await?;
     let is_active = |digest: &Digest| active.as_ref().is_some_and(|it| it.component == *digest);
     let grants = match &wanted {
@@ -194,6 +196,19 @@ pub(super) async fn proof(
 ) -> Result<Option<Standing>, Error> {
     let proof = proof::named(&web.pipeline.store, flow, digest, id).await;
     Ok(proof.map_err(refused)?.as_ref().map(Standing::of))
+}
+
+/// The id of any shadow run that proves the release `digest` for a flow, where it takes nothing else; or why there is none.
+pub(super) async fn proof_of(
+    web: &Web,
+    flow: &Flow,
+    digest: &Digest,
+) -> Result<Result<Option<String>, Error>, Error> {
+    match proof::any(&web.pipeline.store, flow, digest).await {
+        Ok(proof) => Ok(Ok(proof.map(|proof| proof.id))),
+        Err(Unproven::Store(fault)) => Err(fault.into()),
+        Err(unproven) => Ok(Err(refused(unproven))),
+    }
 }
 
 /// The record of the shadow run that proves the release `digest`, where the flow takes nothing else and nobody names one.

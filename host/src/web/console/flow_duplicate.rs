@@ -26,6 +26,7 @@ struct DuplicatePage {
     events: Vec<(String, String)>,
     event: String,
     name: String,
+    shares: bool,
     raw: String,
 }
 
@@ -43,6 +44,7 @@ pub async fn show(
         events: events(),
         event: String::new(),
         name: String::new(),
+        shares: false,
         raw: String::new(),
     })
 }
@@ -56,7 +58,7 @@ pub async fn make(
 ) -> Result<Response, Fault> {
     let id = part(&params, "id")?;
     let event = event_of(&form);
-    let body = json!({ "event": event, "name": form.some("name") });
+    let body = json!({ "event": event, "name": form.some("name"), "share": form.has("share") });
     let duplicating = duplicate::duplicate(&web, &visit.headers, &id, Body::of(body));
     let made = match Box::pin(duplicating).await {
         Ok(made) => made,
@@ -69,6 +71,7 @@ pub async fn make(
                 events: events(),
                 event,
                 name: form.get("name").to_owned(),
+                shares: form.has("share"),
                 raw: sample_of(&form).unwrap_or_default(),
             });
         }

@@ -2,6 +2,8 @@
 //!
 //! Each is saved by *Save & Next*, so that nothing is lost between steps.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::{RawPathParams, State};
 use axum::response::Response;
@@ -43,6 +45,9 @@ struct BasicPage {
     activity: String,
     channels: Vec<(String, String)>,
     activity_types: Vec<(u32, String)>,
+    shared_mapping: String,
+    /// Names that flows of the account share mappings by.
+    shared_mappings: BTreeSet<String>,
 }
 
 #[derive(Template)]
@@ -149,7 +154,13 @@ async fn basic_page(
     let accounts: Vec<_> = accounts
         .filter(|account| account.id == flow.account)
         .collect();
+    let sharing = listing.flows.iter().map(|kept| &kept.document);
+    let sharing = sharing.filter(|other| other.account == flow.account);
     Ok(BasicPage {
+        shared_mappings: sharing
+            .filter_map(|other| other.shared_mapping.clone())
+            .collect(),
+        shared_mapping: flow.shared_mapping.clone().unwrap_or_default(),
         frame: visit.frame("flows"),
         faults,
         version: kept.version,
@@ -190,6 +201,9 @@ pub async fn save_basic(
     let flow = &mut kept.document;
     flow.name = form.get("name").to_owned();
     flow.description = form.get("description").to_owned();
+    if form.has("shared_mapping") {
+        flow.shared_mapping = form.some("shared_mapping");
+    }
     if let Some(channel) = form.some("channel") {
         flow.channel = channel.as_str().into();
     }

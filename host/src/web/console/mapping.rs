@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::flows::event_words;
 use super::form::Form;
+use super::shared_mapping;
 use super::visit::{Frame, Visit, done, html, refused};
 use super::way;
 use crate::access::Right;
@@ -28,7 +29,7 @@ use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::api::preview::from_json;
 use crate::web::api::samples::{self, Live, OFFERED};
-use crate::web::api::{flows, releases};
+use crate::web::api::{flows, releases, shared_mappings};
 use crate::web::fault::Fault;
 
 #[derive(Template)]
@@ -39,6 +40,8 @@ struct MappingPage {
     event: String,
     /// Such as `draft 4, release 3 is active`.
     standing: String,
+    /// The flows that share it, this one among them; none where it is the flow's own.
+    sharers: Vec<(String, String)>,
     desk: String,
 }
 
@@ -116,6 +119,13 @@ async fn document(
     flow: &Flow,
     version: Option<&str>,
 ) -> Result<(Document, String, String), Fault> {
+    if version.is_none()
+        && let Some(shared) = shared_mappings::of_flow(web, flow).await?
+        && let Ok(document) = Document::parse(&shared.mapping)
+    {
+        let standing = "as it was saved last";
+        return Ok((document, shared.component.to_string(), standing.to_owned()));
+    }
     let catalog = web.pipeline.store.catalog();
     let rows = catalog.releases(&flow.account, &flow.id).await?;
     let components = catalog.components(&flow.account).await?;
@@ -229,7 +239,15 @@ pub async fn show(
         may_add: visit.may(Right::Administer),
         live: live.into_iter().map(samples::shown).collect(),
     };
+    let sharers = match &flow.shared_mapping {
+        Some(name) => shared_mappings::sharers(&web, &flow.account, name).await?,
+        None => Vec::new(),
+    };
+    let sharers = sharers.into_iter().map(|kept| kept.document);
     html(&MappingPage {
+        sharers: sharers
+            .map(|flow| (flow.id.to_string(), flow.name))
+            .collect(),
         frame: visit.frame("flows"),
         event: event_words(&flow),
         standing,
@@ -355,7 +373,7 @@ fn row_as_json(row: Row) -> Value {
     json["lead"][0].take()
 }
 
-/// Makes a release of what the screen sends, not yet in force.
+/// Makes a release of what the screen sends, not yet in force; of a shared document, one for each flow.
 pub async fn save(
     State(web): State<Web>,
     visit: Visit,
@@ -369,18 +387,42 @@ pub async fn save(
         None => Err(Error::bad("the screen sent no document: load it again")),
     };
     let saved = match text {
-        Ok(text) => {
-            let body = Body::of(json!({ "mapping": text }));
-            Box::pin(releases::propose(&web, &visit.headers, &id, body)).await
-        }
+        Ok(text) => Box::pin(propose(&web, &visit, &id, text)).await,
         Err(fault) => Err(fault),
     };
     Ok(match saved {
-        Ok(candidate) => done(
-            &visit,
-            &format!("/flows/{id}/start?release={}", candidate.digest),
-            "The mapping is saved as a draft release.",
-        ),
+        Ok((to, text)) => done(&visit, &to, text),
         Err(fault) => refused(&visit, &format!("/flows/{id}/mapping"), &fault),
     })
+}
+
+/// Keeps a document; gives where it is decided on, and what to say.
+async fn propose(
+    web: &Web,
+    visit: &Visit,
+    id: &str,
+    text: String,
+) -> Result<(String, &'static str), Error> {
+    let flow = flows::kept(&web.pipeline.store.catalog(), id)
+        .await?
+        .document;
+    let body = Body::of(json!({ "mapping": text }));
+    match &flow.shared_mapping {
+        Some(name) => {
+            let (headers, account) = (&visit.headers, &flow.account);
+            let making = shared_mappings::propose(web, headers, account, name, body);
+            Box::pin(making).await?;
+            let to = shared_mapping::path(account.as_str(), name);
+            Ok((
+                to,
+                "The mapping is saved: a candidate for each flow that shares it.",
+            ))
+        }
+        None => {
+            let making = releases::propose(web, &visit.headers, id, body);
+            let candidate = Box::pin(making).await?;
+            let to = format!("/flows/{id}/start?release={}", candidate.digest);
+            Ok((to, "The mapping is saved as a draft release."))
+        }
+    }
 }

@@ -86,6 +86,7 @@ macro_rules! puts {
 pub(super) static ACCOUNT: Puts = puts!("account");
 pub(super) static CHANNEL: Puts = puts!("channel");
 pub(super) static CODE_TABLE: Puts = puts!("code_table");
+pub(super) static SHARED_MAPPING: Puts = puts!("shared_mapping");
 
 pub(super) fn put_flow(
     flow: &Flow,
@@ -238,6 +239,10 @@ pub(super) static DELETE_ACCOUNT: &[&Sql] = &[
     },
     &Sql {
         text: "delete from table_version where account_id = ?",
+        kinds: &[],
+    },
+    &Sql {
+        text: "delete from shared_mapping where account_id = ?",
         kinds: &[],
     },
     &Sql {
