@@ -149,10 +149,11 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
         Command::Check(args) => Box::pin(check(&args, out)).await,
         Command::Migrate(args) => {
             let config = Config::load(&args.config)?;
-            serve::open(&config.storage, true, config.keys, &config.mapping)
-                .await?
-                .close()
-                .await;
+            let config = Config {
+                migrate: true,
+                ..config
+            };
+            serve::open_configured(config).await?.close().await;
             Ok(ExitCode::SUCCESS)
         }
         Command::Key => {
@@ -175,7 +176,11 @@ async fn run(command: Command, out: &mut (dyn Write + Send)) -> anyhow::Result<E
 
 async fn check(args: &ConfigFile, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
-    let open = serve::open(&config.storage, false, config.keys, &config.mapping).await?;
+    let open = serve::open_configured(Config {
+        migrate: false,
+        ..config
+    })
+    .await?;
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime))
         .await
         .context("the configuration in the store cannot run")?;

@@ -66,6 +66,17 @@ impl Tasks {
     }
 }
 
+/// Opens the store and the mapping runtime of a configuration.
+pub async fn open_configured(config: Config) -> anyhow::Result<Open> {
+    open(
+        &config.storage,
+        config.migrate,
+        config.keys,
+        &config.mapping,
+    )
+    .await
+}
+
 /// Opens the store and the mapping runtime.
 pub async fn open(
     storage: &str,

@@ -98,13 +98,7 @@ pub(super) async fn run(
         Command::Import { folder, .. } => Some(Setup::read(folder)?),
         _ => None,
     };
-    let open = serve::open(
-        &config.storage,
-        config.migrate,
-        config.keys,
-        &config.mapping,
-    )
-    .await?;
+    let open = serve::open_configured(config).await?;
     let done = async {
         match (command, setup) {
             (

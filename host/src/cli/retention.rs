@@ -43,13 +43,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let (Command::Preview(args) | Command::Apply(args)) = &command;
     let config = Config::load(&args.config)?;
-    let open = serve::open(
-        &config.storage,
-        config.migrate,
-        config.keys,
-        &config.mapping,
-    )
-    .await?;
+    let open = serve::open_configured(config).await?;
     let done = match &command {
         Command::Preview(_) => preview(&open.store).await.map(|going| match args.json {
             true => going_json(&going),

@@ -50,13 +50,7 @@ pub(super) async fn run(
     let (Command::Add { config, .. } | Command::List { config } | Command::Revoke { config, .. }) =
         &command;
     let config = Config::load(config)?;
-    let open = serve::open(
-        &config.storage,
-        config.migrate,
-        config.keys,
-        &config.mapping,
-    )
-    .await?;
+    let open = serve::open_configured(config).await?;
     let done = carry_out(command, &open.store.catalog(), out).await;
     open.close().await;
     done.map(|()| ExitCode::SUCCESS)

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::way::Way;
-use crate::config::Config;
 
 /// Finds the release that changed what a field gets of a stored message: a component, a setting, a code table.
 ///
@@ -35,7 +34,7 @@ pub struct Bisect {
 }
 
 pub(super) async fn run(args: &Bisect, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
-    let way = Box::pin(Way::find(Config::load(&args.config)?)).await?;
+    let way = Box::pin(Way::find(&args.config)).await?;
     let release = args.release.as_deref();
     let bisecting = way.bisect(&args.delivery, &args.field, release);
     let found = Box::pin(bisecting).await;

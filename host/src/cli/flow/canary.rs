@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::way::Way;
 use crate::cli::interface::Interface;
-use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -83,7 +82,7 @@ pub(super) async fn run(
         Command::Start(start) => &start.config,
         Command::Show(which) | Command::Promote(which) | Command::End(which) => &which.config,
     };
-    let way = Box::pin(Way::find(Config::load(config)?)).await?;
+    let way = Box::pin(Way::find(config)).await?;
     let done = match &way {
         Way::Host(host) => Box::pin(carry_out(command, host, out)).await,
         Way::Store(_) => Err(anyhow!(

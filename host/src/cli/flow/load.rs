@@ -18,7 +18,6 @@ use tokio::time::sleep;
 
 use super::way::Way;
 use crate::cli::send;
-use crate::config::Config;
 use crate::flow::load::Leads;
 
 /// Bytes of messages that are sent at once.
@@ -101,7 +100,7 @@ pub(super) async fn run(
         Command::List { config } => config,
         Command::Pause(which) | Command::Resume(which) | Command::Cancel(which) => &which.config,
     };
-    let way = Box::pin(Way::find(Config::load(config)?)).await?;
+    let way = Box::pin(Way::find(config)).await?;
     let done = Box::pin(carry_out(command, &way, out)).await;
     way.close().await;
     done.map(|()| ExitCode::SUCCESS)

@@ -11,7 +11,6 @@ use anyhow::ensure;
 use serde_json::Value;
 
 use super::way::Way;
-use crate::config::Config;
 use crate::pipeline::replay::verify::Asked;
 
 /// Runs one delivery again, or verifies that all of a time come to what was recorded of them.
@@ -54,7 +53,7 @@ pub struct Replay {
 }
 
 pub(super) async fn run(args: &Replay, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
-    let way = Box::pin(Way::find(Config::load(&args.config)?)).await?;
+    let way = Box::pin(Way::find(&args.config)).await?;
     let done = match &args.delivery {
         Some(delivery) => Box::pin(one(args, delivery, &way, out)).await,
         None => Box::pin(all(args, &way, out)).await,

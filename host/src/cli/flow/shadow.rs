@@ -14,7 +14,6 @@ use tokio::time::sleep;
 
 use super::way::Way;
 use crate::cli::send;
-use crate::config::Config;
 use crate::flow::Digest;
 use crate::pipeline::shadow::{Over, Standing};
 
@@ -94,7 +93,7 @@ pub(super) async fn run(
         Command::List { config } => config,
         Command::Show(which) | Command::Cancel(which) => &which.config,
     };
-    let way = Box::pin(Way::find(Config::load(config)?)).await?;
+    let way = Box::pin(Way::find(config)).await?;
     let done = Box::pin(carry_out(command, &way, out)).await;
     way.close().await;
     done.map(|()| ExitCode::SUCCESS)

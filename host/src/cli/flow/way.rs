@@ -31,8 +31,9 @@ pub(super) struct Stored {
 }
 
 impl Way {
-    /// Finds out whether a host runs at the console's address.
-    pub(super) async fn find(config: Config) -> anyhow::Result<Self> {
+    /// Finds out whether a host runs at the address of the console that the configuration at `path` names.
+    pub(super) async fn find(path: &Path) -> anyhow::Result<Self> {
+        let config = Config::load(path)?;
         let mut address = config.console.address;
         if address.ip().is_unspecified() {
             address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -44,13 +45,7 @@ impl Way {
             )?;
             return Ok(Self::Host(host.with(token)));
         }
-        let open = serve::open(
-            &config.storage,
-            config.migrate,
-            config.keys,
-            &config.mapping,
-        )
-        .await?;
+        let open = serve::open_configured(config).await?;
         let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
         let pipeline = Pipeline::new(open.store.clone(), open.runtime.clone(), configuration);
         Ok(Self::Store(Box::new(Stored {
