@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -207,28 +208,9 @@ fn form(text: &str) -> Option<Payload> {
 
 /// Percent-decodes a part of a form; none where that gives no text.
 fn decode(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = |digit: u8| char::from(digit).to_digit(16);
-        rest = match (*first, tail) {
-            (b'%', [high, low, tail @ ..])
-                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) =>
-            {
-                decoded.push((high * 16 + low) as u8);
-                tail
-            }
-            (b'+', _) => {
-                decoded.push(b' ');
-                tail
-            }
-            (byte, _) => {
-                decoded.push(byte);
-                tail
-            }
-        };
-    }
-    String::from_utf8(decoded).ok()
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
 }
 
 const LEAD_IDS: [&str; 4] = ["RelatedProspectId", "ProspectID", "LeadId", "ProspectId"];

@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, Response, header};
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -486,29 +487,8 @@ pub(super) fn parse_query(query: &str) -> Vec<(String, String)> {
 
 /// Percent-decodes; what is not encoded properly stays as it is.
 fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let [first, tail @ ..] = rest {
-        let hex = |digit: u8| char::from(digit).to_digit(16);
-        rest = match (*first, tail) {
-            (b'%', [high, low, tail @ ..])
-                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) =>
-            {
-                decoded.push((high * 16 + low) as u8);
-                tail
-            }
-            (b'+', _) => {
-                decoded.push(b' ');
-                tail
-            }
-            (byte, _) => {
-                decoded.push(byte);
-                tail
-            }
-        };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
