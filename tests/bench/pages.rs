@@ -27,7 +27,11 @@ const ASKED: usize = 60;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn documents() -> String {
-    let mut documents = String::from("[[channels]]\nid = \"ehr\"\naddress = \"127.0.0.1:0\"\n");
+    // Nothing of it is so old that it goes.
+    let mut documents = String::from(
+        "[[channels]]\nid = \"ehr\"\naddress = \"127.0.0.1:0\"\n\
+         retention = { delivered_days = 3650, skipped_days = 3650, dead_days = 3650, header_facts_days = 3650 }\n",
+    );
     for number in 0..4 {
         documents.push_str(&format!(
             "[[flows]]\nid = \"archive-{number}\"\ndirection = \"ehr-to-leadsquared\"\nchannel = \"ehr\"\n\

@@ -284,3 +284,30 @@ create table shadow (
   document blob not null,
   primary key (account_id, id)
 ) without rowid;
+
+-- What a large store looks like, for SQLite to plan by: rows, and rows that share the first column, the first two, and so
+-- on. Without it the rows of an account are taken for ten, and an account has millions.
+analyze sqlite_schema;
+
+insert into sqlite_stat1 (tbl, idx, stat) values
+  ('message', 'message_id', '10000000 10000000 1'),
+  ('message', 'message_origin', '10000 2 2'),
+  ('message', 'message_load', '1000000 100000 100000'),
+  ('message', 'message_bare', '1000000 1000000 500000 100000 1'),
+  ('delivery', 'delivery', '10000000 10000000 1'),
+  ('delivery', 'delivery_state', '10000000 10000000 2000000 200000 1'),
+  ('delivery', 'delivery_reason', '1000000 1000000 50000 10000 1'),
+  ('delivery', 'delivery_awaits', '10000 10000 50'),
+  ('delivery', 'delivery_return', '1000 10'),
+  ('attempt', 'attempt', '10000000 10000000 1 1'),
+  ('run', 'run', '10000000 10000000 1'),
+  ('run', 'run_broke', '1000 1000 100 1'),
+  ('operation', 'operation', '20000000 20000000 2 1'),
+  ('operation', 'operation_open', '1000 1 1'),
+  ('operation', 'operation_writing', '1000 1000 10'),
+  ('search_recent', null, '1000'),
+  ('search', 'search', '50000000 50000 2 2 1'),
+  ('search_bucket', 'search_bucket', '1000 1'),
+  ('duplicate', 'duplicate', '5000000 5000000 2 1');
+
+analyze sqlite_schema;

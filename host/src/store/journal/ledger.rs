@@ -248,7 +248,7 @@ where o.account_id = v.account_id and o.delivery_id = v.delivery_id",
     kinds: &[Text, Text],
 };
 
-static OPEN: Sql = Sql {
+pub(super) static OPEN: Sql = Sql {
     text: "select o.delivery_id, o.id, o.ordinal, o.kind, o.state, o.target, o.code, o.started_at, o.finished_at, o.payload
 from operation o
 where o.account_id = ? and o.identity = ? and o.identity is not null and o.state in ('begun', 'unknown')

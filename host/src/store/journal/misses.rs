@@ -212,7 +212,7 @@ set count = code_miss.count + excluded.count, last_at = excluded.last_at",
     kinds: &[Text, Text, Text, Int, Int, Bytes],
 };
 
-static MISSES: Sql = Sql {
+pub(super) static MISSES: Sql = Sql {
     text: "select m.id, m.code, m.count, m.first_at, m.last_at,
   (select count(*) from delivery d where d.account_id = m.account_id and d.awaits = m.id and d.state = 'parked')
 from code_miss m

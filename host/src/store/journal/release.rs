@@ -85,8 +85,8 @@ impl Journal {
         let values = |after: &str| {
             vec![
                 account.as_str().into(),
-                after.into(),
                 reason.into(),
+                after.into(),
                 AT_ONCE.into(),
             ]
         };
@@ -194,6 +194,9 @@ static ONE: Sql = Sql {
     kinds: &[],
 };
 
+/// What is found among all deliveries of an account, to be looked at with `explain`.
+pub(super) static OF_RELEASES: [&Sql; 4] = [&PARKED, &BROKEN, &AWAITING, &WAITING];
+
 static PARKED: Sql = Sql {
     text: "select id, seq, lanes, rank from delivery
 where account_id = ? and state = 'parked' and flow_id = ? and id > ? and reason = ?
@@ -219,9 +222,13 @@ limit ?",
     kinds: &[],
 };
 
+/// Those that wait are few, and ordered by id among themselves: not found on a walk through all deliveries.
 static WAITING: Sql = Sql {
-    text: "select id, seq, lanes, rank from delivery
-where account_id = ? and state = 'waiting' and id > ? and reason = ?
+    text: "with few as materialized (
+  select id, seq, lanes, rank from delivery
+  where account_id = ? and state = 'waiting' and reason = ?)
+select id, seq, lanes, rank from few
+where id > ?
 order by id
 limit ?",
     kinds: &[],

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::read;
 use super::super::retention::NEXT_BARE;
 use super::super::{FACTS, Filter, Journal, WHOLE};
+use super::super::{ledger, misses, read, release};
 use crate::store::Error;
 use crate::store::database::{Row, Sql};
 
@@ -142,10 +142,12 @@ limit ?",
     kinds: &[],
 };
 
-/// What lists and searches of messages ask the database, to be looked at with `explain`: `?` stands for a value, `{rows}`
+/// What lists, searches and releases ask the database, to be looked at with `explain`: `?` stands for a value, `{rows}`
 /// for rows of as many values as the number says.
 pub fn statements() -> Vec<(&'static str, usize)> {
     let own = [
+        &misses::MISSES,
+        &ledger::OPEN,
         &NEXT_REASON,
         &NEXT_REASON_FLOW,
         &BY_REASON,
@@ -154,6 +156,9 @@ pub fn statements() -> Vec<(&'static str, usize)> {
         &super::FILED,
         &super::NUMBERED,
     ];
-    let all = own.into_iter().chain(read::OF_LISTS);
+    let all = own
+        .into_iter()
+        .chain(read::OF_LISTS)
+        .chain(release::OF_RELEASES);
     all.map(|sql| (sql.text, sql.kinds.len())).collect()
 }
