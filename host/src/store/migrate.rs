@@ -38,7 +38,9 @@ pub(super) fn lock(address: &Address) -> Result<Lock, Error> {
     let Some(database) = address.file() else {
         return Ok(None);
     };
-    let mut path = database.as_os_str().to_owned();
+    // One file may have several names; the lock stands beside the one that it really has.
+    let real = database.canonicalize();
+    let mut path = real.as_deref().unwrap_or(database).as_os_str().to_owned();
     path.push(".lock");
     let path = PathBuf::from(path);
     let unavailable =

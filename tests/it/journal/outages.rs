@@ -90,6 +90,20 @@ async fn a_sqlite_file_belongs_to_one_process() {
     let error = open(&bed.url, true).await.err().unwrap();
     assert!(matches!(&error, Error::InUse { .. }), "{error}");
     assert!(error.to_string().contains("journal.db"), "{error}");
+    // By another name it is the same file.
+    let file = bed
+        .url
+        .trim_start_matches("sqlite:")
+        .split('?')
+        .next()
+        .unwrap();
+    let other = std::path::Path::new(file).with_file_name("other.db");
+    std::os::unix::fs::symlink(file, &other).unwrap();
+    let error = open(&format!("sqlite:{}", other.display()), true)
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(&error, Error::InUse { .. }), "{error}");
 }
 
 #[tokio::test]
