@@ -167,6 +167,41 @@ async fn an_honest_sender_beside_hostile_peers_loses_nothing() -> anyhow::Result
     Ok(())
 }
 
+/// Whole, well formed, and about a quarter of a million identifiers or patients.
+#[tokio::test(flavor = "multi_thread")]
+async fn identifiers_without_end_hold_nobody_up() -> anyhow::Result<()> {
+    let clinic = Clinic::of_registrations("").await?;
+    let to = clinic.site.mllp;
+    let message = |number: usize, rest: &str| {
+        let honest = registration(number);
+        let header = honest.split("PID|").next().unwrap_or_default();
+        format!("{header}{rest}")
+    };
+    let ids: Vec<String> = (0..250_000).map(|id| format!("Z{id}")).collect();
+    let identifiers = message(1, &format!("PID|1||{}\rPV1|1|O\r", ids.join("~")));
+    let patients: String = (0..100_000)
+        .map(|id| format!("PID|1||Z{id}^^^CLINIC^MR\r"))
+        .collect();
+    let patients = message(2, &patients);
+    let mut senders = JoinSet::new();
+    for text in [identifiers, patients] {
+        senders.spawn(async move {
+            let answer = Client::connect(to).await?.exchange(text.as_bytes()).await?;
+            anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
+        });
+    }
+    let mut client = Client::connect(to).await?;
+    let times = timeout(Duration::from_secs(60), honest(&mut client, 10, 20)).await??;
+    ensure!(times.len() == 20);
+    let answers = timeout(Duration::from_secs(60), senders.join_all()).await?;
+    let answers = answers.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    for said in [["MSA|AA|H1", ""], ["MSA|AR|H2", "too many patients"]] {
+        let is_said = |answer: &String| said.iter().all(|part| answer.contains(part));
+        ensure!(answers.iter().any(is_said), "{said:?}: {answers:?}");
+    }
+    Ok(())
+}
+
 /// Sends messages one after the other; each must be acknowledged under its own control id.
 async fn honest(client: &mut Client, first: usize, count: usize) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(count);

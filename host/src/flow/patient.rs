@@ -2,6 +2,7 @@
 //!
 //! A merge or a change of identifiers is about two, and so are messages with two PID segments (A17, A24, A37).
 
+use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -37,7 +38,7 @@ impl ToSchema for Path {}
 impl PatientKeyRule {
     /// The patient keys of a message, without duplicates; none if it is about no patient.
     pub fn keys(&self, message: &Message) -> Vec<String> {
-        let mut keys = Vec::new();
+        let mut keys = IndexSet::new();
         if let PatientKeyRule::Path(path) = self {
             let retired = match (path.segment(), path.field()) {
                 ("PID", Some(2 | 3)) => path.moved_to("MRG", 1),
@@ -51,7 +52,7 @@ impl PatientKeyRule {
                     add(&mut keys, &hit.text_or_empty());
                 }
             }
-            return keys;
+            return keys.into_iter().collect();
         }
         for segment in message.segments() {
             let key = match segment.name() {
@@ -61,7 +62,7 @@ impl PatientKeyRule {
             };
             add(&mut keys, &key.unwrap_or_default());
         }
-        keys
+        keys.into_iter().collect()
     }
 }
 
@@ -188,10 +189,9 @@ fn key(repetition: crate::hl7::Repetition<'_>) -> Option<String> {
     (!id.is_empty()).then(|| format!("{id}^{}", text(4)))
 }
 
-fn add(keys: &mut Vec<String>, key: &str) {
-    let key = key.trim();
-    if !key.is_empty() && !keys.iter().any(|known| known == key) {
-        keys.push(key.into());
+fn add(keys: &mut IndexSet<String>, key: &str) {
+    if !key.trim().is_empty() {
+        keys.insert(key.trim().into());
     }
 }
 

@@ -1,10 +1,15 @@
 //! What an operator finds a message by: patient, appointment, visit, control id.
 
+use indexmap::IndexSet;
+
 use crate::hl7::{Message, Segment};
 
-/// Values without duplicates: every id of PID-3, PID-2 and MRG-1, the appointment's of SCH-1 and SCH-2, PV1-19 and MSH-10.
+/// Values that a message is found by, at most; the patient's and the appointment's stand among the first.
+const MOST: usize = 200;
+
+/// Values without duplicates, the first 200 of them: every id of PID-3, PID-2 and MRG-1, the appointment's of SCH-1 and SCH-2, PV1-19 and MSH-10.
 pub fn keys(message: &Message) -> Vec<String> {
-    let mut keys = Vec::new();
+    let mut keys = IndexSet::new();
     for segment in message.segments() {
         match segment.name() {
             "PID" => {
@@ -21,15 +26,17 @@ pub fn keys(message: &Message) -> Vec<String> {
             _ => {}
         }
     }
-    keys
+    keys.into_iter().collect()
 }
 
-fn add(keys: &mut Vec<String>, segment: Segment<'_>, field: usize) {
+fn add(keys: &mut IndexSet<String>, segment: Segment<'_>, field: usize) {
     for repetition in segment.repetitions(field) {
         let value = repetition.leaf(1, 1).text_or_empty();
-        let key = value.trim().to_owned();
-        if !key.is_empty() && !keys.contains(&key) {
-            keys.push(key);
+        if keys.len() == MOST {
+            return;
+        }
+        if !value.trim().is_empty() {
+            keys.insert(value.trim().to_owned());
         }
     }
 }
@@ -43,5 +50,19 @@ mod tests {
         let text = "MSH|^~\\&|EHR||||||SIU^S12|1|P|2.5\rSCH|A1^X|A2\rPID|1|7|8^^^N~9\rMRG|10~8\rPV1|1|O|||||||||||||||||V5^^^N";
         let message = Message::parse(text.as_bytes()).unwrap();
         assert_eq!(keys(&message), ["1", "A1", "A2", "8", "9", "7", "10", "V5"]);
+    }
+
+    #[test]
+    fn of_very_many_the_first_are_taken() {
+        let ids: Vec<String> = (0..100_000).map(|id| id.to_string()).collect();
+        let text = format!(
+            "MSH|^~\\&|EHR||||||ADT^A04|C|P|2.5\rPID|1||{}",
+            ids.join("~")
+        );
+        let keys = keys(&Message::parse(text.as_bytes()).unwrap());
+        assert_eq!(
+            (keys.len(), keys[1].as_str(), keys[199].as_str()),
+            (200, "0", "198")
+        );
     }
 }

@@ -13,6 +13,9 @@ use crate::hl7::ack::{Condition, Fault, Outcome};
 use crate::hl7::{Header, Path};
 use crate::store::journal::{Rank, Route, Routed, Start};
 
+/// Patients of one message, at most: each has a lane that the message holds while it runs.
+pub const MOST_PATIENTS: usize = 256;
+
 /// What becomes of a message, and what its answer says.
 #[derive(Debug)]
 pub struct Admission {
@@ -152,6 +155,23 @@ impl Admission {
         };
         Self { route, ..self }
     }
+}
+
+/// A message about more patients than anything but a fault or an attack names.
+pub fn about_too_many() -> Admission {
+    let mut admission = rejected(
+        "too-many-patients",
+        format!(
+            "PID and MRG name more than {MOST_PATIENTS} patients: send a message for each, or for each pair of a merge"
+        ),
+        Condition::Application,
+        "message names too many patients",
+        3,
+    );
+    if let Some(fault) = &mut admission.fault {
+        fault.location = Path::new("PID", Some(3));
+    }
+    admission
 }
 
 fn skipped(reason: &'static str, text: String) -> Admission {

@@ -3,7 +3,7 @@
 use jiff::Zoned;
 use sha2::{Digest as _, Sha256};
 
-use super::admission::{self, Admission};
+use super::admission::{self, Admission, MOST_PATIENTS};
 use super::configuration::Configuration;
 use crate::flow::channel::{Duplicates, Unreadable};
 use crate::flow::event_time::event_time;
@@ -65,6 +65,11 @@ fn readable(
     let header = message.header();
     let event = Event::new(&header.message_code, &header.trigger_event);
     let mut admission = admission::decide(configuration, channel, &header, &event);
+    let mut patients = channel.patient_key.keys(&message);
+    if patients.len() > MOST_PATIENTS {
+        admission = admission::about_too_many();
+        patients.clear();
+    }
     let rule = channel.exclusions.rule(&event, &message);
     if let Some(rule) = rule {
         admission = admission.excluded(rule);
@@ -107,7 +112,7 @@ fn readable(
                 identity,
                 payload: Sha256::digest(payload).into(),
             }),
-        lanes: channel.patient_key.keys(&message),
+        lanes: patients,
         search: search::keys(&message),
         acknowledgement: kept.concat(),
         payload: payload.to_vec(),
