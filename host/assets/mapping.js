@@ -26,6 +26,8 @@ let doc = desk.document;
 let history = [];
 let outcome = { faults: [], result: null, problem: null, warnings: [] };
 let lastFrom = null;
+/** The row that was worked on last. */
+let lastLine = null;
 /** The field that a place is being looked for, from the keyboard. */
 let picking = null;
 /** The message that rows are tried on; null for the flow's own sample. */
@@ -167,13 +169,14 @@ function fieldLabel(target, row, known) {
   return el("span", { class: "about" }, [target.label, target.kind, ...target.marks].filter(Boolean).join(" · "));
 }
 
-function chips(row, put) {
+/** The steps of a row; `now` gives the row with what was typed since it was drawn. */
+function chips(now, put) {
   const box = el("div", { class: "chips" });
-  const steps = row.steps ?? [];
+  const steps = now().steps ?? [];
   const keep = (list) => {
-    const other = { ...row, steps: list };
+    const other = { ...now(), steps: list };
     if (list.length === 0) delete other.steps;
-    put(other, true);
+    put(other);
   };
   steps.forEach((step, at) => {
     const text = stepText(step);
@@ -216,6 +219,12 @@ function line(group, row, keep, remove, fixed) {
   const store = (other, draws) => {
     change(() => { current = other; keep(other); }, draws);
   };
+  // The row is drawn anew, and the focus stays at its steps.
+  const stepped = (other) => {
+    const at = linesOf(group).indexOf(box);
+    store(other, true);
+    linesOf(group)[at]?.querySelector(".add-step")?.focus();
+  };
   const head = el("div", { class: "cell" });
   if (fixed) head.append(el("strong", {}, PART_LABELS[fixed.part]));
   else {
@@ -235,7 +244,7 @@ function line(group, row, keep, remove, fixed) {
   const from = el("div", { class: "cell" });
   if (source === null) {
     const plain = structuredClone(row);
-    for (const key of ["target", "label", "steps", "when", "group", "required", "null", "empty", "on_error", "id"]) delete plain[key];
+    for (const key of ["target", "label", "steps", "when", "group", "required", "null", "empty", "on-error", "id"]) delete plain[key];
     from.append(el("details", {}, el("summary", { class: "mono" }, Object.keys(plain).join(", ")), el("textarea", {
       "aria-label": "From, as JSON", rows: "5",
       onchange: (event) => {
@@ -270,17 +279,26 @@ function line(group, row, keep, remove, fixed) {
     rest.append(el("label", { class: "check", title: "Without a value the message waits for a person" }, el("input", { type: "checkbox", checked: row.required === true, onchange: (event) => { const other = { ...current, required: event.target.checked }; if (!other.required) delete other.required; store(other); } }), "needed"));
     rest.append(el("button", { type: "button", class: "plain", "aria-label": `Remove ${label}`, onclick: remove }, "Remove"));
   }
-  box.append(head, from, el("div", { class: "cell" }, chips(row, (other, draws) => store(other, draws))), condition, result, rest);
+  box.append(head, from, el("div", { class: "cell" }, chips(() => current, stepped)), condition, result, rest);
   box.result = fixed ? fixed.result : () => group.result(current);
   return box;
 }
 
+/** The rows of a group as they stand on the screen. */
+const linesOf = (group) => [...document.querySelectorAll(`[data-group="${CSS.escape(group.title)}"] [data-row]`)];
+
 function addRow(group, row, focus = ".target") {
   change(() => { group.list.push(row); }, true);
-  const lines = document.querySelectorAll(`[data-group="${CSS.escape(group.title)}"] .line`);
-  const last = lines[lines.length - 1];
+  const last = linesOf(group).at(-1);
   last?.scrollIntoView({ block: "nearest" });
   last?.querySelector(focus)?.focus();
+}
+
+/** Away with a row; the focus goes to the one that takes its place, or to the one before. */
+function removeRow(group, at) {
+  change(() => group.list.splice(at, 1), true);
+  const lines = linesOf(group);
+  lines[Math.min(group.fixed.length + at, lines.length - 1)]?.querySelector("input")?.focus();
 }
 
 function drawRows() {
@@ -301,11 +319,11 @@ function drawRows() {
       section.append(line(group, fixed.owner[fixed.part], (row) => { fixed.owner[fixed.part] = row; }, null, fixed));
     }
     group.list.forEach((row, at) => {
-      section.append(line(group, row, (other) => replace(group.list, at, other), () => change(() => group.list.splice(at, 1), true)));
+      section.append(line(group, row, (other) => replace(group.list, at, other), () => removeRow(group, at)));
     });
     section.append(el("p", { class: "actions" },
       el("button", { type: "button", class: "second", onclick: () => addRow(group, { target: "", [desk.inbound ? "path" : "field"]: "" }) }, "Add row"),
-      desk.inbound && desk.may_add && group.targets === desk.targets ? el("button", { type: "button", class: "second", onclick: (event) => custom(event.target, group) }, "Add custom field") : null,
+      desk.inbound && desk.may_add && group.targets === desk.targets ? el("button", { type: "button", class: "second add-custom", onclick: (event) => custom(event.currentTarget, group) }, "Add custom field") : null,
       group.targets === desk.targets && desk.proposals.length ? el("button", { type: "button", class: "second", "aria-expanded": "false", onclick: (event) => proposals(event.target, group) }, `${desk.proposals.length} proposals`) : null));
     root.append(section);
   }
@@ -333,22 +351,63 @@ function proposals(button, group) {
   (box.querySelector(".proposal button") ?? box.querySelector("button"))?.focus();
 }
 
-/** A new field in LeadSquared. */
+/** The row that waits for a field to go to: the one that was worked on last, if the account has none of its name. */
+function waits(group) {
+  const at = linesOf(group).indexOf(lastLine) - group.fixed.length;
+  const row = group.list[at];
+  return row && !group.targets.some((target) => target.name === row.target) ? { at, row } : null;
+}
+
+const PATH = /^[A-Z][A-Z0-9]{2}[-[]/;
+
+/** A new field in LeadSquared, for the row that waits for one or for a new row. */
 function custom(button, group) {
-  if (document.querySelector(".custom")) return;
+  const before = document.querySelector(".custom input");
+  if (before) { before.focus(); return; }
+  const waiting = waits(group);
   const said = el("span", { class: "row-fault", role: "alert" });
-  const name = el("input", { "aria-label": "Display name", placeholder: "Display name" });
-  const kind = el("select", { "aria-label": "Type" }, ...["Text", "Number", "Date", "Phone", "Boolean"].map((type) => el("option", {}, type)));
+  const name = el("input", { autocomplete: "off" });
+  const length = el("input", { inputmode: "numeric", class: "length", value: "200" });
+  const lengthLabel = el("label", {}, "Length ", length);
+  const kind = el("select", { onchange: () => { lengthLabel.hidden = kind.value !== "Text"; } }, ...["Text", "Number", "Date", "Phone", "Boolean"].map((type) => el("option", {}, type)));
+  const close = () => { box.remove(); button.focus(); };
   const make = async () => {
-    const answer = await fetch(`/api/v1/accounts/${encodeURIComponent(desk.account)}/fields`, { method: "POST", headers: { "content-type": "application/json", "x-csrf-token": csrf }, body: JSON.stringify({ display_name: name.value, data_type: kind.value }) });
+    const wanted = { display_name: name.value.trim(), data_type: kind.value };
+    if (kind.value === "Text") wanted.max_length = Number.parseInt(length.value, 10) || 200;
+    const answer = await fetch(`/api/v1/accounts/${encodeURIComponent(desk.account)}/fields`, { method: "POST", headers: { "content-type": "application/json", "x-csrf-token": csrf }, body: JSON.stringify(wanted) });
     const body = await answer.json();
     if (!answer.ok) { said.textContent = body.error?.fields?.[0]?.message ?? body.error?.message ?? "it was not made"; return; }
-    desk.targets.push({ name: body.field.schema_name, label: body.field.display_name, kind: body.field.data_type, marks: [], options: [] });
-    addRow(group, { target: body.field.schema_name, label: body.field.display_name, path: "" }, ".from");
+    const made = body.field;
+    desk.targets.push({ name: made.schema_name, label: made.display_name, kind: made.data_type, marks: [], options: [] });
+    told(`${made.display_name} was made in LeadSquared`);
+    const row = { target: made.schema_name, label: made.display_name };
+    if (!waiting) { addRow(group, { ...row, path: "" }, ".from"); return; }
+    change(() => { group.list[waiting.at] = { ...group.list[waiting.at], ...row }; }, true);
+    linesOf(group)[group.fixed.length + waiting.at]?.querySelector(".from")?.focus();
   };
-  const box = el("div", { class: "custom sheet" }, name, kind, el("button", { type: "button", onclick: make }, "Create in LeadSquared"), el("button", { type: "button", class: "plain", onclick: () => box.remove() }, "Cancel"), said);
+  const box = el("div", { class: "custom sheet", role: "group", "aria-label": "New field in LeadSquared" },
+    el("label", {}, "Display name ", name), el("label", {}, "Type ", kind), lengthLabel,
+    el("button", { type: "button", onclick: make }, "Create in LeadSquared"), el("button", { type: "button", class: "plain", onclick: close }, "Cancel"), said);
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+    if (event.key === "Enter" && event.target.matches("input")) { event.preventDefault(); make(); }
+  });
   button.parentElement.after(box);
   name.focus();
+  const path = waiting ? sourceOf(waiting.row, true) ?? "" : "";
+  if (PATH.test(path)) propose(path, name, kind, length);
+}
+
+/** What the dictionary knows of a place: a name, a type and a length, as long as nobody has typed a name. */
+async function propose(path, name, kind, length) {
+  const answer = await fetch(`/api/v1/accounts/${encodeURIComponent(desk.account)}/fields/proposal?path=${encodeURIComponent(path)}`);
+  if (!answer.ok || name.value) return;
+  const proposed = await answer.json();
+  name.value = proposed.display_name;
+  kind.value = proposed.data_type;
+  kind.dispatchEvent(new Event("change"));
+  if (proposed.max_length) length.value = proposed.max_length;
+  name.select();
 }
 
 // --- tree -----------------------------------------------------------------------------------------------------------
@@ -459,9 +518,12 @@ function here() {
   return all.find((group) => group.title === title) ?? all.find((group) => group.title === "Lead fields") ?? all[0];
 }
 
+$("rows").addEventListener("focusin", (event) => { lastLine = event.target.closest("[data-row]") ?? lastLine; });
+
 const KEYS = {
   KeyN: () => addRow(here(), { target: "", [desk.inbound ? "path" : "field"]: "" }),
   KeyT: () => { picking = document.activeElement.closest(".line")?.querySelector(".from") ?? null; lastFrom = picking ?? lastFrom; $("find").focus(); $("find").select(); },
+  KeyC: () => document.querySelector("#rows .add-custom")?.click(),
   KeyP: () => document.querySelector("#rows [aria-expanded=false]")?.click(),
   KeyS: () => $("save").click(),
   KeyZ: () => $("undo").click(),

@@ -1,5 +1,7 @@
 //! Integration tests: one binary, one module a topic.
 
+#[cfg(test)]
+mod alerts;
 mod answers;
 #[cfg(test)]
 mod behaviours;

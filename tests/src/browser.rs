@@ -1,5 +1,7 @@
 //! Chromium without a window, spoken to over `WebDriver`: things are found by role and label, as people find them.
 
+mod outline;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,11 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// The member that names an element in the answers of `WebDriver`.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// Whether the page can be moved sideways.
+const WIDER: &str =
+    "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
+
 /// Keys of `WebDriver` that have no letter.
 pub const TAB: &str = "\u{e004}";
 pub const ENTER: &str = "\u{e007}";
 pub const ALT: &str = "\u{e00a}";
 pub const BACKSPACE: &str = "\u{e003}";
+pub const UP: &str = "\u{e013}";
 pub const DOWN: &str = "\u{e015}";
 
 /// Colours that a person's system asks for.
@@ -138,9 +145,12 @@ impl Browser {
             .map(drop)
     }
 
-    /// Opens a page of the console.
+    /// Opens a page of the console, or one at a whole address.
     pub async fn open(&self, path: &str) -> anyhow::Result<()> {
-        let url = format!("http://{}{path}", self.console);
+        let url = match path.starts_with('/') {
+            true => format!("http://{}{path}", self.console),
+            false => path.to_owned(),
+        };
         self.call("POST", "/url", Some(json!({ "url": url })))
             .await
             .map(drop)
@@ -198,21 +208,24 @@ impl Browser {
 
     /// What has this role and this accessible name, as soon as it is there; the first of several.
     pub async fn find(&self, role: &str, name: &str) -> anyhow::Result<Element> {
+        self.find_one_of(&[role], name).await
+    }
+
+    /// The same with one of these roles.
+    async fn find_one_of(&self, roles: &[&str], name: &str) -> anyhow::Result<Element> {
         let started = Instant::now();
         loop {
-            match self.look(role, name).await {
-                Ok(Some(element)) => return Ok(element),
-                // The page changed meanwhile, or it is not there yet.
-                Ok(None) | Err(_) if started.elapsed() < PATIENCE => {
-                    sleep(Duration::from_millis(30)).await
+            for role in roles {
+                // The page may change meanwhile, and it may not be there yet.
+                if let Ok(Some(element)) = self.look(role, name).await {
+                    return Ok(element);
                 }
-                Ok(None) => bail!(
-                    "no {role} {name:?} on {}:\n{}",
-                    self.path().await?,
-                    self.text().await?
-                ),
-                Err(fault) => return Err(fault.context(format!("{role} {name:?}"))),
             }
+            if started.elapsed() > PATIENCE {
+                let (path, text) = (self.path().await?, self.text().await?);
+                bail!("no {} {name:?} on {path}:\n{text}", roles.join(" or "));
+            }
+            sleep(Duration::from_millis(30)).await;
         }
     }
 
@@ -250,13 +263,8 @@ impl Browser {
 
     /// Puts text into the field of this name, in the place of what it holds.
     pub async fn fill(&self, name: &str, text: &str) -> anyhow::Result<()> {
-        let Element(id) = match self.look("textbox", name).await {
-            Ok(Some(element)) => element,
-            _ => match self.look("combobox", name).await {
-                Ok(Some(element)) => element,
-                _ => self.find("textbox", name).await?,
-            },
-        };
+        let roles = ["textbox", "combobox", "searchbox", "spinbutton"];
+        let Element(id) = self.find_one_of(&roles, name).await?;
         self.call("POST", &format!("/element/{id}/clear"), Some(json!({})))
             .await?;
         self.call(
@@ -266,6 +274,21 @@ impl Browser {
         )
         .await
         .map(drop)
+    }
+
+    /// Chooses what is called `option` in the list of this name.
+    pub async fn select(&self, name: &str, option: &str) -> anyhow::Result<()> {
+        let Element(list) = self.find("combobox", name).await?;
+        let path = format!(".//option[normalize-space()={option:?}]");
+        let by = json!({ "using": "xpath", "value": path });
+        let found = self
+            .call("POST", &format!("/element/{list}/element"), Some(by))
+            .await
+            .with_context(|| format!("no {option:?} in {name:?}"))?;
+        let id = found[ELEMENT].as_str().context("an option")?;
+        self.call("POST", &format!("/element/{id}/click"), Some(json!({})))
+            .await
+            .map(drop)
     }
 
     /// Types, wherever the focus is.
@@ -305,9 +328,16 @@ impl Browser {
         self.call("POST", &value, Some(path)).await.map(drop)
     }
 
-    /// Writes what the page looks like to `folder`, in both themes, wide and narrow.
-    pub async fn picture(&self, folder: &Path, name: &str) -> anyhow::Result<()> {
+    /// Writes what the page looks like to `folder`, in both themes, wide and narrow; gives what is wrong with it, one line
+    /// each: what axe-core finds in either theme, and a page that is wider than its window.
+    pub async fn examine(
+        &self,
+        folder: &Path,
+        name: &str,
+        axe: &str,
+    ) -> anyhow::Result<Vec<String>> {
         fs::create_dir_all(folder)?;
+        let mut found = Vec::new();
         for theme in [Theme::Light, Theme::Dark] {
             self.theme(theme).await?;
             for width in [1280, 390] {
@@ -315,29 +345,44 @@ impl Browser {
                 let how = json!({ "captureBeyondViewport": true, "format": "png" });
                 let picture = self.chromium("Page.captureScreenshot", how).await?;
                 let bytes = base64(picture["data"].as_str().context("no picture")?)?;
-                fs::write(
-                    folder.join(format!("{name}-{theme:?}-{width}.png").to_lowercase()),
-                    bytes,
-                )?;
+                let at = format!("{theme:?}-{width}").to_lowercase();
+                fs::write(folder.join(format!("{name}-{at}.png")), bytes)?;
+                if self.script(WIDER).await? == true {
+                    found.push(format!("{at}: the page is wider than its window"));
+                }
+                // Both themes and both widths, in half the time.
+                if (theme == Theme::Light) == (width == 1280) {
+                    let faults = self.accessibility(axe).await?.into_iter();
+                    found.extend(faults.map(|fault| format!("{at}: {fault}")));
+                }
             }
         }
         self.theme(Theme::Light).await?;
-        self.width(1280).await
+        self.width(1280).await?;
+        Ok(found)
     }
 
     /// What axe-core finds wrong with the page, one line each.
-    pub async fn accessibility(&self, axe: &str) -> anyhow::Result<Vec<String>> {
-        self.script(axe).await?;
+    async fn accessibility(&self, axe: &str) -> anyhow::Result<Vec<String>> {
+        if self.script("return typeof axe").await? != "object" {
+            self.script(axe).await?;
+        }
         let body = json!({ "args": [], "script": "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] })
             .then((found) => done(found.violations.map((fault) => `${fault.id}: ${fault.help}: ${fault.nodes.slice(0, 3).map((node) => node.html).join(' ')}`)))
             .catch((fault) => done([String(fault)]))" });
         let found = self.call("POST", "/execute/async", Some(body)).await?;
         let lines = found.as_array().cloned().unwrap_or_default();
-        Ok(lines
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect())
+        let lines = lines.iter().filter_map(Value::as_str);
+        Ok(lines.map(str::to_owned).collect())
+    }
+
+    /// What a screen reader is told of a part of the page: roles, names and states, without running text.
+    pub async fn outline(&self, role: &str, name: &str) -> anyhow::Result<String> {
+        let tree = self
+            .chromium("Accessibility.getFullAXTree", json!({}))
+            .await?;
+        let nodes = tree["nodes"].as_array().cloned().unwrap_or_default();
+        outline::of(&nodes, role, name).with_context(|| format!("no {role} {name:?}"))
     }
 
     /// What the browser complained of since it was asked last, such as a script that the policy forbids.
@@ -346,10 +391,12 @@ impl Browser {
             .call("POST", "/se/log", Some(json!({ "type": "browser" })))
             .await?;
         let entries = entries.as_array().cloned().unwrap_or_default();
-        // A form with faults is answered with 422, which is no fault of the page.
+        // A form with faults is answered with 422, whoever lacks a right with 403, a used link with 410: no fault of
+        // the page.
         let is_refusal = |entry: &Value| {
             let text = entry["message"].as_str().unwrap_or_default();
-            text.contains("Failed to load resource") && text.contains("status of 422")
+            let is_status = |status: &u32| text.contains(&format!("status of {status}"));
+            text.contains("Failed to load resource") && [403, 410, 422].iter().any(is_status)
         };
         let bad = entries
             .iter()

@@ -16,22 +16,37 @@ pub struct Starter {
     pub sample: &'static str,
     /// What comes of the sample, as JSON.
     pub expected: &'static str,
+    /// Outbound: a made-up message to fill.
+    pub template: Option<&'static str>,
+}
+
+macro_rules! template {
+    () => {
+        None
+    };
+    ($file:literal) => {
+        Some(include_str!(concat!(
+            "../../../examples/quickstart/",
+            $file
+        )))
+    };
 }
 
 macro_rules! starters {
-    ($($name:literal $sample:literal)*) => {
+    ($($name:literal $sample:literal $(fills $template:literal)?)*) => {
         &[$(Starter {
             name: $name,
             document: include_str!(concat!("../../../examples/starters/", $name, ".toml")),
             sample: include_str!(concat!("../../../examples/starters/", $name, $sample)),
             expected: include_str!(concat!("../../../examples/starters/", $name, ".expected.json")),
+            template: template!($($template)?),
         }),*]
     };
 }
 
 /// Every starter, sorted by name.
 pub const STARTERS: &[Starter] = starters! {
-    "activity-to-siu-s12" ".sample.json"
+    "activity-to-siu-s12" ".sample.json" fills "siu-s12-template.hl7"
     "adt-a01" ".hl7"
     "adt-a02" ".hl7"
     "adt-a03" ".hl7"
@@ -43,7 +58,7 @@ pub const STARTERS: &[Starter] = starters! {
     "adt-a28" ".hl7"
     "adt-a31" ".hl7"
     "adt-a40" ".hl7"
-    "lead-to-adt-a08" ".sample.json"
+    "lead-to-adt-a08" ".sample.json" fills "adt-a08-template.hl7"
     "siu-s12" ".hl7"
     "siu-s13" ".hl7"
     "siu-s14" ".hl7"

@@ -45,6 +45,8 @@ const KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     seen: Mutex<Seen>,
+    /// Two looks at once would say everything twice.
+    looking: tokio::sync::Mutex<()>,
     /// Where this host keeps its files.
     folder: OnceLock<PathBuf>,
 }
@@ -155,9 +157,10 @@ impl Pipeline {
     /// # Errors
     /// The store's; nothing is told twice, and the next look goes on.
     pub async fn look_for_alerts(&self) -> Result<(), store::Error> {
+        let _looking = self.watch.looking.lock().await;
         let host = AccountId::from("");
         let journal = self.store.journal();
-        // Two hosts would say everything twice.
+        // So would two hosts.
         if !journal.hold(&host, ALERTING, &self.owner, LOOK * 3).await? {
             return Ok(());
         }

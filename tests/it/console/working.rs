@@ -1,13 +1,13 @@
-//! The mapping screen at its largest: how soon a key has its result.
+//! The mapping screen: made by keyboard alone, with a field of one's own; and at its largest, how soon a key has its result.
 
 use std::time::Duration;
 
 use anyhow::ensure;
-use ligature_tests::browser::{BACKSPACE, Browser};
+use ligature_tests::browser::{ALT, BACKSPACE, Browser, DOWN, ENTER, TAB, UP};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::journeys::signed_in;
+use super::journeys::{looked_at, signed_in};
 use super::office;
 
 /// The value of the row with this target, as the screen shows it.
@@ -35,6 +35,106 @@ async fn shows(browser: &Browser, target: &str, value: &str) -> anyhow::Result<(
         );
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What the field that has the focus holds.
+async fn typed(browser: &Browser) -> anyhow::Result<String> {
+    let value = browser
+        .script("return document.activeElement.value ?? ''")
+        .await?;
+    Ok(value.as_str().unwrap_or_default().to_owned())
+}
+
+/// The fields of the lead's rows, in their order.
+async fn targets(browser: &Browser) -> anyhow::Result<Vec<String>> {
+    let script =
+        "return [...document.querySelectorAll('.line .target')].map((field) => field.value)";
+    Ok(serde_json::from_value(browser.script(script).await?)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_is_made_by_keyboard_alone() -> anyhow::Result<()> {
+    let (office, mut ana) = office(None).await?;
+    ana.submit("/flows/new", "/flows/new", &[("set", "registration")])
+        .await?;
+    let (browser, axe) = signed_in(&office).await?;
+    browser.open("/flows/adt-a04/mapping").await?;
+    shows(&browser, "FirstName", "Lena").await?;
+    let before = targets(&browser).await?;
+
+    // A row, its field and its source typed, and a step behind it; what was typed stays, and so does the focus.
+    browser.chord(ALT, "n").await?;
+    browser.keys(&format!("mx_Language{TAB}PID-11.3")).await?;
+    shows(&browser, "mx_Language", "HARBOR POINT").await?;
+    browser.keys(&format!("{TAB}l")).await?;
+    shows(&browser, "mx_Language", "harbor point").await?;
+    let focused = "return document.activeElement.getAttribute('aria-label')";
+    ensure!(browser.script(focused).await? == "Add a step");
+    insta::assert_snapshot!("row", browser.outline("group", "mx_Language").await?);
+
+    // Another, whose source is picked from the tree.
+    browser.chord(ALT, "n").await?;
+    browser.keys(&format!("mx_Primary_Provider{TAB}")).await?;
+    browser.chord(ALT, "t").await?;
+    browser.keys(&format!("PID-5.2{DOWN}{ENTER}")).await?;
+    shows(&browser, "mx_Primary_Provider", "LENA").await?;
+    ensure!(typed(&browser).await? == "PID-5.2");
+
+    // Along the rows; one of them goes away and comes back.
+    browser.chord(ALT, UP).await?;
+    ensure!(typed(&browser).await? == "PID-11.3");
+    browser.chord(ALT, BACKSPACE).await?;
+    ensure!(result(&browser, "mx_Language").await? == "(no row)");
+    ensure!(typed(&browser).await? == "mx_Primary_Provider");
+    browser.chord(ALT, "z").await?;
+    shows(&browser, "mx_Language", "harbor point").await?;
+    let mut expected = before.clone();
+    expected.extend(["mx_Language".to_owned(), "mx_Primary_Provider".to_owned()]);
+    ensure!(targets(&browser).await? == expected);
+    looked_at(&browser, &axe, "mapping-keyboard").await?;
+
+    // A proposal, taken with two keys.
+    browser.chord(ALT, "p").await?;
+    looked_at(&browser, &axe, "mapping-proposals").await?;
+    browser.keys(ENTER).await?;
+    browser.says("was added").await?;
+    ensure!(targets(&browser).await?.len() == expected.len() + 1);
+
+    // A row without a field: the place proposes name, type and length, and LeadSquared makes it.
+    browser.chord(ALT, "n").await?;
+    browser.keys(&format!("{TAB}PID-16")).await?;
+    browser.chord(ALT, "c").await?;
+    let started = Instant::now();
+    while typed(&browser).await? != "Marital Status" {
+        ensure!(started.elapsed() < Duration::from_secs(40));
+        sleep(Duration::from_millis(20)).await;
+    }
+    looked_at(&browser, &axe, "mapping-custom").await?;
+    insta::assert_snapshot!(
+        "custom_field",
+        browser.outline("group", "New field in LeadSquared").await?
+    );
+    browser
+        .keys(&format!("Marital Status Of Patient{ENTER}"))
+        .await?;
+    shows(&browser, "mx_Marital_Status_Of_Patient", "S").await?;
+    ensure!(typed(&browser).await? == "PID-16");
+    let token = office.token("view").await?;
+    let url = format!("{}/api/v1/accounts/clinic/fields", office.address());
+    let answer = ligature_tests::http().get(url).bearer_auth(token).send();
+    let fields: Value = serde_json::from_slice(&answer.await?.bytes().await?)?;
+    ensure!(
+        fields.to_string().contains("Marital Status Of Patient"),
+        "{fields}"
+    );
+
+    // Saved with a key; there is a release, and the question whether to start.
+    browser.chord(ALT, "s").await?;
+    browser.at("/flows/adt-a04/start").await?;
+    browser.says("Start transferring?").await?;
+    browser.close().await?;
+    office.host.stop().await;
+    Ok(())
 }
 
 /// 200 rows over a template of 300 lines: the time from a key to the result beside its row is printed.

@@ -99,3 +99,15 @@ fn the_dead_are_not_contacted() {
         }
     }
 }
+
+#[test]
+fn every_starter_to_the_ehr_has_a_message_to_fill() {
+    for starter in STARTERS {
+        let is_outbound = starter.document().direction == Direction::LeadSquaredToEhr;
+        assert_eq!(starter.template.is_some(), is_outbound, "{}", starter.name);
+        if let Some(template) = starter.template {
+            let message = Message::parse(template.replace('\n', "\r").as_bytes());
+            assert!(message.is_ok(), "{}", starter.name);
+        }
+    }
+}

@@ -124,9 +124,14 @@ pub(super) async fn changes(
     let Activating {
         wanted,
         grants,
-        confirmed,
+        confirmed: said,
         shadow,
     } = asked;
+    // What is unusual about a flow in force was confirmed when it came into force, or was changed since.
+    let confirmed = match before.status {
+        Status::Draft => said,
+        Status::Active | Status::Paused(_) => flows::Confirmed::all(),
+    };
     let catalog = web.pipeline.store.catalog();
     let mut flow = before.clone();
     flow.status = Status::Active;

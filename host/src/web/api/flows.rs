@@ -128,7 +128,7 @@ pub(super) struct Confirmed {
 }
 
 impl Confirmed {
-    /// Of a draft that is like another flow: whoever starts it is asked.
+    /// Of a draft that is like another flow, where whoever starts it is asked; or of a flow in force, where somebody was.
     pub(super) fn all() -> Self {
         Self {
             not_unique: true,

@@ -202,6 +202,15 @@ async fn make(web: &Web, visit: &Visit, flow: Value) -> Result<Flow, Error> {
     Ok(flows::kept(&catalog, &id).await?.document)
 }
 
+/// The starter for what a flow carries, if there is one.
+pub(super) fn starter_of(flow: &Flow) -> Option<&'static Starter> {
+    let event = match &flow.outbound {
+        Some(outbound) => outbound.webhook.to_string(),
+        None => flow.event.to_string(),
+    };
+    starter::for_event(&event).find(|starter| starter.document().direction == flow.direction)
+}
+
 /// Gives a flow the starter's sample and a release of the starter's mapping.
 pub(super) async fn begin(
     web: &Web,
@@ -210,14 +219,13 @@ pub(super) async fn begin(
     starter: &Starter,
 ) -> Result<(), Error> {
     let sample = Sample {
-        text: Some(starter.sample.to_owned()),
+        // Outbound there is a message to fill; the sample is a change in LeadSquared.
+        text: Some(starter.template.unwrap_or(starter.sample).to_owned()),
         made_up: true,
         ..Sample::default()
     };
     let id = flow.id.to_string();
-    if flow.direction == Direction::EhrToLeadSquared {
-        Box::pin(put(web, &visit.headers, flow, sample)).await?;
-    }
+    Box::pin(put(web, &visit.headers, flow, sample)).await?;
     let body = Body::of(json!({ "mapping": starter.document }));
     Box::pin(releases::propose(web, &visit.headers, &id, body)).await?;
     Ok(())

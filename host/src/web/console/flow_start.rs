@@ -10,7 +10,7 @@ use super::cookie::encoded;
 use super::flows::{behaviour_words, event_words};
 use super::form::Form;
 use super::visit::{Frame, Visit, done, html, refused, told};
-use crate::flow::{Digest, Entity, Flow, shadow};
+use crate::flow::{Digest, Entity, Flow, Status, shadow};
 use crate::pipeline::account::custom::Lacking;
 use crate::pipeline::activate;
 use crate::pipeline::shadow::Standing;
@@ -29,6 +29,8 @@ struct StartPage {
     release: Option<String>,
     number: usize,
     is_running: bool,
+    /// It was never in force: whoever starts it confirms what is unusual about it.
+    is_draft: bool,
     checks: Vec<String>,
     differences: Vec<String>,
     next: String,
@@ -159,6 +161,7 @@ pub async fn show(
         number: wanted.map_or(0, |at| rows.len() - at),
         release: digest.map(ToString::to_string),
         is_running: active.is_some(),
+        is_draft: flow.status == Status::Draft,
         differences: match release {
             Some(row) => {
                 let active = active.map(|row| &row.release);

@@ -9,14 +9,13 @@ use axum::extract::{RawPathParams, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::flow_new::{activity_types, begin, behaviours};
+use super::flow_new::{activity_types, begin, behaviours, starter_of};
 use super::flows::{direction_words, entity_words};
 use super::form::Form;
 use super::show::Time;
 use super::visit::{Faults, Frame, Visit, again, done, html};
 use crate::flow::{Direction, Entity, Flow};
 use crate::hl7::dictionary;
-use crate::mapping::starter;
 use crate::store::catalog::Kept;
 use crate::web::Web;
 use crate::web::api::body::Body;
@@ -392,7 +391,7 @@ async fn event_page(
         at: Time::of(row.received_at_ms),
         control_id: row.control_id,
     });
-    let has_starter = starter::for_event(&event).next().is_some();
+    let has_starter = starter_of(&flow).is_some();
     let (kept_as, text, findings) = match shown {
         Some(shown) => (
             shown.kept,
@@ -576,8 +575,7 @@ async fn store_event(
         *flow = flows::kept(&catalog, flow.id.as_str()).await?.document;
     }
     let from_message = form.some("from_message");
-    let starter = starter::for_event(&flow.event.to_string()).next();
-    match (text, from_message, starter) {
+    match (text, from_message, starter_of(flow)) {
         (None, None, Some(starter)) if form.has("starter") => {
             Box::pin(begin(web, visit, flow.clone(), starter)).await
         }

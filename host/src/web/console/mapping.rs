@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::flow_new::starter_of;
 use super::flows::event_words;
 use super::form::Form;
 use super::shared_mapping;
@@ -21,7 +22,8 @@ use crate::access::Right;
 use crate::flow::{Direction, Entity, Flow};
 use crate::hl7::Message;
 use crate::mapping::document::{Document, Row};
-use crate::mapping::{propose, starter};
+use crate::mapping::propose;
+use crate::mapping::starter::Starter;
 use crate::pipeline::account::Field;
 use crate::web::Web;
 use crate::web::api::body::Body;
@@ -150,14 +152,7 @@ async fn document(
             return Ok((document, row.digest.to_string(), standing));
         }
     }
-    let event = match &flow.outbound {
-        Some(outbound) => outbound.webhook.to_string(),
-        None => flow.event.to_string(),
-    };
-    let begun = starter::for_event(&event).find_map(|starter| {
-        let document = starter.document();
-        (document.direction == flow.direction).then_some(document)
-    });
+    let begun = starter_of(flow).map(Starter::document);
     let standing = match &begun {
         Some(_) => "begun with a starter; nothing is saved yet",
         None => "nothing is saved yet",
