@@ -109,3 +109,19 @@ export function resultText(value) {
   if (typeof value === "object") return String(Object.values(value)[0] ?? "");
   return String(value);
 }
+
+/** The document without rows that have no field yet, which would keep the others from their results; each is a fault. */
+export function finished(copy) {
+  const faults = [];
+  const without = (owner, key, row) => {
+    const rows = owner[key] ?? [];
+    const done = rows.filter((one) => one.target);
+    if (done.length < rows.length) faults.push({ row, key: "", text: "choose a field" });
+    if (done.length) owner[key] = done;
+    else delete owner[key];
+  };
+  without(copy, "lead", 'lead row ""');
+  without(copy, "place", 'place ""');
+  for (const activity of copy.activity ?? []) without(activity, "field", 'field ""');
+  return { copy, faults };
+}

@@ -1,7 +1,7 @@
 // The mapping screen: the tree of the sample, the rows of the document, and what they make of the sample while one types.
 // The document is the truth; the page is drawn from it. Start at `draw`.
 
-import { STEPS, VALUED, resultText, sourceOf, stepOf, stepText, whenOf, withSource, withWhen } from "./mapping-rows.js";
+import { STEPS, VALUED, finished, resultText, sourceOf, stepOf, stepText, whenOf, withSource, withWhen } from "./mapping-rows.js";
 
 const form = document.querySelector("#desk");
 const desk = JSON.parse(form.dataset.desk);
@@ -115,17 +115,18 @@ async function look() {
   since = null;
   waiting?.abort();
   waiting = new AbortController();
+  const { copy, faults } = finished(clean());
   try {
     const answer = await fetch(`/api/v1/flows/${encodeURIComponent(desk.flow)}/preview`, {
       method: "POST",
       headers: { "content-type": "application/json", "x-csrf-token": csrf },
-      body: JSON.stringify({ document: clean(), ...(sample ? { sample } : {}) }),
+      body: JSON.stringify({ document: copy, ...(sample ? { sample } : {}) }),
       signal: waiting.signal,
     });
     const body = await answer.json();
     if (number !== asked) return;
     if (!answer.ok) throw new Error(body.error?.fields?.[0]?.message ?? body.error?.message);
-    outcome = body;
+    outcome = { ...body, faults: [...faults, ...body.faults] };
   } catch (fault) {
     if (number !== asked || fault.name === "AbortError") return;
     outcome = { faults: [{ row: "", key: "", text: fault.message || "the host does not answer" }], result: null, problem: null, warnings: [] };
@@ -141,10 +142,10 @@ function show() {
     const faults = outcome.faults.filter((fault) => fault.row === line.dataset.row || fault.row.endsWith(line.dataset.row) || fault.row.startsWith(`${line.dataset.row} `));
     const output = line.querySelector("output");
     const said = line.querySelector(".row-fault");
-    const value = outcome.faults.length ? undefined : line.result?.();
+    const value = outcome.result ? line.result?.() : undefined;
     output.textContent = resultText(value);
     output.classList.toggle("nothing", value === undefined || value === "");
-    if (!outcome.faults.length && outcome.result && (value === undefined || value === "")) output.textContent = "nothing";
+    if (outcome.result && (value === undefined || value === "")) output.textContent = "nothing";
     const warned = outcome.warnings.find?.((warning) => warning.startsWith(`${line.dataset.target} (`));
     said.textContent = faults.map((fault) => (fault.key ? `${fault.key}: ${fault.text}` : fault.text)).join(" · ") || warned || "";
     said.classList.toggle("warned", !faults.length && Boolean(warned));

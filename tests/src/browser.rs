@@ -91,6 +91,11 @@ impl Browser {
         let session = browser.call("POST", "/session", Some(wanted)).await?;
         let id = session["sessionId"].as_str().context("no session")?;
         browser.session = format!("/session/{id}");
+        // Pictures of whole pages have none.
+        let hidden = json!({ "hidden": true });
+        browser
+            .chromium("Emulation.setScrollbarsHidden", hidden)
+            .await?;
         browser.width(1280).await?;
         Ok(browser)
     }
@@ -139,7 +144,11 @@ impl Browser {
         } else {
             "light"
         };
-        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": word }] });
+        // A colour on its way to another is no colour to judge.
+        let media = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": word },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
         self.chromium("Emulation.setEmulatedMedia", media)
             .await
             .map(drop)
@@ -338,6 +347,7 @@ impl Browser {
     ) -> anyhow::Result<Vec<String>> {
         fs::create_dir_all(folder)?;
         let mut found = Vec::new();
+        self.script("window.scrollTo(0, 0)").await?;
         for theme in [Theme::Light, Theme::Dark] {
             self.theme(theme).await?;
             for width in [1280, 390] {

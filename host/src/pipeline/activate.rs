@@ -65,6 +65,39 @@ pub async fn prepare(
     source: Source,
     tables: &[CodeTable],
 ) -> Result<Ready, Refused> {
+    let (kept, component) = component_of(runtime, flow, source).await?;
+    ready(flow, kept, component, tables)
+}
+
+/// The same for a flow that has run with something else: what was chosen for a row that a mapping has lost, or for the
+/// vendor's component in whose place it comes, goes from the flow.
+///
+/// # Errors
+/// As those of [`prepare`].
+pub async fn prepare_anew(
+    runtime: &Arc<Runtime>,
+    flow: &mut Flow,
+    source: Source,
+    tables: &[CodeTable],
+) -> Result<Ready, Refused> {
+    let (kept, component) = component_of(runtime, flow, source).await?;
+    if kept.origin == GENERATED {
+        let (manifest, choices) = (&component.manifest, &mut flow.choices);
+        let is_target = |name: &str| targets(manifest).any(|target| target.name == name);
+        choices.bindings.retain(|name, _| is_target(name));
+        let is_setting = |name: &str| manifest.settings.iter().any(|known| known.name == name);
+        choices.settings.retain(|name, _| is_setting(name));
+        let is_table = |name: &str| manifest.tables.iter().any(|known| known.name == name);
+        choices.tables.retain(|name, _| is_table(name));
+    }
+    ready(flow, kept, component, tables)
+}
+
+async fn component_of(
+    runtime: &Arc<Runtime>,
+    flow: &Flow,
+    source: Source,
+) -> Result<(NewComponent, Arc<Component>), Refused> {
     let kept = match source {
         Source::Document(text) => {
             let document = Document::parse(&text).map_err(|faults| {
@@ -103,6 +136,15 @@ pub async fn prepare(
             gate::words(flow.direction),
         )));
     }
+    Ok((kept, component))
+}
+
+fn ready(
+    flow: &Flow,
+    kept: NewComponent,
+    component: Arc<Component>,
+    tables: &[CodeTable],
+) -> Result<Ready, Refused> {
     let release = release(flow, &component, tables).map_err(Refused::Choices)?;
     Ok(Ready {
         release,
@@ -158,17 +200,19 @@ fn unknown<'a>(
     }
 }
 
+/// Everything that a component writes.
+fn targets(manifest: &Manifest) -> impl Iterator<Item = &Target> {
+    let lead = manifest.lead_targets.iter();
+    lead.chain(&manifest.activity_targets)
+}
+
 fn bindings(flow: &Flow, manifest: &Manifest, faults: &mut Vec<Fault>) -> BTreeMap<String, String> {
     let chosen = &flow.choices.bindings;
-    let targets = || {
-        manifest
-            .lead_targets
-            .iter()
-            .chain(&manifest.activity_targets)
-    };
-    let known = targets().map(|target| target.name.as_str()).collect();
+    let known = targets(manifest)
+        .map(|target| target.name.as_str())
+        .collect();
     unknown("bindings", chosen.keys(), &known, faults);
-    targets()
+    targets(manifest)
         .filter_map(|target| {
             let field = chosen.get(&target.name).or(target.proposed.as_ref())?;
             Some((target.name.clone(), field.clone()))

@@ -17,10 +17,11 @@ const AXE: &str = "axe-core@4.10.3";
 const MESSAGE: &str = "MSH|^~\\&|EPIC|MAIN|LIG|LSQ|20261120093000||ADT^A04|J1|P|2.5.1\rEVN|A04\r\
     PID|1||ZQ7001^^^CLINIC^MR||Fenwick^Odalys||19840219|F\rPV1|1|O\r";
 
-/// Where pictures of the pages go, for people to look at.
-fn pictures() -> PathBuf {
-    let binary = ligature_tests::ligature_binary();
-    binary.with_file_name("console-pictures")
+/// Where pictures of the pages go, for people to look at: `TARGET/release/console-pictures`.
+fn pictures() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let release = test.ancestors().nth(2).context("TARGET/release/deps")?;
+    Ok(release.join("console-pictures"))
 }
 
 /// A browser with an administrator who is signed in, and the text of axe-core.
@@ -40,7 +41,7 @@ pub(super) async fn signed_in(office: &Office) -> anyhow::Result<(Browser, Strin
 /// The page has no fault that axe-core knows, is no wider than its window, and the browser complains of nothing; pictures
 /// are kept.
 pub(super) async fn looked_at(browser: &Browser, axe: &str, name: &str) -> anyhow::Result<()> {
-    let found = browser.examine(&pictures(), name, axe).await?;
+    let found = browser.examine(&pictures()?, name, axe).await?;
     ensure!(found.is_empty(), "{name}: {found:#?}");
     let complaints = browser.complaints().await?;
     ensure!(complaints.is_empty(), "{name}: {complaints:#?}");

@@ -172,8 +172,6 @@ async fn a_component_is_uploaded_approved_started_and_rolled_back() -> anyhow::R
     ana.submit("/flows/new", "/flows/new", &[("set", "appointments")])
         .await?;
     let confirmed = [("confirm_not_unique", "1")];
-    ana.submit("/flows/siu-s12/start", "/flows/siu-s12/lacking-fields", &[])
-        .await?;
     ana.submit(
         "/flows/siu-s12/start",
         "/flows/siu-s12/activate",

@@ -145,7 +145,7 @@ async fn an_unmapped_code_is_mended_and_a_message_is_sent_again() -> anyhow::Res
     browser
         .fill("Why is it sent again?", "The mapping was wrong")
         .await?;
-    browser.click("button", "Send again with release 2").await?;
+    browser.click("button", "Send again with release 3").await?;
     browser.says("Made from an earlier message").await?;
     browser.says("Delivered").await?;
     looked_at(&browser, &axe, "message-again").await?;

@@ -219,7 +219,7 @@ async fn from_a_search_to_an_edited_message(storage: Option<&str>) -> anyhow::Re
     let now = format!("{place}?with=now");
     let said = text_of(&ana.get(&now).await?.text);
     ensure!(
-        said.contains("1 fields differ, 3 stay") && said.contains("lead.FirstName"),
+        said.contains("1 field differs, 3 stay") && said.contains("lead.FirstName"),
         "{said}"
     );
     let reason = [("with", "now"), ("reason", "Ticket 4711")];

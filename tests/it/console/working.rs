@@ -62,8 +62,11 @@ async fn a_mapping_is_made_by_keyboard_alone() -> anyhow::Result<()> {
     shows(&browser, "FirstName", "Lena").await?;
     let before = targets(&browser).await?;
 
-    // A row, its field and its source typed, and a step behind it; what was typed stays, and so does the focus.
+    // A row, its field and its source typed, and a step behind it; what was typed stays, and so does the focus. A row
+    // without a field does not keep the others from their results.
     browser.chord(ALT, "n").await?;
+    browser.says("1 to mend").await?;
+    shows(&browser, "FirstName", "Lena").await?;
     browser.keys(&format!("mx_Language{TAB}PID-11.3")).await?;
     shows(&browser, "mx_Language", "HARBOR POINT").await?;
     browser.keys(&format!("{TAB}l")).await?;

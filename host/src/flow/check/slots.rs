@@ -72,12 +72,19 @@ pub(super) fn check(faults: &mut Vec<Fault>, flow: &Flow, facts: &Facts) {
             ));
         }
     }
-    for field in &facts.activity_writes {
-        if facts.activity.lacks([field.as_str()]) {
-            faults.push(Fault::new(
-                "mapping",
-                format!("writes {field}, and {type_is} has no such field: {advice}"),
-            ));
-        }
+    let written = facts.activity_writes.iter().map(String::as_str);
+    let lacking: Vec<_> = written
+        .filter(|field| facts.activity.lacks([*field]))
+        .collect();
+    if !lacking.is_empty() {
+        let them = match lacking.len() {
+            1 => "it has no such field",
+            _ => "it has no such fields",
+        };
+        let lacking = lacking.join(", ");
+        faults.push(Fault::new(
+            "mapping",
+            format!("writes {lacking} to {type_is}, but {them}: {advice}"),
+        ));
     }
 }

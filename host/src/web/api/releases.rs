@@ -143,7 +143,7 @@ pub(super) async fn prepare(
     let catalog = web.pipeline.store.catalog();
     let active = flows::release_of(&catalog, flow).await?;
     let tables = catalog.code_tables(&flow.account).await?;
-    let preparing = activate::prepare(&web.pipeline.runtime, flow, source, &tables);
+    let preparing = activate::prepare_anew(&web.pipeline.runtime, flow, source, &tables);
     let mut ready = Box::pin(preparing).await?;
     let approved = ready.approve(flow, said, active.as_ref());
     approved.map_err(|more| {

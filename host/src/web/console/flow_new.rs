@@ -83,12 +83,17 @@ pub(super) fn webhook_words(event: WebhookEvent) -> &'static str {
     }
 }
 
-/// The activity types of the first account that knows any.
+/// Activity types below this come with LeadSquared, such as those of phone calls.
+const OWN_TYPES: u32 = 200;
+
+/// The activity types of the first account that knows any, those that were made for a purpose first.
 pub(super) async fn activity_types(web: &Web, accounts: &[Account]) -> Vec<(u32, String)> {
     for account in accounts {
         if let Ok(read) = web.pipeline.activity_types(&account.id).await {
             let types = read.document.into_iter();
-            return types.map(|known| (known.code, known.name)).collect();
+            let mut types: Vec<_> = types.map(|known| (known.code, known.name)).collect();
+            types.sort_by_key(|(code, _)| (*code < OWN_TYPES, *code));
+            return types;
         }
     }
     Vec::new()
