@@ -226,14 +226,14 @@ async fn every_page_is_accessible_in_both_themes() -> anyhow::Result<()> {
     let (office, mut ana) = office(None).await?;
     let pki = Pki::new()?;
     table(&mut ana).await?;
-    publish(&mut ana, json!([{ "table": "sexes" }])).await?;
+    publish(&mut ana, json!(["title"])).await?;
     let mut ehr = Client::connect(office.host.channels[0].1).await?;
     for (control_id, mrn, sex) in [("W1", "ZQ8001", "X"), ("W2", "ZQ8002", "F")] {
         ehr.exchange(message(control_id, mrn, sex).as_bytes())
             .await?;
     }
     until_a_lead(&office, "ZQ8002").await?;
-    publish(&mut ana, json!([{ "table": "sexes" }, "upper"])).await?;
+    publish(&mut ana, json!(["upper"])).await?;
     with_shadow(&mut ana).await?;
     with_component(&office, &mut ana).await?;
     with_alert(&office, &mut ana, &pki).await?;

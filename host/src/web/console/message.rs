@@ -46,6 +46,14 @@ struct ShowPage {
     reason: String,
 }
 
+impl ShowPage {
+    /// Whether something is about to become of a delivery: then the page looks again by itself.
+    fn is_moving(&self) -> bool {
+        let mut deliveries = self.message.deliveries.iter();
+        deliveries.any(|delivery| ["queued", "running"].contains(&&*delivery.state))
+    }
+}
+
 /// One message as a page.
 pub async fn show(
     State(web): State<Web>,
