@@ -50,7 +50,7 @@ impl ShowPage {
     /// Whether something is about to become of a delivery: then the page looks again by itself.
     fn is_moving(&self) -> bool {
         let mut deliveries = self.message.deliveries.iter();
-        deliveries.any(|delivery| ["queued", "running"].contains(&&*delivery.state))
+        deliveries.any(|delivery| ["queued", "running"].contains(&delivery.state))
     }
 }
 
