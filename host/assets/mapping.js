@@ -165,7 +165,7 @@ function show() {
 function fieldLabel(target, row, known) {
   if (!target) {
     if (!row?.target || known.length === 0) return null;
-    return el("span", { class: "about warned" }, [row.label, "not a field of the account"].filter(Boolean).join(" · "));
+    return el("span", { class: "about warned" }, [row.label, desk.inbound ? "not a field of the account" : "not a place of the template"].filter(Boolean).join(" · "));
   }
   return el("span", { class: "about" }, [target.label, target.kind, ...target.marks].filter(Boolean).join(" · "));
 }
@@ -432,7 +432,7 @@ function drawTree() {
       const isUsed = reads.has(path.replace(/\[[^\]]*\]/g, ""));
       count += 1;
       if (isUsed) known += 1;
-      return el("button", { type: "button", class: `place${isUsed ? " used" : ""}`, title: `${place.path}\n${place.value}`, "data-words": `${place.path} ${place.label} ${place.value}`.toLowerCase(), onclick: () => choose(path, place), draggable: "true", ondragstart: (event) => event.dataTransfer.setData("text/plain", path) },
+      return el("button", { type: "button", class: `place${isUsed ? " used" : ""}${desk.inbound ? "" : " wide"}`, title: `${place.path}\n${place.value}`, "data-words": `${place.path} ${place.label} ${place.value}`.toLowerCase(), onclick: () => choose(path, place), draggable: "true", ondragstart: (event) => event.dataTransfer.setData("text/plain", path) },
         el("span", { class: "mono" }, place.path.replace(`${branch.name}`, "").replace(/^[-.]/, "") || place.path), el("span", { class: "name" }, place.label), el("span", { class: "value mono" }, place.value), isUsed ? el("span", { class: "mark" }, "used") : null);
     }))));
   $("tree-count").textContent = `${count} values, ${known} used`;
@@ -491,6 +491,7 @@ async function chooseSample() {
 }
 
 const own = desk.tree;
+if (!desk.inbound) for (const target of desk.targets) target.name = general(target.name);
 for (const live of desk.live) {
   const at = new Date(live.received_at);
   $("sample").append(el("option", { value: live.id }, `${at.toLocaleString()} · ${live.control_id}`));

@@ -59,7 +59,7 @@ const INSIDE: &[Look] = &[
     ("/flows/{id}", "/flows/siu-s12", "flow-canary"),
     ("/flows/{id}", "/flows/adt-a08-to-ehr", "flow-out"),
     ("/flows/{id}/component", "/flows/registrations/component", "component-generated"),
-    ("/flows/{id}/component", "/flows/siu-s12/component", "component-uploaded"),
+    ("/flows/{id}/component", "/flows/siu-s12/component", "component-canary"),
     ("/flows/{id}/component", "/flows/adt-a08-to-ehr/component", "component-none"),
     ("/inventory", "/inventory", "inventory"),
     ("/flows/{id}/duplicate", "/flows/registrations/duplicate", "flow-duplicate"),
