@@ -155,7 +155,7 @@ async fn an_unmapped_code_is_mended_and_a_message_is_sent_again() -> anyhow::Res
     browser
         .open("/flows/registrations/mapping/versions")
         .await?;
-    browser.says("Gender").await?;
+    browser.says("steps upper instead of title").await?;
     looked_at(&browser, &axe, "versions-of-two").await?;
     browser.close().await?;
 
