@@ -498,3 +498,37 @@ async fn every_rule_is_told_when_it_begins_and_when_it_ends() -> anyhow::Result<
     clinic.bridge.office.host.stop().await;
     Ok(())
 }
+
+/// The clock is moved on by hand, which only a runtime of one thread lets do.
+#[tokio::test]
+async fn a_sender_that_stayed_connected_is_missed_when_it_is_gone() -> anyhow::Result<()> {
+    let ehr = bridge::ehr(ehr::Settings::default()).await?;
+    let clinic = Clinic::open(&ehr).await?;
+    clinic.only(Kind::Disconnected, Some(0)).await?;
+    let address = clinic.pipeline().listening(&"front".into());
+    let address = address.and_then(Result::ok).context("no listener")?;
+    let connected = async |count: usize| {
+        let started = Instant::now();
+        while clinic.pipeline().peers(&"front".into()).len() != count {
+            ensure!(started.elapsed() < PATIENCE, "not {count} are connected");
+            sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::Ok(())
+    };
+    let sender = Client::connect(address).await?;
+    connected(1).await?;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11 * 60)).await;
+    tokio::time::resume();
+    drop(sender);
+    connected(0).await?;
+    let begun = clinic.until(Kind::Disconnected, true).await?;
+    let text = "front: the sender at 127.0.0.1 was connected for 12 minutes and is gone.";
+    ensure!(begun.text == text, "{}", begun.text);
+    let _again = Client::connect(address).await?;
+    connected(1).await?;
+    clinic.until(Kind::Disconnected, false).await?;
+    clinic.said(2).await?;
+    clinic.bridge.office.host.stop().await;
+    Ok(())
+}
