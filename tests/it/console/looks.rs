@@ -72,6 +72,7 @@ const INSIDE: &[Look] = &[
     ("/flows/{id}/start", "/flows/siu-s13/start", "flow-start"),
     ("/flows/{id}/start", "/flows/registrations/start", "flow-start-shadow"),
     ("/flows/{id}/mapping/versions", "/flows/registrations/mapping/versions", "mapping-versions"),
+    ("/shared-mappings/{account}/{name}", "/shared-mappings/clinic/siu-s13", "shared-mapping"),
     ("/channels", "/channels", "channels"),
     ("/channels/new", "/channels/new", "channel-new"),
     ("/channels/new", "/channels/new?way=out", "channel-new-out"),
@@ -237,6 +238,11 @@ async fn every_page_is_accessible_in_both_themes() -> anyhow::Result<()> {
     with_shadow(&mut ana).await?;
     with_component(&office, &mut ana).await?;
     with_alert(&office, &mut ana, &pki).await?;
+    let (duplicate, shared) = (
+        "/flows/siu-s13/duplicate",
+        [("event", "SIU^S16"), ("share", "1")],
+    );
+    ana.submit(duplicate, duplicate, &shared).await?;
     let out = [
         ("way", "out"),
         ("name", "To the EHR"),
