@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::flow::account::{Keys, Reach};
 use crate::flow::target::Identity;
+use crate::flow::transport::Network;
 use crate::vault;
 
 /// What `serve` needs to start.
@@ -34,6 +36,8 @@ pub struct Console {
     pub require_token: bool,
     /// Speaks TLS with this certificate; without it, plain HTTP.
     pub tls: Option<Identity>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// A LeadSquared simulator of this process, offered in the place of an account.
     pub simulator: Option<Reach>,
 }
@@ -45,6 +49,7 @@ impl Console {
             address,
             require_token: false,
             tls: None,
+            trusted_proxies: Vec::new(),
             simulator: None,
         }
     }
@@ -100,6 +105,8 @@ struct Http {
     require_token: bool,
     /// A certificate with the chain above it, and its key, as PEM files.
     tls: Option<Identity>,
+    /// Addresses and networks of proxies whose `X-Forwarded-For` is believed.
+    trusted_proxies: Vec<Network>,
 }
 
 impl Default for Http {
@@ -108,6 +115,7 @@ impl Default for Http {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             require_token: false,
             tls: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -288,6 +296,7 @@ impl Config {
             .mapping
             .artefacts
             .unwrap_or_else(|| beside(&storage, path));
+        let proxies = file.http.trusted_proxies.into_iter();
         Ok(Self {
             storage,
             migrate: file.storage.migrate,
@@ -296,6 +305,7 @@ impl Config {
                 address: file.http.address,
                 require_token: file.http.require_token,
                 tls: file.http.tls,
+                trusted_proxies: proxies.map(|Network(network)| network).collect(),
                 simulator: None,
             },
             delivery_concurrency: file.delivery.concurrency,

@@ -170,6 +170,7 @@ pub async fn start(
         address: http,
         require_token,
         tls: http_tls,
+        trusted_proxies,
         simulator,
     } = http;
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
@@ -273,6 +274,7 @@ pub async fn start(
         pipeline: pipeline.clone(),
         open_reads: http_address.ip().is_loopback() && !require_token,
         door: door.clone(),
+        proxies: trusted_proxies.into(),
         simulator: simulator.map(Arc::new),
     };
     let http_tls = http_tls
@@ -286,7 +288,7 @@ pub async fn start(
             if !http_address.ip().is_loopback() {
                 warn!(address = %http_address, "passwords come over the network in clear text: give the console a certificate, or a proxy that speaks TLS");
             }
-            let serving = web::serve(http, console, pages.stop.clone());
+            let serving = web::serve(http, console, pages.tracker.clone(), pages.stop.clone());
             pages.tracker.spawn(serving);
         }
         Some(acceptor) => {
@@ -297,7 +299,8 @@ pub async fn start(
                 let acceptor = acceptor.clone();
                 async move { acceptor.accept(stream).await.map(|(stream, _)| stream) }
             };
-            let serving = web::serve_secure(http, shake, console, pages.stop.clone());
+            let tasks = pages.tracker.clone();
+            let serving = web::serve_secure(http, shake, console, tasks, pages.stop.clone());
             pages.tracker.spawn(serving);
         }
     }

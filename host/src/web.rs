@@ -8,30 +8,30 @@ pub mod api;
 pub mod console;
 pub mod fault;
 pub mod hooks;
-mod secure;
+mod listener;
 
 use std::sync::Arc;
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::{map_request, map_response};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tokio_util::task::TaskTracker;
 
 use crate::access::door::Door;
 use crate::access::{self, Caller, Right};
 use crate::flow::account::Reach;
 use crate::pipeline::Pipeline;
 use fault::Fault;
-use secure::{Peer, Secure};
 
 /// What every request is answered from.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct Web {
     /// The interface tells of messages without a token: it is on this machine's own address, and nobody said otherwise.
     pub open_reads: bool,
     pub door: Arc<Door>,
+    /// Proxies that say truly where a request came from.
+    pub proxies: Arc<[IpNet]>,
     /// A LeadSquared simulator of this process, offered in the place of an account.
     pub simulator: Option<Arc<Reach>>,
 }
@@ -101,13 +103,11 @@ pub fn router(web: Web) -> Router {
         .with_state(web)
 }
 
-/// Serves the console until `stop`, then lets answers in hand go out.
-pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) {
-    let service = router(web).into_make_service_with_connect_info::<Peer>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(fault) = served.await {
-        error!(%fault, "the console stopped");
-    }
+/// Serves the console until `stop`, then lets answers in hand go out; each connection is one of `tasks`.
+pub async fn serve(listener: TcpListener, web: Web, tasks: TaskTracker, stop: CancellationToken) {
+    let plain = |stream| ready(Ok(stream));
+    let proxies = web.proxies.clone();
+    listener::serve(listener, plain, false, proxies, router(web), tasks, stop).await;
 }
 
 /// The same over TLS; `shake` makes a secure stream of a connection.
@@ -115,26 +115,15 @@ pub async fn serve_secure<S, F, Fut>(
     listener: TcpListener,
     shake: F,
     web: Web,
+    tasks: TaskTracker,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(TcpStream) -> Fut + Send + 'static,
     Fut: Future<Output = io::Result<S>> + Send + 'static,
 {
-    let listener = Secure::new(listener, shake);
-    let service = router(web).layer(map_request(told_secure));
-    let service = service.into_make_service_with_connect_info::<Peer>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(fault) = served.await {
-        error!(%fault, "the console stopped");
-    }
-}
-
-/// Says of a request what a proxy that speaks TLS would say.
-async fn told_secure(mut request: Request) -> Request {
-    let headers = request.headers_mut();
-    headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
-    request
+    let proxies = web.proxies.clone();
+    listener::serve(listener, shake, true, proxies, router(web), tasks, stop).await;
 }
 
 /// Headers that every answer carries: own scripts and styles only, no frame, no referrer.

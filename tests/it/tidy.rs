@@ -80,6 +80,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("reqwest", &["cli", "leadsquared", "notify", "simulator"]),
     ("lettre", &["notify"]),
     ("axum", &["simulator", "web"]),
+    ("hyper", &["web"]),
     ("askama", &["simulator", "web"]),
 ];
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,17 @@ const MOST: usize = 10_000;
 
 /// Passwords hashed at once; each takes 19 MiB.
 const AT_ONCE: usize = 2;
+
+/// An address as it is counted: whoever has one IPv6 address has the whole /64 around it.
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & !u128::from(u64::MAX);
+            Ipv6Addr::from_bits(network).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
 
 /// What the secret link of this host does.
 #[derive(Debug, Clone, PartialEq, Eq)]

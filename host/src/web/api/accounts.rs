@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{Body, Seen, json, versioned};
+use super::body::{Body, Seen, Unread, json, versioned};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
 use super::rfc3339;
@@ -156,9 +156,9 @@ pub async fn list(
 pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
-    body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
-    let (kept, found) = Box::pin(connect(&web, &headers, body)).await?;
+    let (kept, found) = Box::pin(connect(&web, &headers, sent)).await?;
     let version = kept.version;
     let made = AccountView {
         found: Some(found),
@@ -171,9 +171,10 @@ pub async fn create(
 pub(in crate::web) async fn connect(
     web: &Web,
     headers: &HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<(Kept<Account>, Found), Error> {
     let caller = web.may(headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let asked = body.object("account").and_then(|account| {
         let api = account.get("api")?.as_str()?;
         Some(api.to_owned())
@@ -247,9 +248,10 @@ pub async fn save(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let account: Account = body.take("account", NOUN)?;
@@ -299,9 +301,10 @@ pub async fn put_keys(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<StatusCode, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let catalog = web.pipeline.store.catalog();
     let account = kept(&catalog, &part(&params, "id")?).await?.document;
     let keys = Keys {
@@ -336,9 +339,10 @@ pub async fn put_keys(
 pub async fn discover(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let keys = keys(&mut body)?;
     let api: Option<String> = body.optional("api", "accounts.api")?;
     body.end("accounts", &[])?;

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use utoipa::ToSchema;
 
-use super::body::Body;
+use super::body::Unread;
 use super::error::{Error, Problem};
 use super::flows::{self, FlowView, NOUN};
 use super::list::part;
@@ -68,9 +68,10 @@ pub async fn activate(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Publish).await?;
+    let mut body = sent.read().await?;
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let asked = Activating {
@@ -194,9 +195,10 @@ pub async fn pause(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Operate).await?;
+    let mut body = sent.read().await?;
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let reason: String = body.take("reason", "flows.status.reason")?;

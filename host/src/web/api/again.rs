@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::list::part;
 use super::reveal::{record, said_why};
@@ -63,9 +63,10 @@ pub async fn lineage(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::View).await?;
+    let mut body = sent.read().await?;
     let release: Option<Digest> = body.optional("release", "lineage")?;
     let reason: Option<String> = body.optional("reason", "lineage")?;
     body.end("lineage", &[])?;
@@ -108,9 +109,10 @@ pub async fn send_again(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::Operate).await?;
+    let mut body = sent.read().await?;
     let again = Again {
         flow: body.optional::<String>("flow", "message")?.map(Into::into),
         pinned: body.optional("release", "message")?,

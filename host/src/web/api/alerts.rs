@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, json, versioned};
+use super::body::{Unread, json, versioned};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, limit, part};
 use super::rfc3339;
@@ -129,9 +129,10 @@ pub async fn snooze(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Operate).await?;
+    let mut body = sent.read().await?;
     let id = part(&params, "id")?;
     let hours: u32 = body.take("hours", "alerts.hours")?;
     body.end(NOUN, &[])?;
@@ -177,9 +178,10 @@ pub async fn settings(State(web): State<Web>, headers: HeaderMap) -> Result<Resp
 pub async fn save_settings(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let seen = body.seen()?;
     let settings: Settings = body.take("settings", NOUN)?;
     let password: Option<String> = body.optional("password", "alerts.password")?;

@@ -1,5 +1,7 @@
 //! Bodies in and out: a document is read with the place of what is wrong in it, and with the version that was seen.
 
+use std::fmt;
+
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -52,19 +54,55 @@ pub struct Body {
     matched: Option<i64>,
 }
 
-impl<S: Sync> FromRequest<S> for Body {
+/// A body that nobody has read yet: the right is asked first, so that a stranger's costs no memory.
+pub struct Unread(Source);
+
+enum Source {
+    Request(Box<Request>),
+    /// What a page sends, in the place of a script.
+    Page(Value),
+}
+
+impl fmt::Debug for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unread(redacted)")
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Unread {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
-        let matched = if_match(request.headers())?;
-        let bytes = bytes(request, MAX_BYTES).await?;
-        let value = match bytes.as_ref() {
-            [] => Value::Object(Map::new()),
-            bytes => serde_json::from_slice(bytes)
-                .map_err(|fault| Error::bad(format!("the body is not JSON: {fault}")))?,
+        Ok(Self(Source::Request(Box::new(request))))
+    }
+}
+
+impl Unread {
+    /// What a page sends, in the place of a script.
+    pub(in crate::web) fn of(value: Value) -> Self {
+        Self(Source::Page(value))
+    }
+
+    /// Reads the body, once it is known that the caller may send one.
+    ///
+    /// # Errors
+    /// When it is cut off, too large, or no JSON object, or `If-Match` cannot be read.
+    pub async fn read(self) -> Result<Body, Error> {
+        let (matched, value) = match self.0 {
+            Source::Page(value) => (None, value),
+            Source::Request(request) => {
+                let matched = if_match(request.headers())?;
+                let bytes = bytes(*request, MAX_BYTES).await?;
+                let value = match bytes.as_ref() {
+                    [] => Value::Object(Map::new()),
+                    bytes => serde_json::from_slice(bytes)
+                        .map_err(|fault| Error::bad(format!("the body is not JSON: {fault}")))?,
+                };
+                (matched, value)
+            }
         };
         match value {
-            Value::Object(members) => Ok(Self { members, matched }),
+            Value::Object(members) => Ok(Body { members, matched }),
             _ => Err(Error::bad("the body is a JSON object")),
         }
     }
@@ -123,17 +161,6 @@ impl Seen {
 }
 
 impl Body {
-    /// What a page sends, in the place of a script.
-    pub(in crate::web) fn of(value: Value) -> Self {
-        Self {
-            members: match value {
-                Value::Object(members) => members,
-                _ => Map::new(),
-            },
-            matched: None,
-        }
-    }
-
     /// Reads the member `name` as `T`; `noun` goes before the paths of what is wrong.
     ///
     /// # Errors

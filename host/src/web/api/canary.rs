@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use utoipa::ToSchema;
 
-use super::body::{Body, Seen, json};
+use super::body::{Body, Seen, Unread, json};
 use super::error::{Error, Problem};
 use super::flows::{self, FlowView, NOUN};
 use super::list::part;
@@ -87,9 +87,10 @@ pub async fn begin(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Publish).await?;
+    let mut body = sent.read().await?;
     let seen = body.seen()?;
     let wanted = Wanted::of(&mut body)?;
     let grants: Option<Grants> = body.optional("grants", "flows.grants")?;
@@ -154,9 +155,9 @@ pub async fn promote(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
-    let (caller, seen, kept) = asked(&web, &headers, &params, &mut body).await?;
+    let (caller, seen, kept, mut body) = asked(&web, &headers, &params, sent).await?;
     let mut flow = kept.document;
     let Some(digest) = flow.candidate().cloned() else {
         return Err(refused("canary", "no candidate serves anybody"));
@@ -182,9 +183,9 @@ pub async fn end(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
-    let (caller, seen, kept) = asked(&web, &headers, &params, &mut body).await?;
+    let (caller, seen, kept, body) = asked(&web, &headers, &params, sent).await?;
     body.end(NOUN, &[])?;
     let mut flow = kept.document;
     if flow.canary.take().is_none() {
@@ -197,13 +198,14 @@ async fn asked(
     web: &Web,
     headers: &HeaderMap,
     params: &RawPathParams,
-    body: &mut Body,
-) -> Result<(Caller, Seen, Kept<Flow>), Error> {
+    sent: Unread,
+) -> Result<(Caller, Seen, Kept<Flow>, Body), Error> {
     let caller = web.may(headers, Right::Publish).await?;
+    let mut body = sent.read().await?;
     let seen = body.seen()?;
     let catalog = web.pipeline.store.catalog();
     let kept = flows::kept(&catalog, &part(params, "id")?).await?;
-    Ok((caller, seen, kept))
+    Ok((caller, seen, kept, body))
 }
 
 /// Keeps a flow with whom its candidate serves now, and puts it in force.

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{Body, Seen, json, versioned};
+use super::body::{Seen, Unread, json, versioned};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
 use super::rfc3339;
@@ -162,9 +162,10 @@ pub async fn list(
 pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let channel: Channel = body.take("channel", NOUN)?;
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
@@ -205,9 +206,10 @@ pub async fn save(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let channel: Channel = body.take("channel", NOUN)?;

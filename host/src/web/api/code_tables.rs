@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{self, Body, Seen, json, versioned};
+use super::body::{self, Seen, Unread, json, versioned};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, limit, part};
 use super::{accounts, rfc3339};
@@ -227,9 +227,10 @@ pub async fn save(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let (account, name) = (part(&params, "account")?, part(&params, "name")?);
     let catalog = web.pipeline.store.catalog();
     accounts::kept(&catalog, &account).await?;

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{self, Body, json};
+use super::body::{self, Unread, json};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
 use super::{accounts, flows, rfc3339};
@@ -217,9 +217,10 @@ pub async fn limit(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Publish).await?;
+    let mut body = sent.read().await?;
     let limits = Limits {
         deadline_ms: body.optional("deadline_ms", "limits")?,
         max_memory_mib: body.optional("max_memory_mib", "limits")?,

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use utoipa::ToSchema;
 
-use super::body::Body;
+use super::body::Unread;
 use super::error::{Error, Problem};
 use super::flows::{self, Confirmed, FlowView, NOUN};
 use super::inventory::release_of;
@@ -59,10 +59,10 @@ pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let id = part(&params, "id")?;
-    let made = Box::pin(duplicate(&web, &headers, &id, body)).await?;
+    let made = Box::pin(duplicate(&web, &headers, &id, sent)).await?;
     let catalog = web.pipeline.store.catalog();
     flows::answer(&catalog, made.as_str(), StatusCode::CREATED).await
 }
@@ -72,9 +72,10 @@ pub(in crate::web) async fn duplicate(
     web: &Web,
     headers: &HeaderMap,
     id: &str,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<FlowId, Error> {
     let caller = web.may(headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let event: Event = body.take("event", "flows.event")?;
     let id_wanted: Option<String> = body.optional("id", "flows.id")?;
     let name: Option<String> = body.optional("name", "flows.name")?;

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, Seen, json, versioned};
+use super::body::{Body, Seen, Unread, json, versioned};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
 use super::{releases, rfc3339, shadows};
@@ -286,9 +286,10 @@ pub async fn list(
 pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let mut flow: Flow = body.take("flow", NOUN)?;
     let confirmed = Confirmed::of(&mut body)?;
     body.end(NOUN, &[])?;
@@ -342,9 +343,10 @@ pub async fn save(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let mut flow: Flow = body.take("flow", NOUN)?;

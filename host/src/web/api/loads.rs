@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{self, Body, json};
+use super::body::{self, Unread, json};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, part};
 use crate::access::{Caller, Right};
@@ -88,9 +88,10 @@ pub async fn list(
 pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Operate).await?;
+    let mut body = sent.read().await?;
     let flow: String = body.take("flow", NOUN)?;
     let leads: Option<Leads> = body.optional("leads", NOUN)?;
     body.end(NOUN, &[])?;

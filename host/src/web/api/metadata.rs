@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, json};
+use super::body::{Body, Unread, json};
 use super::error::{Error, Problem};
 use super::list::{Asked, part};
 use super::{accounts, rfc3339};
@@ -261,9 +261,10 @@ pub async fn create_field(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let (account, caller) = account(&web, &headers, &params, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let (field, options) = wanted(&mut body)?;
     body.end("fields", &[])?;
     note(
@@ -294,10 +295,11 @@ pub async fn create_slot(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let (account, caller) = account(&web, &headers, &params, Right::Administer).await?;
     let code = code(&params)?;
+    let mut body = sent.read().await?;
     let (field, options) = wanted(&mut body)?;
     body.end("fields", &[])?;
     if !options.is_empty() {

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Body, Unread, json};
 use super::error::{Error, Problem};
 use super::list::{Page, part};
 use super::rfc3339;
@@ -122,9 +122,9 @@ pub async fn list(State(web): State<Web>, headers: HeaderMap) -> Result<Response
 pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
-    body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
-    let invited = add(&web, &headers, body).await?;
+    let invited = add(&web, &headers, sent).await?;
     Ok(json(StatusCode::CREATED, &invited))
 }
 
@@ -132,9 +132,10 @@ pub async fn create(
 pub(in crate::web) async fn add(
     web: &Web,
     headers: &HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Invited, Error> {
     let caller = web.may(headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let login: String = body.take("login", "people.login")?;
     let said = said(body, &[])?;
     let catalog = web.pipeline.store.catalog();
@@ -172,9 +173,10 @@ pub async fn save(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
+    let body = sent.read().await?;
     let read_only = ["id", "login", "has_password", "created_at", "signed_in_at"];
     let said = said(body, &read_only)?;
     let catalog = web.pipeline.store.catalog();

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Body, Unread, json};
 use super::error::{Error, Problem};
 use super::list::part;
 use super::{flows, samples};
@@ -141,9 +141,10 @@ pub async fn preview(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let text = text_of(&mut body)?;
     let live: Option<String> = body.optional("sample", NOUN)?;
     body.end(NOUN, &[])?;

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Body, Unread, json};
 use super::error::{Error, Problem};
 use super::flows::{self, NOUN};
 use super::list::{Page, part};
@@ -208,9 +208,9 @@ pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
-    let candidate = Box::pin(propose(&web, &headers, &part(&params, "id")?, body)).await?;
+    let candidate = Box::pin(propose(&web, &headers, &part(&params, "id")?, sent)).await?;
     Ok(json(StatusCode::CREATED, &candidate))
 }
 
@@ -219,9 +219,10 @@ pub(in crate::web) async fn propose(
     web: &Web,
     headers: &HeaderMap,
     id: &str,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Candidate, Error> {
     let caller = web.may(headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let wanted = Wanted::of(&mut body)?;
     let grants: Option<Grants> = body.optional("grants", "flows.grants")?;
     body.end(NOUN, &[])?;

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::list::part;
 use crate::access::Right;
@@ -60,9 +60,10 @@ pub async fn replay(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::View).await?;
+    let mut body = sent.read().await?;
     let release: Option<Digest> = body.optional("release", NOUN)?;
     let values: Option<bool> = body.optional("values", NOUN)?;
     body.end(NOUN, &[])?;
@@ -101,9 +102,10 @@ pub async fn bisect(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::View).await?;
+    let mut body = sent.read().await?;
     let field: String = body.take("field", NOUN)?;
     let release: Option<Digest> = body.optional("release", NOUN)?;
     body.end(NOUN, &[])?;
@@ -120,9 +122,10 @@ pub async fn bisect(
 pub async fn verify(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::View).await?;
+    let mut body = sent.read().await?;
     let asked = Asked {
         account: body.optional("account", NOUN)?,
         flow: body.optional("flow", NOUN)?,

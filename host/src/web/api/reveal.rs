@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::list::part;
 use super::traffic;
@@ -57,9 +57,10 @@ pub async fn reveal(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::SeePatientData).await?;
+    let mut body = sent.read().await?;
     let reason: String = body.take("reason", "reason")?;
     body.end("reason", &[])?;
     let revealed = look(&web, &headers, &part(&params, "id")?, &reason).await?;

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::list::limit;
 use super::traffic::{Messages, WhichTraffic};
@@ -49,9 +49,10 @@ pub struct SearchInput {
 pub async fn search(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::View).await?;
+    let mut body = sent.read().await?;
     let text: String = body.take("text", NOUN)?;
     let which = WhichTraffic {
         account: body.optional("account", NOUN)?,

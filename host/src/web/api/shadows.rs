@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::flows;
 use super::list::{Asked, Page, Which, part};
@@ -78,10 +78,10 @@ pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let id = part(&params, "id")?;
-    let shadow = Box::pin(begin(&web, &headers, &id, body)).await?;
+    let shadow = Box::pin(begin(&web, &headers, &id, sent)).await?;
     Ok(json(StatusCode::CREATED, &shadow))
 }
 
@@ -90,9 +90,10 @@ pub(in crate::web) async fn begin(
     web: &Web,
     headers: &HeaderMap,
     id: &str,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Standing, Error> {
     let caller = web.may(headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let wanted = Wanted::of(&mut body)?;
     let choices: Option<Choices> = body.optional("choices", "flows.choices")?;
     let grants: Option<Grants> = body.optional("grants", "flows.grants")?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::activation::{self, Activating};
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::flows::{self, Confirmed};
 use super::list::{Asked, Page, Which, part};
@@ -297,10 +297,10 @@ pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let (account, name) = place(&params)?;
-    let made = Box::pin(propose(&web, &headers, &account, &name, body)).await?;
+    let made = Box::pin(propose(&web, &headers, &account, &name, sent)).await?;
     Ok(json(StatusCode::CREATED, &made))
 }
 
@@ -310,9 +310,10 @@ pub(in crate::web) async fn propose(
     headers: &HeaderMap,
     account: &AccountId,
     name: &str,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Candidates, Error> {
     let caller = web.may(headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let mapping: String = body.take("mapping", NOUN)?;
     body.end(NOUN, &[])?;
     let sharing = sharers(web, account, name).await?;
@@ -351,9 +352,10 @@ pub async fn activate(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Publish).await?;
+    let mut body = sent.read().await?;
     let (account, name) = place(&params)?;
     let decided: Vec<Decided> = body.take("flows", NOUN)?;
     let confirmed = Confirmed::of(&mut body)?;

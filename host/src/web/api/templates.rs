@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::flows;
 use super::list::{Asked, part};
@@ -172,8 +172,10 @@ pub async fn save(
     headers: HeaderMap,
     params: RawPathParams,
     Asked(source): Asked<Source>,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
+    web.may(&headers, Right::Map).await?;
+    let mut body = sent.read().await?;
     let text: Option<String> = body.optional("message", NOUN)?;
     let made_up: Option<bool> = body.optional("made_up", NOUN)?;
     body.end(NOUN, &["flow", "event", "kept", "findings"])?;
@@ -183,7 +185,6 @@ pub async fn save(
         original: source.keep_original == Some(true),
         made_up: made_up == Some(true),
     };
-    web.may(&headers, Right::Map).await?;
     let flow = flow(&web, &params).await?;
     let shown = Box::pin(put(&web, &headers, flow, sample)).await?;
     Ok(json(StatusCode::OK, &shown))

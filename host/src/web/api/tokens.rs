@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::list::{Page, part};
 use super::rfc3339;
@@ -81,9 +81,10 @@ pub async fn list(State(web): State<Web>, headers: HeaderMap) -> Result<Response
 pub async fn create(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let name: String = body.take("name", NOUN)?;
     let rights: String = body.take("rights", NOUN)?;
     body.end(NOUN, &[])?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::accounts::kept;
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::list::part;
 use crate::access::Right;
@@ -59,9 +59,10 @@ pub async fn make(
     State(web): State<Web>,
     headers: HeaderMap,
     params: RawPathParams,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
+    let mut body = sent.read().await?;
     let account = kept(&web.pipeline.store.catalog(), &part(&params, "id")?).await?;
     let address: Option<String> = body.optional("address", NOUN)?;
     let limit: Option<u32> = body.optional("limit", NOUN)?;

@@ -14,7 +14,7 @@ use crate::flow::account::Role;
 use crate::store::catalog::Kept;
 use crate::store::catalog::person::{PersonRow, ROLES};
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::api::{accounts, people};
@@ -187,7 +187,7 @@ pub async fn save_roles(
     let is_chosen = |role: &Role| chosen.iter().any(|word| word == role.as_str());
     account.roles = Role::ALL.into_iter().filter(is_chosen).collect();
     let version: i64 = form.get("version").parse().unwrap_or_default();
-    let body = Body::of(json!({ "account": account, "version": version }));
+    let body = Unread::of(json!({ "account": account, "version": version }));
     let saving = accounts::save(State(web), visit.headers.clone(), params, body);
     // The first start goes on to its list.
     let to = match form.get("back") {
@@ -243,7 +243,7 @@ fn shown_again(visit: &Visit, id: String, form: &Form, fault: &Error) -> PersonP
 pub async fn add(State(web): State<Web>, visit: Visit, form: Form) -> Result<Response, Fault> {
     let mut said = said(&form);
     said["login"] = form.get("login").into();
-    match people::add(&web, &visit.headers, Body::of(said)).await {
+    match people::add(&web, &visit.headers, Unread::of(said)).await {
         Ok(invited) => html(&LinkPage {
             frame: visit.frame("access"),
             name: invited.name().to_owned(),
@@ -282,7 +282,7 @@ pub async fn save(
     let id = part(&params, "id")?;
     let before = people::find(&web, &params).await?;
     let headers = visit.headers.clone();
-    let saving = people::save(State(web), headers, params, Body::of(said(&form)));
+    let saving = people::save(State(web), headers, params, Unread::of(said(&form)));
     match saving.await {
         Ok(_) => {
             let text = format!("{} is saved.", before.name);

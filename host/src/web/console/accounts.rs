@@ -13,7 +13,7 @@ use crate::flow::Account;
 use crate::pipeline::account::may_use;
 use crate::store::catalog::Kept;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::api::{accounts, metadata};
@@ -133,7 +133,7 @@ pub async fn save(
         None => Value::Null,
     };
     let headers = visit.headers.clone();
-    let saving = accounts::save(State(web.clone()), headers, params, Body::of(body));
+    let saving = accounts::save(State(web.clone()), headers, params, Unread::of(body));
     match Box::pin(saving).await {
         Ok(_) => Ok(done(
             &visit,
@@ -159,7 +159,7 @@ pub async fn keys(
     let body =
         json!({ "access_key": form.get("access_key"), "secret_key": form.get("secret_key") });
     let headers = visit.headers.clone();
-    let putting = accounts::put_keys(State(web), headers, params, Body::of(body));
+    let putting = accounts::put_keys(State(web), headers, params, Unread::of(body));
     Ok(told(
         &visit,
         &to,

@@ -11,7 +11,7 @@ use super::visit::{Faults, Frame, Visit, again, done, html, refused};
 use crate::flow::alert::{Alert, Kind, Security, Settings};
 use crate::web::Web;
 use crate::web::api::alerts;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::fault::Fault;
 
 /// Alerts that are shown.
@@ -108,7 +108,7 @@ pub async fn snooze(
     form: Form,
 ) -> Result<Response, Fault> {
     let hours: u32 = form.get("hours").parse().unwrap_or_default();
-    let body = Body::of(json!({ "hours": hours }));
+    let body = Unread::of(json!({ "hours": hours }));
     let snoozing = alerts::snooze(State(web), visit.headers.clone(), params, body);
     Ok(match snoozing.await {
         Ok(_) => done(&visit, "/alerts", "Nothing is said of it until then."),
@@ -216,7 +216,7 @@ pub async fn save(State(web): State<Web>, visit: Visit, form: Form) -> Result<Re
         (false, "") => {}
         (false, password) => body["password"] = password.into(),
     }
-    let saving = alerts::save_settings(State(web.clone()), visit.headers.clone(), Body::of(body));
+    let saving = alerts::save_settings(State(web.clone()), visit.headers.clone(), Unread::of(body));
     match saving.await {
         Ok(_) => Ok(done(
             &visit,

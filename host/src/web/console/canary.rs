@@ -11,7 +11,7 @@ use super::visit::{Visit, told};
 use crate::flow::Flow;
 use crate::pipeline::canary::Figures;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::canary as rules;
 use crate::web::api::list::part;
 use crate::web::fault::Fault;
@@ -101,7 +101,7 @@ pub async fn begin(
     if let Some(release) = form.some("release") {
         body["release"] = release.into();
     }
-    let beginning = rules::begin(State(web), visit.headers.clone(), params, Body::of(body));
+    let beginning = rules::begin(State(web), visit.headers.clone(), params, Unread::of(body));
     let said = "The candidate serves its share of the patients.";
     Ok(told(&visit, &to, Box::pin(beginning).await, said))
 }
@@ -138,6 +138,6 @@ fn seen(form: &Form) -> Value {
     json!({ "version": version(form) })
 }
 
-fn asked(visit: &Visit, form: &Form) -> (HeaderMap, Body) {
-    (visit.headers.clone(), Body::of(seen(form)))
+fn asked(visit: &Visit, form: &Form) -> (HeaderMap, Unread) {
+    (visit.headers.clone(), Unread::of(seen(form)))
 }

@@ -16,7 +16,7 @@ use crate::pipeline::send::Sending;
 use crate::pipeline::wire::Certificate;
 use crate::store::catalog::{Kept, Listing};
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::channels::{self, ChannelView};
 use crate::web::api::doctor::{self, Diagnosis};
 use crate::web::api::error::Error;
@@ -202,7 +202,7 @@ pub async fn create(State(web): State<Web>, visit: Visit, form: Form) -> Result<
     };
     let document = fields.document(json!({ "id": id, "account": account }), is_inbound);
     let headers = visit.headers.clone();
-    let body = Body::of(json!({ "channel": document }));
+    let body = Unread::of(json!({ "channel": document }));
     let making = channels::create(State(web.clone()), headers, body);
     match Box::pin(making).await {
         Ok(_) => Ok(done(
@@ -272,7 +272,7 @@ pub async fn save(
         .parse::<i64>()
         .unwrap_or_default()
         .into();
-    let body = Body::of(json!({ "channel": document, "version": version }));
+    let body = Unread::of(json!({ "channel": document, "version": version }));
     let headers = visit.headers.clone();
     let saving = channels::save(State(web.clone()), headers, params, body);
     match Box::pin(saving).await {

@@ -18,7 +18,7 @@ use crate::mapping::manifest::{Kind, Manifest, Setting, Target};
 use crate::pipeline::activate as rules;
 use crate::store::catalog::Kept;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::error::Error;
 use crate::web::api::inventory::{self, FlowComponent};
 use crate::web::api::list::{Asked, part};
@@ -286,7 +286,7 @@ pub async fn save_settings(
     let choices = said(&form, &about.manifest, &about.choices);
     if form.has("candidate") {
         let body = json!({ "component": about.runs.component, "choices": choices });
-        let beginning = shadows::begin(&web, &visit.headers, &id, Body::of(body));
+        let beginning = shadows::begin(&web, &visit.headers, &id, Unread::of(body));
         return match Box::pin(beginning).await {
             Ok(shadow) => Ok(done(
                 &visit,
@@ -330,7 +330,7 @@ async fn store_settings(
         "confirm_no_condition": true,
     });
     let headers = visit.headers.clone();
-    let saving = flows::save(State(web.clone()), headers, params, Body::of(body));
+    let saving = flows::save(State(web.clone()), headers, params, Unread::of(body));
     Box::pin(saving).await?;
     // A flow that names no release has not made one of its new settings.
     if !is_named {
@@ -339,7 +339,13 @@ async fn store_settings(
             "component": about.runs.component,
             "grants": grants.filter(|_| uploaded),
         });
-        Box::pin(releases::propose(web, &visit.headers, &id, Body::of(body))).await?;
+        Box::pin(releases::propose(
+            web,
+            &visit.headers,
+            &id,
+            Unread::of(body),
+        ))
+        .await?;
     }
     Ok(())
 }
@@ -406,7 +412,7 @@ pub async fn approve(
         places: form.all("places"),
     };
     let body = json!({ "component": form.get("component"), "grants": grants });
-    let proposing = releases::propose(&web, &visit.headers, &id, Body::of(body));
+    let proposing = releases::propose(&web, &visit.headers, &id, Unread::of(body));
     Ok(match Box::pin(proposing).await {
         Ok(candidate) => done(
             &visit,

@@ -16,7 +16,7 @@ use super::visit::{Frame, Visit, done, html, if_match, refused, told};
 use crate::flow::{Direction, Entity, Flow};
 use crate::pipeline::activate as rules;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::api::{activation, flows};
@@ -151,7 +151,7 @@ pub async fn activate(
         }
     }
     let headers = visit.headers.clone();
-    let activating = activation::activate(State(web), headers, params, Body::of(body));
+    let activating = activation::activate(State(web), headers, params, Unread::of(body));
     Ok(match Box::pin(activating).await {
         Ok(_) => done(
             &visit,
@@ -175,7 +175,7 @@ pub async fn pause(
     let to = format!("/flows/{}", part(&params, "id")?);
     let body = json!({ "version": version(&form), "reason": form.get("reason") });
     let headers = visit.headers.clone();
-    let pausing = activation::pause(State(web), headers, params, Body::of(body));
+    let pausing = activation::pause(State(web), headers, params, Unread::of(body));
     Ok(told(
         &visit,
         &to,

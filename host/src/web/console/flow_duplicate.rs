@@ -11,7 +11,7 @@ use super::visit::{Faults, Frame, Visit, again, done, html, refused};
 use crate::flow::Flow;
 use crate::mapping::starter;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::list::part;
 use crate::web::api::templates::{self, Sample};
 use crate::web::api::{duplicate, flows};
@@ -59,7 +59,7 @@ pub async fn make(
     let id = part(&params, "id")?;
     let event = event_of(&form);
     let body = json!({ "event": event, "name": form.some("name"), "share": form.has("share") });
-    let duplicating = duplicate::duplicate(&web, &visit.headers, &id, Body::of(body));
+    let duplicating = duplicate::duplicate(&web, &visit.headers, &id, Unread::of(body));
     let made = match Box::pin(duplicating).await {
         Ok(made) => made,
         Err(fault) => {

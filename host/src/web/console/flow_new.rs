@@ -13,7 +13,7 @@ use crate::flow::{Account, Behaviour, Channel, Direction, Event, Flow, WebhookEv
 use crate::mapping::starter::{self, Starter};
 use crate::store::catalog::Listing;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::duplicate::free_id;
 use crate::web::api::error::Error;
 use crate::web::api::templates::{Sample, put};
@@ -200,7 +200,7 @@ async fn make_set(
 
 async fn make(web: &Web, visit: &Visit, flow: Value) -> Result<Flow, Error> {
     let id = flow["id"].as_str().unwrap_or_default().to_owned();
-    let body = Body::of(json!({ "flow": flow }));
+    let body = Unread::of(json!({ "flow": flow }));
     let creating = flows::create(State(web.clone()), visit.headers.clone(), body);
     Box::pin(creating).await?;
     let catalog = web.pipeline.store.catalog();
@@ -231,7 +231,7 @@ pub(super) async fn begin(
     };
     let id = flow.id.to_string();
     Box::pin(put(web, &visit.headers, flow, sample)).await?;
-    let body = Body::of(json!({ "mapping": starter.document }));
+    let body = Unread::of(json!({ "mapping": starter.document }));
     Box::pin(releases::propose(web, &visit.headers, &id, body)).await?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::pipeline::account::custom::Lacking;
 use crate::pipeline::activate;
 use crate::pipeline::shadow::Standing;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::list::part;
 use crate::web::api::{flows, lacking, shadows};
 use crate::web::fault::Fault;
@@ -194,7 +194,7 @@ pub async fn begin_shadow(
     form: Form,
 ) -> Result<Response, Fault> {
     let to = page_of(&part(&params, "id")?, &form);
-    let body = Body::of(json!({ "release": form.get("release") }));
+    let body = Unread::of(json!({ "release": form.get("release") }));
     let beginning = shadows::create(State(web), visit.headers.clone(), params, body);
     Ok(told(
         &visit,

@@ -18,7 +18,7 @@ use crate::flow::{Direction, Entity, Flow};
 use crate::hl7::dictionary;
 use crate::store::catalog::Kept;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::error::Error;
 use crate::web::api::flows;
 use crate::web::api::list::part;
@@ -131,7 +131,7 @@ async fn save(
     let version: i64 = form.get("version").parse().unwrap_or_default();
     body["version"] = version.into();
     let headers = visit.headers.clone();
-    let saving = flows::save(State(web.clone()), headers, params, Body::of(body));
+    let saving = flows::save(State(web.clone()), headers, params, Unread::of(body));
     Box::pin(saving).await.map(drop)
 }
 

@@ -26,7 +26,7 @@ use crate::mapping::propose;
 use crate::mapping::starter::Starter;
 use crate::pipeline::account::Field;
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::api::preview::from_json;
@@ -401,7 +401,7 @@ async fn propose(
     let flow = flows::kept(&web.pipeline.store.catalog(), id)
         .await?
         .document;
-    let body = Body::of(json!({ "mapping": text }));
+    let body = Unread::of(json!({ "mapping": text }));
     match &flow.shared_mapping {
         Some(name) => {
             let (headers, account) = (&visit.headers, &flow.account);

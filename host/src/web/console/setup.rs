@@ -12,7 +12,7 @@ use crate::pipeline::account::Found;
 use crate::store::catalog::Listing;
 use crate::web::Web;
 use crate::web::api::accounts;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::setup::{self, Step, Which};
 use crate::web::fault::Fault;
 
@@ -175,7 +175,7 @@ pub async fn connect(State(web): State<Web>, visit: Visit, form: Form) -> Result
             "keys": { "access_key": form.get("access_key"), "secret_key": form.get("secret_key") },
         }),
     };
-    let connecting = accounts::connect(&web, &visit.headers, Body::of(body));
+    let connecting = accounts::connect(&web, &visit.headers, Unread::of(body));
     match Box::pin(connecting).await {
         Ok((kept, found)) => Ok(done(
             &visit,

@@ -9,7 +9,7 @@ use super::cookie::encoded;
 use super::form::Form;
 use super::visit::{Frame, Visit, html, told};
 use crate::web::Web;
-use crate::web::api::body::Body;
+use crate::web::api::body::Unread;
 use crate::web::api::list::part;
 use crate::web::api::shared_mappings::{self, SharedMappingView};
 use crate::web::fault::Fault;
@@ -63,7 +63,7 @@ pub async fn activate(
             json!({ "flow": flow, "release": release, "version": version })
         })
         .collect();
-    let body = Body::of(json!({
+    let body = Unread::of(json!({
         "flows": decided,
         "confirm_not_unique": form.has("confirm_not_unique"),
         "confirm_no_condition": form.has("confirm_no_condition"),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use askama::Template;
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -16,8 +16,8 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use super::Needs;
 use super::cookie::{self, decoded, encoded};
 use super::form::{self, Form};
+use crate::access::door;
 use crate::access::{self, Caller, Right, Who, session};
-use crate::mapping::gate;
 use crate::web::Web;
 use crate::web::api::error::Error;
 use crate::web::fault::Fault;
@@ -61,7 +61,7 @@ impl Visit {
     /// Where the request came from, for the limit on attempts.
     pub fn address(&self) -> String {
         self.address
-            .map(|address| address.to_string())
+            .map(|address| door::counted(address).to_string())
             .unwrap_or_default()
     }
 
@@ -270,8 +270,8 @@ pub(super) async fn enter(
         request = Request::from_parts(parts, Body::empty());
         request.extensions_mut().insert(form);
     }
-    let address = request.extensions().get::<ConnectInfo<Peer>>();
-    let address = address.map(|ConnectInfo(Peer(address))| address.ip());
+    let peer: Option<&Peer> = request.extensions().get();
+    let address = peer.map(|peer| peer.sender(&web.proxies, &headers));
     let flash = cookie::read(&headers, cookie::FLASH).filter(|_| is_read);
     let had_flash = flash.is_some();
     let visit = Visit {
