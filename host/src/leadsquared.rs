@@ -22,7 +22,7 @@ mod wire;
 pub use account::{NewField, NewSlot, User};
 pub use activity::{ActivityUpdate, NewActivity};
 pub use budget::{Budget, Standing, Used};
-pub use client::{Client, Config, Keys, elsewhere};
+pub use client::{Client, Config, Keys, elsewhere, origin};
 pub use error::Error;
 pub use lead::{Attribute, Lead};
 pub use metadata::{ActivityType, Caller, LeadField, Slot};

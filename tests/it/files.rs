@@ -280,6 +280,21 @@ fn one_fault_keeps_everything_out() -> anyhow::Result<()> {
 }
 
 #[test]
+fn files_that_lead_to_another_host_need_the_keys_anew() -> anyhow::Result<()> {
+    let site = Site::new(None)?;
+    site.ligature(&["flow", "import", &write(&site, "in", SETUP)?], KEYS)?;
+    let moved = SETUP.replace("http://127.0.0.1:1\"", "http://127.0.0.1:2\"");
+    let moved = write(&site, "moved", &moved)?;
+    let refused = site.ligature(&["flow", "import", &moved], &[]);
+    let text = format!("{:#}", refused.err().context("it was imported")?);
+    ensure!(text.contains("takes the keys anew"), "{text}");
+    site.ligature(&["flow", "import", &moved], KEYS)?;
+    // Nothing new: no keys.
+    site.ligature(&["flow", "import", &moved], &[])?;
+    Ok(())
+}
+
+#[test]
 fn a_sample_with_patient_data_is_kept_by_the_command_line_and_never_exported() -> anyhow::Result<()>
 {
     let site = Site::new(None)?;

@@ -230,6 +230,15 @@ pub fn elsewhere(api: &str, host: &str) -> Option<String> {
     }
 }
 
+/// Where an address leads to: scheme and host, with the port where it names one.
+///
+/// # Errors
+/// [`Error::Config`] when it is no address of an API that may be spoken to.
+pub fn origin(api: &str) -> Result<String, Error> {
+    let base = base_address(api)?;
+    Ok(format!("{}://{}", base.scheme(), authority(&base)))
+}
+
 /// The host of an address, with its port where it names one.
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();

@@ -248,6 +248,21 @@ pub async fn discover(api: Option<&str>, keys: &Keys) -> Result<Found, Error> {
     })
 }
 
+/// From where to where an account goes with another address of its API; none where that leads to the same host.
+///
+/// Keys are good for the host that they were given for: whoever may name another one would else be sent them.
+///
+/// # Errors
+/// The new address is no API's, or neither TLS nor this machine.
+pub fn moves(before: &str, after: &str) -> Result<Option<(String, String)>, Error> {
+    if before == after {
+        return Ok(None);
+    }
+    let to = leadsquared::origin(after)?;
+    let from = leadsquared::origin(before).unwrap_or_else(|_| before.to_owned());
+    Ok((from != to).then_some((from, to)))
+}
+
 fn client(api: &str, keys: &Keys) -> Result<Client, Error> {
     let config = leadsquared::Config {
         api: api.to_owned(),

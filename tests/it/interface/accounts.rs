@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use ligature::simulator::lead_squared::Settings;
+use ligature_tests::office::lead_squared;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -126,6 +128,42 @@ async fn an_account_is_found_by_its_keys_and_they_are_never_read_back() -> anyho
     let used = api.delete("/api/v1/accounts/clinic").await?;
     ensure!(used.problem() == "409 still-used", "{}", used.body);
     ensure!(api.delete("/api/v1/accounts/second").await?.status == 204);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_go_to_no_other_host_than_they_were_given_for() -> anyhow::Result<()> {
+    let (clinic, api) = clinic().await?;
+    let other = lead_squared(Settings::default()).await?;
+    let path = "/api/v1/accounts/clinic";
+    let kept = api.get(path).await?.expect(200)?;
+    let mut moved = kept.clone();
+    for (host, keys) in [(other.api(), false), ("http://example.org".into(), true)] {
+        moved["account"]["api"] = json!(host);
+        if keys {
+            moved["keys"] = json!({ "access_key": "a", "secret_key": "s" });
+        }
+        let refused = api.put(path, moved.clone()).await?;
+        let problem = refused.problem();
+        ensure!(problem == "422 invalid accounts.api", "{}", refused.body);
+    }
+    // Another way to write the same host is no other host.
+    let mut same = kept.clone();
+    same["account"]["api"] = json!(format!("{}/v2/", clinic.simulator.api()));
+    let kept = api.put(path, same).await?.expect(200)?;
+    ensure!(other.counts().calls == 0, "the other host was spoken to");
+
+    let keys = other.keys();
+    moved["account"]["api"] = json!(other.api());
+    moved["version"] = kept["version"].clone();
+    moved["keys"] = json!({ "access_key": keys.access_key, "secret_key": keys.secret_key });
+    api.put(path, moved).await?.expect(200)?;
+    let audit = api.get("/api/v1/audit").await?.expect(200)?;
+    let mut records = audit["items"].as_array().into_iter().flatten();
+    let record = records.find(|record| record["action"] == "move");
+    let what = record.context("a record")?["document"].to_string();
+    let hosts = [clinic.simulator.api(), other.api()];
+    ensure!(hosts.iter().all(|host| what.contains(host)), "{what}");
     Ok(())
 }
 

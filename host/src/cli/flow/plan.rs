@@ -23,6 +23,7 @@ use crate::mapping::Runtime;
 use crate::pipeline::account;
 use crate::pipeline::activate::{self, Follows, Ready};
 use crate::store::Store;
+use crate::store::catalog::audit::Record;
 use crate::store::catalog::{Author, Change, Expected, Kept, Listing};
 
 /// Who imports.
@@ -167,6 +168,15 @@ impl Plan {
             plan.changes
                 .push(Change::Account(account.clone(), expected));
         }
+        let moved = match known {
+            Some(known) => account::moves(&known.document.api, &account.api)?,
+            None => None,
+        };
+        if let Some((from, to)) = &moved {
+            let what = format!("{} from {from} to {to}", account.id);
+            let record = Record::of("move", account.id.as_str(), "account", &what);
+            plan.changes.push(Change::Note(record));
+        }
         match (keys, kept_keys) {
             (Ok(keys), Some(kept)) if keys == kept => {}
             (Ok(keys), kept) => {
@@ -176,6 +186,13 @@ impl Plan {
                 };
                 plan.say(format!("keys of account {}", account.id), becomes);
                 plan.changes.push(Change::Keys(account.id.clone(), keys));
+            }
+            // Keys go to no other host than the one that they were given for.
+            (Err(fault), Some(_)) if moved.is_some() => {
+                return Err(fault.context(format!(
+                    "account {}: its api {} is at another host than before, which takes the keys anew",
+                    account.id, account.api
+                )));
             }
             (Err(_), Some(_)) => {}
             (Err(fault), None) => {

@@ -14,7 +14,8 @@ use crate::access::Right;
 use crate::flow::account::Keys;
 use crate::flow::check::{self, Fault};
 use crate::flow::{Account, AccountId};
-use crate::pipeline::account::{Found, discover as find};
+use crate::pipeline::account::{Found, discover as find, moves};
+use crate::store::catalog::audit::Record;
 use crate::store::catalog::{Catalog, Change, Expected, Kept};
 use crate::web::Web;
 
@@ -60,7 +61,7 @@ pub struct NewAccount {
     simulator: Option<bool>,
 }
 
-/// An account with changes.
+/// An account with changes; its keys stay, unless it is to be at another host: that one gets none that it was not given.
 #[derive(ToSchema)]
 #[expect(
     dead_code,
@@ -68,6 +69,8 @@ pub struct NewAccount {
 )]
 pub struct ChangedAccount {
     account: Account,
+    /// Needed where `api` names another host than before.
+    keys: Option<KeysInput>,
     /// The version that was seen; or send it as `If-Match`.
     version: Option<i64>,
 }
@@ -240,7 +243,7 @@ pub async fn show(
     Ok(versioned(StatusCode::OK, &whole(&web, kept).await, version))
 }
 
-/// Changes an account; its keys stay.
+/// Changes an account; its keys stay. Another host takes the keys anew.
 #[utoipa::path(put, path = "/api/v1/accounts/{id}", tag = "accounts", params(("id" = String, Path)),
     request_body = ChangedAccount,
     responses((status = 200, body = AccountView), (status = "default", body = Problem)))]
@@ -255,6 +258,10 @@ pub async fn save(
     let id = part(&params, "id")?;
     let seen = body.seen()?;
     let account: Account = body.take("account", NOUN)?;
+    let given = match body.object("keys") {
+        Some(_) => Some(keys(&mut body)?),
+        None => None,
+    };
     body.end(NOUN, &["updated_at", "found", "poll"])?;
     let mut faults = check::account(&account);
     if account.id.as_str() != id {
@@ -262,15 +269,55 @@ pub async fn save(
     }
     Error::check(NOUN, faults)?;
     let catalog = web.pipeline.store.catalog();
-    let change = Change::Account(account, seen.expected);
+    let mut changes = Vec::new();
+    let before = kept(&catalog, &id).await?.document;
+    changes.extend(moved(&before, &account, given.is_some())?.map(Change::Note));
+    if let Some(keys) = given {
+        belong(&account, &keys).await?;
+        changes.push(Change::Keys(account.id.clone(), keys));
+    }
+    changes.push(Change::Account(account, seen.expected));
     catalog
-        .apply(&[change], &caller.author())
+        .apply(&changes, &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
     web.pipeline.put_in_force().await;
     let kept = kept(&catalog, &id).await?;
     let version = kept.version;
     Ok(versioned(StatusCode::OK, &whole(&web, kept).await, version))
+}
+
+/// What the audit says of an account whose API is to be at another host; none where it stays.
+fn moved(before: &Account, after: &Account, has_keys: bool) -> Result<Option<Record>, Error> {
+    let fault = |text: String| Error::invalid(NOUN, vec![Fault::new("api", text)]);
+    let moves = moves(&before.api, &after.api).map_err(|refused| fault(refused.to_string()))?;
+    match moves {
+        None => Ok(None),
+        Some((from, _)) if !has_keys => Err(fault(format!(
+            "is at another host than {from}: send the keys for it, too"
+        ))),
+        Some((from, to)) => {
+            let id = after.id.as_str();
+            let what = format!("{id} from {from} to {to}");
+            Ok(Some(Record::of("move", id, "account", &what)))
+        }
+    }
+}
+
+/// Keys of another account would write one clinic's patients to another's.
+async fn belong(account: &Account, keys: &Keys) -> Result<(), Error> {
+    let found = find(Some(&account.api), keys).await?;
+    match moves(&account.api, &found.api) {
+        Ok(None) => Ok(()),
+        _ => {
+            let text = format!(
+                "the keys belong to {}, the account is at {}",
+                found.api, account.api
+            );
+            let fault = Fault::new("access_key", text);
+            Err(Error::invalid("accounts.keys", vec![fault]))
+        }
+    }
 }
 
 /// Deletes an account that has no channels and no flows; its messages stay.
@@ -312,20 +359,7 @@ pub async fn put_keys(
         secret_key: body.take("secret_key", "accounts.keys.secret_key")?,
     };
     body.end("accounts.keys", &[])?;
-    // Keys of another account would write one clinic's patients to another's.
-    let found = find(Some(&account.api), &keys).await?;
-    if found.api.trim_end_matches('/') != account.api.trim_end_matches('/') {
-        return Err(Error::invalid(
-            "accounts.keys",
-            vec![Fault::new(
-                "access_key",
-                format!(
-                    "the keys belong to {}, the account is at {}",
-                    found.api, account.api
-                ),
-            )],
-        ));
-    }
+    belong(&account, &keys).await?;
     let id: AccountId = account.id;
     let changes = [Change::Keys(id, keys)];
     catalog.apply(&changes, &caller.author()).await?;
