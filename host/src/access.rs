@@ -31,7 +31,9 @@ const NOTED_EVERY_MS: i64 = 60_000;
 pub enum Error {
     #[error("a token is needed: send the header `Authorization: Bearer lig_…`")]
     NoToken,
-    #[error("the token is not known or was revoked")]
+    #[error(
+        "the token is not known, was revoked or is too old, or whoever made it may not sign in any more"
+    )]
     Unknown,
     #[error("{name:?} lacks the right {}", right.as_str())]
     Lacks { name: String, right: Right },
@@ -50,7 +52,11 @@ pub struct Caller {
 /// What somebody who calls is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Who {
-    Token,
+    Token {
+        /// The id of the person who made it, if it was made by one.
+        maker: Option<String>,
+        expires_at_ms: Option<i64>,
+    },
     Person {
         id: String,
         login: String,
@@ -63,7 +69,7 @@ pub enum Who {
 impl fmt::Debug for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Who::Token => f.write_str("Token"),
+            Who::Token { .. } => f.write_str("Token"),
             Who::Person { id, .. } => write!(f, "Person({id})"),
         }
     }
@@ -87,7 +93,7 @@ impl Caller {
     /// As the audit names it.
     pub fn author(&self) -> Author {
         match &self.who {
-            Who::Token => Author(format!("token {}", self.name)),
+            Who::Token { .. } => Author(format!("token {}", self.name)),
             Who::Person { login, .. } => Author(login.clone()),
         }
     }
@@ -109,7 +115,7 @@ impl Token {
     }
 }
 
-/// Makes a token and keeps it, without its secret.
+/// Makes a token that is nobody's own, and keeps it without its secret.
 ///
 /// # Errors
 /// When the system has no randomness, or the store does not answer.
@@ -118,6 +124,41 @@ pub async fn issue(
     name: &str,
     rights: &Rights,
     author: &Author,
+) -> anyhow::Result<Token> {
+    keep(catalog, name, rights, author, None, None).await
+}
+
+/// Makes a token for a caller, good for no longer than what they call with: with a person it ends, and with a token of
+/// theirs, too. Gives until when, if it has an end of its own.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn issue_for(
+    catalog: &Catalog,
+    caller: &Caller,
+    name: &str,
+    rights: &Rights,
+    expires_at_ms: Option<i64>,
+) -> anyhow::Result<(Token, Option<i64>)> {
+    let (maker, own) = match &caller.who {
+        Who::Person { id, .. } => (Some(id.as_str()), None),
+        Who::Token {
+            maker,
+            expires_at_ms,
+        } => (maker.as_deref(), *expires_at_ms),
+    };
+    let until = expires_at_ms.into_iter().chain(own).min();
+    let token = keep(catalog, name, rights, &caller.author(), maker, until).await?;
+    Ok((token, until))
+}
+
+async fn keep(
+    catalog: &Catalog,
+    name: &str,
+    rights: &Rights,
+    author: &Author,
+    maker: Option<&str>,
+    expires_at_ms: Option<i64>,
 ) -> anyhow::Result<Token> {
     let mut secret = [0; 32];
     let mut id = [0; 8];
@@ -132,6 +173,8 @@ pub async fn issue(
         created_at_ms: Timestamp::now().as_millisecond(),
         used_at_ms: None,
         revoked_at_ms: None,
+        maker: maker.map(|id| (id.to_owned(), String::new())),
+        expires_at_ms,
     };
     catalog.add_token(&row, author).await?;
     Ok(Token(format!("{PREFIX}{id}_{secret}")))
@@ -140,7 +183,7 @@ pub async fn issue(
 /// Tells who sent `bearer`, the header's text behind `Bearer `.
 ///
 /// # Errors
-/// `NoToken` without one, `Unknown` for one that was never given out or is revoked.
+/// `NoToken` without one, `Unknown` for one that was never given out, is revoked or too old, or whose maker may not enter.
 pub async fn check(catalog: &Catalog, bearer: Option<&str>) -> Result<Caller, Error> {
     let bearer = bearer.ok_or(Error::NoToken)?.trim();
     let (id, secret) = bearer
@@ -153,13 +196,29 @@ pub async fn check(catalog: &Catalog, bearer: Option<&str>) -> Result<Caller, Er
         return Err(Error::Unknown);
     }
     let now = Timestamp::now().as_millisecond();
+    if row.expires_at_ms.is_some_and(|until| until <= now) {
+        return Err(Error::Unknown);
+    }
+    let mut rights = Rights::known(&row.rights);
+    let maker = row.maker.map(|(id, _)| id);
+    if let Some(maker) = &maker {
+        // What somebody made ends with what they may do.
+        let person = catalog.person(maker).await?.ok_or(Error::Unknown)?;
+        if !session::may_enter(catalog, &person).await? {
+            return Err(Error::Unknown);
+        }
+        rights = rights.both(&Rights::known(&person.rights));
+    }
     if row.used_at_ms.is_none_or(|at| now - at >= NOTED_EVERY_MS) {
         catalog.token_used(&row.id, now).await?;
     }
     Ok(Caller {
-        rights: Rights::known(&row.rights),
+        rights,
         name: row.name,
-        who: Who::Token,
+        who: Who::Token {
+            maker,
+            expires_at_ms: row.expires_at_ms,
+        },
     })
 }
 

@@ -135,6 +135,8 @@ create table token (
   created_at bigint not null,
   used_at bigint,
   revoked_at bigint,
+  maker text,
+  expires_at bigint,
   primary key (id)
 ) without rowid;
 

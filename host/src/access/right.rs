@@ -69,6 +69,11 @@ impl Rights {
         self.0.contains(&right)
     }
 
+    /// What both hold.
+    pub fn both(&self, other: &Rights) -> Self {
+        Self(self.0.intersection(&other.0).copied().collect())
+    }
+
     /// The words that this program knows; what a newer one gave is not held here.
     pub fn known(text: &str) -> Self {
         Self(text.split_whitespace().filter_map(Right::parse).collect())

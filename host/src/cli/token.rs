@@ -77,13 +77,18 @@ async fn carry_out(
                     Some(revoked) => format!("revoked {}", at(Some(revoked))),
                     None => format!("used {}", at(token.used_at_ms)),
                 };
+                let maker = token.maker.map(|(_, login)| format!(" by {login}"));
+                let until = token.expires_at_ms;
+                let until = until.map(|until| format!("  until {}", at(Some(until))));
                 writeln!(
                     out,
-                    "{}  {}  {}  made {}  {state}",
+                    "{}  {}  {}  made {}{}{}  {state}",
                     token.id,
                     token.name,
                     token.rights,
-                    at(Some(token.created_at_ms))
+                    at(Some(token.created_at_ms)),
+                    maker.unwrap_or_default(),
+                    until.unwrap_or_default(),
                 )?;
             }
         }

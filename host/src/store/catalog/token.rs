@@ -18,6 +18,9 @@ pub struct TokenRow {
     pub created_at_ms: i64,
     pub used_at_ms: Option<i64>,
     pub revoked_at_ms: Option<i64>,
+    /// The id of the person who made it, and their login; none for one made on the command line.
+    pub maker: Option<(String, String)>,
+    pub expires_at_ms: Option<i64>,
 }
 
 impl Catalog {
@@ -29,6 +32,8 @@ impl Catalog {
             token.rights.as_str().into(),
             token.digest.clone().into(),
             token.created_at_ms.into(),
+            Value::optional_text(token.maker.as_ref().map(|(id, _)| id.as_str())),
+            Value::optional_int(token.expires_at_ms),
         ];
         let record = Record::of("add", "", "token", &token.name);
         self.shared
@@ -85,6 +90,8 @@ impl Catalog {
 }
 
 fn token(row: &Row) -> Result<TokenRow, Error> {
+    let maker = row.optional(7, Row::string)?;
+    let login = row.optional(8, Row::string)?;
     Ok(TokenRow {
         id: row.string(0)?,
         name: row.string(1)?,
@@ -93,21 +100,27 @@ fn token(row: &Row) -> Result<TokenRow, Error> {
         created_at_ms: row.int(4)?,
         used_at_ms: row.optional(5, Row::int)?,
         revoked_at_ms: row.optional(6, Row::int)?,
+        maker: maker.map(|id| (id, login.unwrap_or_default())),
+        expires_at_ms: row.optional(9, Row::int)?,
     })
 }
 
 static ADD: Sql = Sql {
-    text: "insert into token (id, name, rights, digest, created_at) values (?, ?, ?, ?, ?)",
+    text: "insert into token (id, name, rights, digest, created_at, maker, expires_at) values (?, ?, ?, ?, ?, ?, ?)",
     kinds: &[],
 };
 
 static ALL: Sql = Sql {
-    text: "select id, name, rights, digest, created_at, used_at, revoked_at from token where 1 = ? order by created_at, id",
+    text: "select t.id, t.name, t.rights, t.digest, t.created_at, t.used_at, t.revoked_at, t.maker, p.login, t.expires_at
+from token t left join person p on p.id = t.maker
+where 1 = ? order by t.created_at, t.id",
     kinds: &[],
 };
 
 static ONE: Sql = Sql {
-    text: "select id, name, rights, digest, created_at, used_at, revoked_at from token where id = ?",
+    text: "select t.id, t.name, t.rights, t.digest, t.created_at, t.used_at, t.revoked_at, t.maker, p.login, t.expires_at
+from token t left join person p on p.id = t.maker
+where t.id = ?",
     kinds: &[],
 };
 

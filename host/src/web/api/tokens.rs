@@ -3,6 +3,7 @@
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -27,6 +28,11 @@ pub struct TokenView {
     created_at: String,
     used_at: Option<String>,
     revoked_at: Option<String>,
+    /// Who made it: it is good while they may sign in, and for what they may do. None for one that was made on the
+    /// command line, or with a token from there.
+    maker: Option<String>,
+    /// From then on it is good no longer.
+    expires_at: Option<String>,
 }
 
 /// A token to be made.
@@ -41,6 +47,8 @@ pub struct TokenInput {
     /// One or more of `view`, `operate`, `map`, `publish`, `see-patient-data`, `administer` and `audit`, with commas
     /// between them; none that its maker lacks.
     rights: String,
+    /// When it ends, in RFC 3339; at the latest with the token that makes it. Left out, it has no end of its own.
+    expires_at: Option<String>,
 }
 
 /// A token that was made: its text is told this once.
@@ -49,6 +57,7 @@ pub struct TokenMade {
     name: String,
     rights: String,
     token: String,
+    expires_at: Option<String>,
 }
 
 fn view(row: TokenRow) -> TokenView {
@@ -59,6 +68,8 @@ fn view(row: TokenRow) -> TokenView {
         created_at: rfc3339(row.created_at_ms),
         used_at: row.used_at_ms.map(rfc3339),
         revoked_at: row.revoked_at_ms.map(rfc3339),
+        maker: row.maker.map(|(_, login)| login),
+        expires_at: row.expires_at_ms.map(rfc3339),
     }
 }
 
@@ -87,7 +98,12 @@ pub async fn create(
     let mut body = sent.read().await?;
     let name: String = body.take("name", NOUN)?;
     let rights: String = body.take("rights", NOUN)?;
+    let until: Option<Timestamp> = body.optional("expires_at", "tokens.expires_at")?;
     body.end(NOUN, &[])?;
+    if until.is_some_and(|until| until <= Timestamp::now()) {
+        let fault = Fault::new("expires_at", "is in the past");
+        return Err(Error::invalid(NOUN, vec![fault]));
+    }
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         let fault = Fault::new("name", "say who it is for: the audit names it");
         return Err(Error::invalid(NOUN, vec![fault]));
@@ -99,8 +115,9 @@ pub async fn create(
         caller.may(right)?;
     }
     let catalog = web.pipeline.store.catalog();
-    let token = access::issue(&catalog, &name, &rights, &caller.author()).await;
-    let token = token.map_err(|fault| {
+    let until = until.map(Timestamp::as_millisecond);
+    let made = access::issue_for(&catalog, &caller, &name, &rights, until).await;
+    let (token, until) = made.map_err(|fault| {
         tracing::error!(fault = format!("{fault:#}"), "a token could not be made");
         let text = "the token could not be made: the host's log says why";
         Error::new(StatusCode::INTERNAL_SERVER_ERROR, "host", text)
@@ -109,6 +126,7 @@ pub async fn create(
         name,
         rights: rights.to_string(),
         token: token.reveal().to_owned(),
+        expires_at: until.map(rfc3339),
     };
     Ok(json(StatusCode::CREATED, &made))
 }

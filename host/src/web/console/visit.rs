@@ -236,7 +236,7 @@ pub(super) async fn enter(
     let visitor = cookie::read(&headers, cookie::VISITOR);
     let is_script = caller
         .as_ref()
-        .is_some_and(|caller| caller.who == Who::Token);
+        .is_some_and(|caller| matches!(caller.who, Who::Token { .. }));
     let (token, new_visitor) = match (&caller, visitor) {
         (
             Some(Caller {
