@@ -10,6 +10,7 @@ mod looks;
 mod mending;
 mod messages;
 mod people;
+mod races;
 mod rights;
 mod secure;
 mod setup;
@@ -28,8 +29,8 @@ const DOCUMENTS: &str = "[[channels]]\nid = \"ehr\"\naddress = \"127.0.0.1:0\"\n
     [[flows]]\nid = \"registrations\"\ndirection = \"ehr-to-leadsquared\"\nchannel = \"ehr\"\nevent = \"ADT^A04\"\n\
     entity = \"lead\"\nprimary_search_field = \"mx_MRN\"\n";
 
-/// A running host with its simulator, and an administrator who is signed in.
-async fn office(storage: Option<&str>) -> anyhow::Result<(Office, Visitor)> {
+/// A running host with its simulator, and nobody who may sign in.
+async fn empty(storage: Option<&str>) -> anyhow::Result<Office> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let settings = Settings {
         rate_limit: None,
@@ -41,7 +42,12 @@ async fn office(storage: Option<&str>) -> anyhow::Result<(Office, Visitor)> {
         &TaskTracker::new(),
         CancellationToken::new(),
     )?;
-    let office = Office::open(storage, simulator, DOCUMENTS).await?;
+    Office::open(storage, simulator, DOCUMENTS).await
+}
+
+/// The same with an administrator who is signed in.
+async fn office(storage: Option<&str>) -> anyhow::Result<(Office, Visitor)> {
+    let office = empty(storage).await?;
     let mut ana = Visitor::new(office.host.http);
     let link = ligature::serve::first_start(&office.host).await?;
     ana.begin(&link.unwrap_or_default()).await?;

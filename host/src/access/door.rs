@@ -115,31 +115,28 @@ impl Door {
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// How long whoever tries `login` from `address` has to wait; none may try at once.
-    pub fn wait(&self, login: &str, address: &str) -> Option<Duration> {
-        let tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Counts a try of `login` from `address`, which is forgiven when it succeeds.
+    ///
+    /// # Errors
+    /// How long they have to wait first; such a try is not counted.
+    pub fn attempt(&self, login: &str, address: &str) -> Result<(), Duration> {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        [
+        let keys = [
             (format!("login {login}"), FREE_FOR_A_LOGIN),
             (format!("address {address}"), FREE_FOR_AN_ADDRESS),
-        ]
-        .into_iter()
-        .filter_map(|(key, free)| {
-            let tries = tries.get(&key)?;
-            let over = tries.count.checked_sub(free)?;
+        ];
+        let waits = keys.iter().filter_map(|(key, free)| {
+            let tries = tries.get(key)?;
+            let over = tries.count.checked_sub(*free)?;
             let wait = FIRST_WAIT
                 .saturating_mul(1 << over.min(10))
                 .min(LONGEST_WAIT);
             wait.checked_sub(now.duration_since(tries.last))
-        })
-        .max()
-        .filter(|wait| !wait.is_zero())
-    }
-
-    /// Notes a failure.
-    pub fn failed(&self, login: &str, address: &str) {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
+        });
+        if let Some(wait) = waits.max().filter(|wait| !wait.is_zero()) {
+            return Err(wait);
+        }
         tries.retain(|_, tries| now.duration_since(tries.last) < FORGOTTEN);
         if tries.len() >= MOST {
             let oldest = tries.iter().min_by_key(|(_, tries)| tries.last);
@@ -147,7 +144,7 @@ impl Door {
                 tries.remove(&oldest);
             }
         }
-        for key in [format!("login {login}"), format!("address {address}")] {
+        for (key, _) in keys {
             let tries = tries.entry(key).or_insert(Tries {
                 count: 0,
                 last: now,
@@ -155,6 +152,7 @@ impl Door {
             tries.count += 1;
             tries.last = now;
         }
+        Ok(())
     }
 
     /// Whoever signed in is no guesser; the address is forgiven this one try, for it may be shared with one.
@@ -205,29 +203,43 @@ mod tests {
     async fn guessing_gets_slower_and_is_forgotten() {
         let door = Door::default();
         for _ in 0..FREE_FOR_A_LOGIN {
-            assert_eq!(door.wait("ana", "::1"), None);
-            door.failed("ana", "::1");
+            assert_eq!(door.attempt("ana", "::1"), Ok(()));
         }
-        assert_eq!(door.wait("ana", "::1"), Some(FIRST_WAIT));
+        assert_eq!(door.attempt("ana", "::1"), Err(FIRST_WAIT));
         assert_eq!(
-            door.wait("ana", "::2"),
-            Some(FIRST_WAIT),
+            door.attempt("ana", "::2"),
+            Err(FIRST_WAIT),
             "the login counts"
         );
-        assert_eq!(door.wait("ben", "::1"), None, "another login is free still");
-        door.failed("ana", "::1");
-        assert_eq!(door.wait("ana", "::1"), Some(FIRST_WAIT * 2));
+        assert_eq!(
+            door.attempt("ben", "::1"),
+            Ok(()),
+            "another login is free still"
+        );
+        tokio::time::advance(FIRST_WAIT).await;
+        assert_eq!(door.attempt("ana", "::1"), Ok(()));
+        assert_eq!(door.attempt("ana", "::1"), Err(FIRST_WAIT * 2));
         tokio::time::advance(FIRST_WAIT * 2).await;
-        assert_eq!(door.wait("ana", "::1"), None);
+        assert_eq!(door.attempt("ana", "::1"), Ok(()));
         door.succeeded("ana", "::1");
-        assert_eq!(door.wait("ana", "::1"), None);
+        assert_eq!(door.attempt("ana", "::1"), Ok(()));
         for login in 0..30 {
-            door.failed(&login.to_string(), "::1");
+            let _ = door.attempt(&login.to_string(), "::1");
         }
-        assert!(door.wait("carl", "::1").is_some(), "the address counts");
+        assert!(door.attempt("carl", "::1").is_err(), "the address counts");
         tokio::time::advance(FORGOTTEN).await;
-        door.failed("x", "::9");
-        assert_eq!(door.wait("carl", "::1"), None);
+        assert_eq!(door.attempt("carl", "::1"), Ok(()));
+    }
+
+    #[test]
+    fn an_ipv6_address_counts_with_its_network() {
+        let check = |address: &str, expected: &str| {
+            let counted = counted(address.parse().unwrap());
+            assert_eq!(counted.to_string(), expected, "{address}");
+        };
+        check("10.0.0.7", "10.0.0.7");
+        check("::ffff:10.0.0.7", "10.0.0.7");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
     }
 
     #[test]

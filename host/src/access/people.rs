@@ -68,13 +68,7 @@ pub async fn sign_in(
     address: &str,
 ) -> Result<String, Refused> {
     let login = login.trim().to_lowercase();
-    if let Some(wait) = door.wait(&login, address) {
-        return Err(Refused::Wait {
-            seconds: wait.as_secs() + 1,
-        });
-    }
-    // Counted first: many at once are many, too.
-    door.failed(&login, address);
+    attempt(door, &login, address)?;
     let person = catalog.person_of_login(&login).await?;
     let kept = person.as_ref().and_then(|person| person.password.clone());
     let same = door.is_that(password, kept).await.map_err(Refused::Host)?;
@@ -86,6 +80,13 @@ pub async fn sign_in(
     }
     door.succeeded(&login, address);
     begin(catalog, &person).await.map_err(Refused::Host)
+}
+
+/// Counts a try before it is known how it ends: many at once are many, too.
+fn attempt(door: &Door, login: &str, address: &str) -> Result<(), Refused> {
+    door.attempt(login, address).map_err(|wait| Refused::Wait {
+        seconds: wait.as_secs() + 1,
+    })
 }
 
 /// Makes the first administrator with the secret of the host's link, and signs in.
@@ -119,9 +120,10 @@ pub async fn first(
     let mut person = new(login, &said)?;
     password::check(password, &person.login, &person.name)?;
     person.password = Some(door.hash(password).await.map_err(Refused::Host)?);
-    catalog
-        .add_person(&person, &Author("first start".into()))
-        .await?;
+    let author = Author("first start".into());
+    if !catalog.add_first_person(&person, &author).await? {
+        return Err(Refused::Link);
+    }
     door.close_link();
     begin(catalog, &person).await.map_err(Refused::Host)
 }
@@ -191,29 +193,12 @@ pub async fn change(
     let held = Rights::known(&before.rights);
     may_give(caller, &held, &said.rights)?;
     checked(said)?;
-    let keeps = |person: &PersonRow| {
-        person.disabled_at_ms.is_none() && Rights::known(&person.rights).holds(Right::Administer)
-    };
-    let stays =
-        !said.is_shut_out && said.rights.holds(Right::Administer) && said.role == ADMINISTRATOR;
     let is_self = matches!(&caller.who, Who::Person { id: own, .. } if own == id);
     if is_self && said.is_shut_out {
         return Err(Refused::Member(
             "shut_out",
             "nobody shuts themselves out".into(),
         ));
-    }
-    if keeps(&before) && !stays {
-        let others = catalog.people().await?;
-        if !others.iter().any(|other| {
-            other.id != before.id
-                && keeps(other)
-                && other.role == ADMINISTRATOR
-                && other.password.is_some()
-        }) {
-            let text = "is the last administrator who can sign in: make another one first";
-            return Err(Refused::Member("rights", text.into()));
-        }
     }
     let changed = PersonRow {
         name: said.name.trim().to_owned(),
@@ -222,9 +207,17 @@ pub async fn change(
         disabled_at_ms: said
             .is_shut_out
             .then(|| before.disabled_at_ms.unwrap_or_else(now_ms)),
-        ..before
+        ..before.clone()
     };
-    catalog.save_person(&changed, &caller.author()).await?;
+    let author = caller.author();
+    if !catalog.save_person(&before, &changed, &author).await? {
+        let now = catalog.person(id).await?.ok_or(Refused::Nobody)?;
+        let text = match (now.rights == before.rights, now.role == before.role) {
+            (true, true) => "is the last administrator who can sign in: make another one first",
+            _ => "were changed by somebody else at the same time: look again",
+        };
+        return Err(Refused::Member("rights", text.into()));
+    }
     if said.is_shut_out {
         catalog.end_sessions(&changed, &caller.author()).await?;
     }
@@ -277,7 +270,9 @@ pub async fn accept(
     password: &str,
 ) -> Result<String, Refused> {
     let person = invited(catalog, id, secret).await?;
-    keep_password(catalog, door, &person, password).await?;
+    if !keep_password(catalog, door, &person, password).await? {
+        return Err(Refused::Link);
+    }
     begin(catalog, &person).await.map_err(Refused::Host)
 }
 
@@ -296,30 +291,30 @@ pub async fn change_password(
     let Who::Person { id, login, .. } = &caller.who else {
         return Err(Refused::Nobody);
     };
-    if let Some(wait) = door.wait(login, address) {
-        return Err(Refused::Wait {
-            seconds: wait.as_secs() + 1,
-        });
-    }
+    attempt(door, login, address)?;
     let person = catalog.person(id).await?.ok_or(Refused::Nobody)?;
     let same = door.is_that(old, person.password.clone()).await;
     if !same.map_err(Refused::Host)? {
-        door.failed(login, address);
-        return Err(Refused::Member(
-            "old_password",
-            "is not the one you have".into(),
-        ));
+        return Err(other_password());
     }
-    keep_password(catalog, door, &person, new).await?;
+    door.succeeded(login, address);
+    if !keep_password(catalog, door, &person, new).await? {
+        return Err(other_password());
+    }
     begin(catalog, &person).await.map_err(Refused::Host)
 }
 
+fn other_password() -> Refused {
+    Refused::Member("old_password", "is not the one you have".into())
+}
+
+/// Says whether it was kept: not where the person has another password by now, or the invitation was used.
 async fn keep_password(
     catalog: &Catalog,
     door: &Door,
     person: &PersonRow,
     password: &str,
-) -> Result<(), Refused> {
+) -> Result<bool, Refused> {
     password::check(password, &person.login, &person.name)?;
     let hash = door.hash(password).await.map_err(Refused::Host)?;
     Ok(catalog.put_password(person, &hash, &author(person)).await?)

@@ -28,6 +28,16 @@ pub struct PersonRow {
     pub disabled_at_ms: Option<i64>,
 }
 
+impl PersonRow {
+    /// Whether this person can sign in and administer; [`STAYS`] says the same.
+    pub fn administers(&self) -> bool {
+        self.role == ADMINISTRATOR
+            && self.disabled_at_ms.is_none()
+            && self.password.is_some()
+            && self.rights.split(' ').any(|right| right == "administer")
+    }
+}
+
 impl std::fmt::Debug for PersonRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PersonRow")
@@ -57,33 +67,68 @@ impl Catalog {
         if self.person_of_login(&person.login).await?.is_some() {
             return Err(Error::Exists("a person of that mail address".into()));
         }
-        let (invite, until) = person.invite.clone().unzip();
-        let values = vec![
-            person.id.as_str().into(),
-            person.login.as_str().into(),
-            person.name.as_str().into(),
-            person.role.as_str().into(),
-            person.rights.as_str().into(),
-            Value::optional_text(person.password.as_deref()),
-            Value::optional_bytes(invite.map(Into::into).as_ref()),
-            Value::optional_int(until),
-            person.created_at_ms.into(),
-        ];
-        self.write(Planned::one(&ADD, values), "add", &person.login, author)
-            .await
+        let added = add(person);
+        self.write(added, "add", &person.login, author).await
     }
 
-    /// Changes what administrators say of a person: name, role, rights, whether they may sign in.
-    pub async fn save_person(&self, person: &PersonRow, author: &Author) -> Result<(), Error> {
+    /// Keeps the first person of all; says whether it is, for of several who try one is.
+    pub async fn add_first_person(
+        &self,
+        person: &PersonRow,
+        author: &Author,
+    ) -> Result<bool, Error> {
+        let record = Record::of("add", "", "person", &person.login);
+        let statements = vec![
+            Planned::read(&HOLD, Vec::new()),
+            add(person),
+            // Refuses the whole transaction where somebody else is there.
+            Planned::one(
+                &ALONE,
+                vec![person.id.as_str().into(), person.id.as_str().into()],
+            ),
+            audit::plain(author, &record),
+        ];
+        self.decided(statements).await
+    }
+
+    /// Runs statements that the database refuses where things are not as they must be; says whether it took them.
+    async fn decided(&self, statements: Vec<Planned>) -> Result<bool, Error> {
+        match self.shared.writer.plain(statements, false).await {
+            Ok(_) => Ok(true),
+            Err(Error::Database(_)) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Changes what administrators say of a person: name, role, rights, whether they may sign in; says whether it did.
+    ///
+    /// It does not where the person is not as in `before` any more, or where no administrator would be left who can
+    /// sign in.
+    pub async fn save_person(
+        &self,
+        before: &PersonRow,
+        person: &PersonRow,
+        author: &Author,
+    ) -> Result<bool, Error> {
         let values = vec![
+            before.rights.as_str().into(),
+            before.role.as_str().into(),
             person.name.as_str().into(),
             person.role.as_str().into(),
             person.rights.as_str().into(),
             Value::optional_int(person.disabled_at_ms),
             person.id.as_str().into(),
         ];
-        self.write(Planned::one(&SAVE, values), "update", &person.login, author)
-            .await
+        let record = Record::of("update", "", "person", &person.login);
+        let mut statements = vec![
+            Planned::read(&HOLD, Vec::new()),
+            Planned::one(&SAVE, values),
+            audit::plain(author, &record),
+        ];
+        if before.administers() && !person.administers() {
+            statements.push(Planned::one(&STAYS, vec![person.id.as_str().into()]));
+        }
+        self.decided(statements).await
     }
 
     /// Lets whoever has the secret of `invite` choose a password for this person.
@@ -103,21 +148,31 @@ impl Catalog {
         .await
     }
 
-    /// Keeps a new password and ends all sessions and invitations.
+    /// Keeps a new password in the place of the one that `person` has and ends all sessions and invitations; says
+    /// whether it did, which it does not where password or invitation are others by now.
     pub async fn put_password(
         &self,
         person: &PersonRow,
         password: &str,
         author: &Author,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let record = Record::of("password", "", "person", &person.login);
+        let invite = person
+            .invite
+            .as_ref()
+            .map(|(digest, _)| digest.clone().into());
+        let values = vec![
+            Value::optional_text(person.password.as_deref()),
+            Value::optional_bytes(invite.as_ref()),
+            password.into(),
+            person.id.as_str().into(),
+        ];
         let statements = vec![
-            Planned::one(&PASSWORD, vec![password.into(), person.id.as_str().into()]),
+            Planned::one(&PASSWORD, values),
             Planned::one(&END_ALL, vec![person.id.as_str().into()]),
             audit::plain(author, &record),
         ];
-        self.shared.writer.plain(statements, false).await?;
-        Ok(())
+        self.decided(statements).await
     }
 
     /// All people, by login.
@@ -238,6 +293,22 @@ pub const ROLES: [&str; 4] = [
     Role::SalesUser.as_str(),
 ];
 
+fn add(person: &PersonRow) -> Planned {
+    let (invite, until) = person.invite.clone().unzip();
+    let values = vec![
+        person.id.as_str().into(),
+        person.login.as_str().into(),
+        person.name.as_str().into(),
+        person.role.as_str().into(),
+        person.rights.as_str().into(),
+        Value::optional_text(person.password.as_deref()),
+        Value::optional_bytes(invite.map(Into::into).as_ref()),
+        Value::optional_int(until),
+        person.created_at_ms.into(),
+    ];
+    Planned::one(&ADD, values)
+}
+
 fn person(row: &Row) -> Result<PersonRow, Error> {
     let invite = row.optional(6, |row, at| Ok(row.bytes(at)?.to_vec()))?;
     Ok(PersonRow {
@@ -260,8 +331,28 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     kinds: &[],
 };
 
+/// Nobody else changes people before the end of the transaction.
+static HOLD: Sql = Sql {
+    text: "{hold_people}",
+    kinds: &[],
+};
+
+/// An id cannot be null: so the database refuses a change that comes too late, and all that goes with it.
+static ALONE: Sql = Sql {
+    text: "update person set id = case when not exists (select 1 from person other where other.id <> ?) then id end where id = ?",
+    kinds: &[],
+};
+
 static SAVE: Sql = Sql {
-    text: "update person set name = ?, role = ?, rights = ?, disabled_at = ? where id = ?",
+    text: "update person set id = case when rights = ? and role = ? then id end, name = ?, role = ?, rights = ?, disabled_at = ?
+where id = ?",
+    kinds: &[],
+};
+
+static STAYS: Sql = Sql {
+    text: "update person set id = case when exists (select 1 from person other where other.role = 'Administrator'
+and other.disabled_at is null and other.password is not null and ' ' || other.rights || ' ' like '% administer %') then id end
+where id = ?",
     kinds: &[],
 };
 
@@ -271,7 +362,9 @@ static INVITE: Sql = Sql {
 };
 
 static PASSWORD: Sql = Sql {
-    text: "update person set password = ?, invite = null, invite_until = null where id = ?",
+    text: "update person set id = case when password is not distinct from ? and invite is not distinct from ? then id end,
+password = ?, invite = null, invite_until = null
+where id = ?",
     kinds: &[],
 };
 

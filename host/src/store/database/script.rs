@@ -30,6 +30,9 @@ impl Dialect {
             // that the statement touches, so as to undo it alone, which is a fifth of the work of an append.
             ("or_rollback", Dialect::Sqlite) => "or rollback",
             ("or_rollback", Dialect::Postgres) => "",
+            // What is asked of several people must not change before the answer is used.
+            ("hold_people", Dialect::Postgres) => "lock table person in share row exclusive mode",
+            ("hold_people", Dialect::Sqlite) => "select 1",
             // SQLite has one writer; it needs no row locks.
             ("skip_locked" | "share_lease", Dialect::Sqlite) => "",
             _ => unreachable!("no word {word:?}"),
