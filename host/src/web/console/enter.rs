@@ -90,13 +90,23 @@ pub async fn sign_in(State(web): State<Web>, visit: Visit, form: Form) -> Result
 
 /// Goes where somebody wanted to go, as somebody who is signed in.
 fn inside(visit: &Visit, session: &str, next: &str) -> Response {
-    // Ours only: `//elsewhere` is another host.
-    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
-    let to = if is_ours { next } else { "/" };
+    let to = if is_ours(next) { next } else { "/" };
     let mut response = Redirect::to(to).into_response();
     let age = session::LASTS_MS / 1_000;
     cookie::set(&mut response, &visit.headers, cookie::SESSION, session, age);
     response
+}
+
+/// Whether `next` leads to a page of this host, whoever reads it.
+///
+/// Browsers leave out tabs and line ends, take a backslash for a slash, and resolve dots; `//elsewhere` is another host.
+fn is_ours(next: &str) -> bool {
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    let is_plain = next
+        .bytes()
+        .all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'\\');
+    let leads_on = |part: &str| !matches!(part, "." | "..");
+    is_plain && path.starts_with('/') && !path.contains("//") && path.split('/').all(leads_on)
 }
 
 /// Asks for the first administrator.
@@ -213,5 +223,39 @@ pub async fn choose_password(
             name: person.name,
             least: password::LEAST,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_sign_in_one_goes_to_pages_of_ours_only() {
+        for next in [
+            "/",
+            "/messages/0199?part=1",
+            "/flows/ADT%5EA04/event#sample",
+            "/a.b/c",
+        ] {
+            assert!(is_ours(next), "{next:?}");
+        }
+        for next in [
+            "",
+            "messages",
+            "//evil.com",
+            "/\\evil.com",
+            "/\t/evil.com",
+            "/\nx",
+            "/\u{0}",
+            "/a b",
+            "/ä",
+            "/.//evil.com",
+            "/a/..//evil.com",
+            "/..",
+            "https://evil.com",
+        ] {
+            assert!(!is_ours(next), "{next:?}");
+        }
     }
 }
