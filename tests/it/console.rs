@@ -4,6 +4,7 @@ mod alerts;
 mod channels;
 mod components;
 mod flows;
+mod forms;
 mod journeys;
 mod kinds;
 mod looks;

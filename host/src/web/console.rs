@@ -44,7 +44,9 @@ use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
 
 use super::Web;
+use super::api::code_tables::MAX_CSV_BYTES;
 use crate::access::Right;
+use crate::mapping::gate;
 pub use visit::{Frame, Visit};
 
 /// What somebody must have to use a page.
@@ -64,6 +66,8 @@ pub struct Page {
     pub method: &'static str,
     pub path: &'static str,
     pub needs: Needs,
+    /// The largest form, in bytes.
+    most: usize,
     route: fn() -> MethodRouter<Web>,
 }
 
@@ -77,9 +81,27 @@ const fn page(
         method,
         path,
         needs,
+        most: FORM_BYTES,
         route,
     }
 }
+
+impl Page {
+    /// The same for larger forms.
+    const fn taking(self, most: usize) -> Self {
+        Self { most, ..self }
+    }
+}
+
+/// A form of what people type.
+const FORM_BYTES: usize = 64 * 1024;
+
+/// A form with a message, a mapping or the codes of a table.
+const TEXT_BYTES: usize = 4 * 1024 * 1024;
+
+/// A form with a component, or with a table as a file.
+const FILE_BYTES: usize = gate::MAX_FILE_BYTES + FORM_BYTES;
+const SHEET_BYTES: usize = MAX_CSV_BYTES + FORM_BYTES;
 
 const VIEW: Needs = Needs::Right(Right::View);
 const OPERATE: Needs = Needs::Right(Right::Operate);
@@ -132,7 +154,7 @@ pub const PAGES: &[Page] = &[
     page("POST", "/messages", VIEW, || post(messages::search)),
     page("GET", "/messages/{id}", VIEW, || get(message::show)),
     page("POST", "/messages/{id}", SEE, || post(message::reveal)),
-    page("POST", "/messages/{id}/edit", OPERATE, || post(message::edit)),
+    page("POST", "/messages/{id}/edit", OPERATE, || post(message::edit)).taking(TEXT_BYTES),
     page("GET", "/deliveries/{id}", VIEW, || get(delivery::show)),
     page("POST", "/deliveries/{id}", SEE, || post(delivery::reveal)),
     page("POST", "/deliveries/{id}/again", OPERATE, || post(delivery::again)),
@@ -147,21 +169,21 @@ pub const PAGES: &[Page] = &[
     page("POST", "/flows/{id}/canary/promote", PUBLISH, || post(canary::promote)),
     page("POST", "/flows/{id}/canary/end", PUBLISH, || post(canary::end)),
     page("GET", "/flows/{id}/component", VIEW, || get(component::show)),
-    page("POST", "/flows/{id}/component", PUBLISH, || post(component::upload)),
+    page("POST", "/flows/{id}/component", PUBLISH, || post(component::upload)).taking(FILE_BYTES),
     page("POST", "/flows/{id}/settings", MAP, || post(component::save_settings)),
     page("POST", "/flows/{id}/approve", PUBLISH, || post(component::approve)),
     page("GET", "/inventory", VIEW, || get(inventory::list)),
     page("POST", "/flows/{id}/delete", MAP, || post(flow::delete)),
     page("GET", "/flows/{id}/duplicate", MAP, || get(flow_duplicate::show)),
-    page("POST", "/flows/{id}/duplicate", MAP, || post(flow_duplicate::make)),
+    page("POST", "/flows/{id}/duplicate", MAP, || post(flow_duplicate::make)).taking(TEXT_BYTES),
     page("GET", "/flows/{id}/basic", MAP, || get(flow_steps::basic)),
     page("POST", "/flows/{id}/basic", MAP, || post(flow_steps::save_basic)),
     page("GET", "/flows/{id}/additional", MAP, || get(flow_steps::additional)),
     page("POST", "/flows/{id}/additional", MAP, || post(flow_steps::save_additional)),
     page("GET", "/flows/{id}/event", MAP, || get(flow_steps::event)),
-    page("POST", "/flows/{id}/event", MAP, || post(flow_steps::save_event)),
+    page("POST", "/flows/{id}/event", MAP, || post(flow_steps::save_event)).taking(TEXT_BYTES),
     page("GET", "/flows/{id}/mapping", MAP, || get(mapping::show)),
-    page("POST", "/flows/{id}/mapping", MAP, || post(mapping::save)),
+    page("POST", "/flows/{id}/mapping", MAP, || post(mapping::save)).taking(TEXT_BYTES),
     page("GET", "/flows/{id}/start", MAP, || get(flow_start::show)),
     page("POST", "/flows/{id}/shadow", MAP, || post(flow_start::begin_shadow)),
     page("POST", "/flows/{id}/shadow/{shadow}/cancel", MAP, || post(flow_start::cancel_shadow)),
@@ -179,14 +201,14 @@ pub const PAGES: &[Page] = &[
     page("GET", "/code-tables", VIEW, || get(code_tables::list)),
     page("POST", "/code-tables", MAP, || post(code_tables::create)),
     page("GET", "/code-tables/{account}/{name}", VIEW, || get(code_tables::show)),
-    page("POST", "/code-tables/{account}/{name}", MAP, || post(code_tables::save)),
+    page("POST", "/code-tables/{account}/{name}", MAP, || post(code_tables::save)).taking(TEXT_BYTES),
     page("POST", "/code-tables/{account}/{name}/entry", MAP, || post(code_tables::add_entry)),
-    page("POST", "/code-tables/{account}/{name}/csv", MAP, || post(code_tables::upload)),
+    page("POST", "/code-tables/{account}/{name}/csv", MAP, || post(code_tables::upload)).taking(SHEET_BYTES),
 ];
 
 pub(super) fn router(web: &Web) -> Router<Web> {
     PAGES.iter().fold(Router::new(), |router, page| {
-        let asked = (web.clone(), page.needs);
+        let asked = (web.clone(), page.needs, page.most);
         let route = (page.route)().layer(from_fn_with_state(asked, visit::enter));
         router.route(page.path, route)
     })

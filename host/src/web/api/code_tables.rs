@@ -24,7 +24,7 @@ use crate::web::Web;
 const NOUN: &str = "code-tables";
 
 /// The largest CSV file taken.
-const MAX_CSV_BYTES: usize = 16 * 1024 * 1024;
+pub(in crate::web) const MAX_CSV_BYTES: usize = 16 * 1024 * 1024;
 
 /// A code table as it stands.
 #[derive(Debug, Serialize, ToSchema)]

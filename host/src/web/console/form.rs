@@ -13,6 +13,9 @@ use crate::web::fault::Fault;
 /// The field that carries the token of the session.
 pub const TOKEN: &str = "csrf";
 
+/// Fields of one form: each takes more memory than its text. The codes of a large table are fewer.
+const MOST_FIELDS: usize = 20_000;
+
 /// The fields and files of a form, in the order sent.
 #[derive(Clone, Default)]
 pub struct Form {
@@ -33,6 +36,9 @@ impl Form {
         let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
         if kind.starts_with("application/x-www-form-urlencoded") {
             let text = std::str::from_utf8(body).ok()?;
+            if memchr::memchr_iter(b'&', body).count() >= MOST_FIELDS {
+                return None;
+            }
             return Some(Self {
                 fields: query(text),
                 files: Vec::new(),
@@ -131,6 +137,9 @@ fn multipart(body: &Bytes, boundary: &str) -> Option<Form> {
             b"\r\n" => at += 2,
             _ => return None,
         }
+        if form.fields.len() + form.files.len() >= MOST_FIELDS {
+            return None;
+        }
         let end = at + memchr::memmem::find(&body[at..], between.as_bytes())?;
         let part = body.slice(at..end);
         at = end + between.len();
@@ -199,5 +208,19 @@ mod tests {
         assert_eq!(form.file("f").map(|bytes| &bytes[..]), Some(&b"\0asm"[..]));
         assert!(parse("multipart/form-data; boundary=XX", "--XX\r\nno end").is_none());
         assert!(parse("application/json", "{}").is_none());
+    }
+
+    #[test]
+    fn a_form_has_so_many_fields_at_most() {
+        let check = |fields: usize, is_taken: bool| {
+            let kind = "application/x-www-form-urlencoded";
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            let body = Bytes::from(vec!["a"; fields].join("&"));
+            let form = Form::parse(&headers, &body);
+            assert_eq!(form.is_some(), is_taken, "{fields}");
+        };
+        check(MOST_FIELDS, true);
+        check(MOST_FIELDS + 1, false);
     }
 }

@@ -21,13 +21,7 @@ use crate::access::{self, Caller, Right, Who, session};
 use crate::web::Web;
 use crate::web::api::error::Error;
 use crate::web::fault::Fault;
-use crate::web::secure::Peer;
-
-/// Largest form: a component and some fields.
-const MAX_FORM_BYTES: usize = gate::MAX_FILE_BYTES + 64 * 1024;
-
-/// Largest form of somebody who is not signed in.
-const MAX_DOOR_BYTES: usize = 64 * 1024;
+use crate::web::listener::Peer;
 
 /// Somebody on a page.
 #[derive(Debug, Clone)]
@@ -213,7 +207,7 @@ impl Faults {
 
 /// Lets whoever may use a page pass to its handler, with what their form says.
 pub(super) async fn enter(
-    State((web, needs)): State<(Web, Needs)>,
+    State((web, needs, most)): State<(Web, Needs, usize)>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -253,10 +247,6 @@ pub(super) async fn enter(
     };
     if !is_read {
         let (parts, body) = request.into_parts();
-        let most = match needs {
-            Needs::Nothing => MAX_DOOR_BYTES,
-            Needs::SignIn | Needs::Right(_) => MAX_FORM_BYTES,
-        };
         let form = match to_bytes(body, most).await {
             Ok(bytes) => Form::parse(&headers, &bytes),
             Err(_) => return Fault::TooLarge.into_response(),
