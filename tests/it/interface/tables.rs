@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use ligature_tests::mllp::Client;
+use ligature_tests::visitor::Visitor;
 use serde_json::{Value, json};
 
 use super::{clinic, flow, until};
@@ -132,6 +133,22 @@ async fn a_message_waits_for_an_entry_and_a_release_can_be_gone_back_to() -> any
         miss["code"].is_null() && miss["deliveries_stopped"] == 1,
         "{hidden}"
     );
+
+    // Whoever saw the code is in the audit, once for each look; nobody else is.
+    let looks = async || {
+        let audit = api.get("/api/v1/audit").await?.expect(200)?;
+        let records = audit["items"].as_array().cloned().unwrap_or_default();
+        let looks = records.iter().filter(|record| record["action"] == "see");
+        anyhow::Ok(looks.count())
+    };
+    ensure!(looks().await? == 1, "a look at the interface");
+    let mut page = Visitor::with_token(clinic.site.http, seer.bearer());
+    let page = page.get("/code-tables/clinic/codes").await?;
+    ensure!(page.text.contains("Missing"), "{}", page.text);
+    ensure!(looks().await? == 2, "a look at the console");
+    let mut page = Visitor::with_token(clinic.site.http, api.bearer());
+    let page = page.get("/code-tables/clinic/codes").await?;
+    ensure!(!page.text.contains("Missing") && looks().await? == 2);
 
     // The entry makes a new release and lets the message go on.
     let table = api.get(TABLE).await?.expect(200)?;

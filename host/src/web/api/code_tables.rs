@@ -12,11 +12,13 @@ use super::body::{self, Seen, Unread, json, versioned};
 use super::error::{Error, Problem};
 use super::list::{Asked, Page, Which, limit, part};
 use super::{accounts, rfc3339};
-use crate::access::Right;
+use crate::access::{Caller, Right};
 use crate::flow::check::Fault;
 use crate::flow::table::{Otherwise, csv};
 use crate::flow::{AccountId, CodeTable, Digest, FlowId};
 use crate::pipeline::activate;
+use crate::store;
+use crate::store::catalog::audit::Record;
 use crate::store::catalog::{Author, Catalog, Change, Expected, Kept, Snapshot};
 use crate::store::journal::MissRow;
 use crate::web::Web;
@@ -380,12 +382,27 @@ pub async fn misses(
     let account = AccountId::from(account);
     let rows = journal.misses(&account, &name, which.after.as_deref(), most);
     let rows = rows.await?;
+    if may_see && !rows.is_empty() {
+        seen(&web, &caller, &account, &name).await?;
+    }
     let next = (rows.len() == most).then(|| rows.last().map(|row| row.id.clone()));
     let page = Page {
         items: rows.into_iter().map(|row| miss(row, may_see)).collect(),
         next: next.flatten(),
     };
     Ok(json(StatusCode::OK, &page))
+}
+
+/// Records that somebody looks at codes of messages; what cannot be recorded is not shown.
+pub(in crate::web) async fn seen(
+    web: &Web,
+    caller: &Caller,
+    account: &AccountId,
+    table: &str,
+) -> Result<(), store::Error> {
+    let record = Record::of("see", account.as_str(), "codes without an entry", table);
+    let catalog = web.pipeline.store.catalog();
+    catalog.note(&caller.author(), &record).await
 }
 
 fn miss(row: MissRow, may_see: bool) -> MissView {

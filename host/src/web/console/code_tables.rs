@@ -141,6 +141,9 @@ async fn page(
     let misses = journal
         .misses(&table.account, &table.name, None, MOST)
         .await?;
+    if let Some(caller) = visit.caller.as_ref().filter(|_| sees && !misses.is_empty()) {
+        tables::seen(web, caller, &table.account, &table.name).await?;
+    }
     let misses = misses.into_iter().map(|miss| Miss {
         code: if sees { miss.code } else { String::new() },
         count: miss.count,
