@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use std::future::{Future, ready};
 use std::io;
+use std::net::IpAddr;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::Response;
@@ -80,14 +81,35 @@ impl Web {
 
     /// Lets whoever may see messages pass; see [`Web::open_reads`].
     ///
+    /// A page of another site can lead its own name to this machine's address, and then reads as if it were ours; it
+    /// cannot make the browser say another host than that name.
+    ///
     /// # Errors
     /// As [`Web::may`] with the right to view.
     pub async fn may_read(&self, headers: &HeaderMap) -> Result<(), access::Error> {
-        if self.open_reads {
+        if self.open_reads && is_here(headers) {
             return Ok(());
         }
         self.may(headers, Right::View).await.map(drop)
     }
+}
+
+/// Whether a request asks for this machine by an own name or address of it, and comes through no proxy.
+fn is_here(headers: &HeaderMap) -> bool {
+    let is_own = |host: &HeaderValue| {
+        let authority: Option<Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
+        authority.is_some_and(|authority| {
+            let host = authority.host();
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            host.eq_ignore_ascii_case("localhost")
+                || address.is_ok_and(|address| address.is_loopback())
+        })
+    };
+    let hosts = headers.get_all(header::HOST);
+    let is_through = |name: &str| headers.contains_key(name);
+    hosts.iter().next().is_some()
+        && hosts.iter().all(is_own)
+        && !["forwarded", "x-forwarded-for"].into_iter().any(is_through)
 }
 
 /// Every route: pages, assets, the interface, and where webhooks deliver.
@@ -144,4 +166,33 @@ async fn guard(mut response: Response) -> Response {
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_token_one_asks_for_this_machine_by_its_own_name() {
+        let check = |lines: &[(&'static str, &'static str)], expected: bool| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_here(&headers), expected, "{lines:?}");
+        };
+        check(&[("host", "localhost:8080")], true);
+        check(&[("host", "127.0.0.1:9")], true);
+        check(&[("host", "[::1]:8080")], true);
+        check(&[("host", "[::1]")], true);
+        check(&[], false);
+        check(&[("host", "evil.example.org:8080")], false);
+        check(&[("host", "127.0.0.1.example.org")], false);
+        check(&[("host", "10.0.0.1:8080")], false);
+        check(&[("host", "127.0.0.1"), ("host", "evil.com")], false);
+        check(
+            &[("host", "127.0.0.1"), ("x-forwarded-for", "10.0.0.9")],
+            false,
+        );
+    }
 }

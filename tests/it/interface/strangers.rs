@@ -62,6 +62,29 @@ async fn a_body_is_read_only_of_whoever_may_send_it() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_sites_name_for_this_machine_opens_nothing() -> anyhow::Result<()> {
+    let (clinic, api) = clinic().await?;
+    let http = clinic.site.http;
+    for path in ["/api/v1/messages", "/api/v1/counts", "/api/v1/deliveries"] {
+        let asked = |host: &'static str, token: &str| {
+            let request = ligature_tests::http().get(format!("http://{http}{path}"));
+            let request = request.header("host", host);
+            match token {
+                "" => request,
+                token => request.bearer_auth(token),
+            }
+        };
+        let answer = asked("localhost:8080", "").send().await?;
+        ensure!(answer.status() == 200, "{path}: {}", answer.status());
+        let answer = asked("rebound.example.org", "").send().await?;
+        ensure!(answer.status() == 401, "{path}: {}", answer.status());
+        let answer = asked("rebound.example.org", api.bearer()).send().await?;
+        ensure!(answer.status() == 200, "{path}: {}", answer.status());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_address_cannot_take_every_connection() -> anyhow::Result<()> {
     let (clinic, _) = clinic().await?;
     let http = clinic.site.http;
