@@ -4,12 +4,14 @@
 //! reported with its key. What administrators configure (accounts, channels, flows) is not here but in the store.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use serde::Deserialize;
+use tracing::warn;
 
 use crate::flow::account::{Keys, Reach};
 use crate::flow::target::Identity;
@@ -330,7 +332,16 @@ fn beside(storage: &str, config: &Path) -> PathBuf {
 fn key_file(path: &Path) -> anyhow::Result<Vec<vault::Key>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if is_open_to_others(path) {
+        warn!(file = %path.display(), "others may read the key file, and with it the store: chmod 600");
+    }
     Ok(keys(&text)?)
+}
+
+/// Whether others than a file's owner may read or write it.
+fn is_open_to_others(path: &Path) -> bool {
+    let facts = std::fs::metadata(path);
+    facts.is_ok_and(|facts| facts.permissions().mode() & 0o077 != 0)
 }
 
 /// One key a line, numbered from 1: the number stands with every blob that the key sealed, so lines never move.
@@ -380,6 +391,16 @@ mod tests {
           mapping.deadline_ms: from 1 to 10000
         "
         );
+    }
+
+    #[test]
+    fn a_key_file_is_for_its_owner() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, is_open) in [(0o600, false), (0o400, false), (0o640, true), (0o666, true)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), mode.clone()).unwrap();
+            assert_eq!(is_open_to_others(file.path()), is_open, "{mode:?}");
+        }
     }
 
     #[test]

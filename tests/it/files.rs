@@ -62,7 +62,7 @@ primary_search_field = "mx_MRN"
 status = { state = "draft" }
 
 [[code_tables]]
-name = "wards/1"
+name = "wards^1"
 file = "wards.csv"
 "#;
 
@@ -136,7 +136,7 @@ fn what_is_exported_and_imported_is_exported_again_byte_for_byte() -> anyhow::Re
     let first = export(&one, "first")?;
     let names: Vec<_> = first.keys().map(String::as_str).collect();
     ensure!(names.len() == 5, "{names:?}");
-    ensure!(names[0] == "code-tables/wards%2F1.csv", "{names:?}");
+    ensure!(names[0] == "code-tables/wards%5E1.csv", "{names:?}");
     ensure!(
         names[1].starts_with("components/") && names[1].ends_with(".wasm"),
         "{names:?}"
@@ -199,7 +199,7 @@ fn a_plan_tells_field_by_field_and_changes_nothing() -> anyhow::Result<()> {
         .replace("name = \"Lab\"", "name = \"Laboratory\"")
         .replace("\"127.0.0.1:2576\"", "\"127.0.0.1:2577\"")
         .replace("reason = \"not yet\"", "reason = \"soon\"")
-        .replace("name = \"wards/1\"", "name = \"wards/2\"");
+        .replace("name = \"wards^1\"", "name = \"wards^2\"");
     let folder = write(&site, "changed", &changed)?;
     let plan = site.ligature(&["flow", "import", "--plan", &folder], KEYS)?;
     for line in [
@@ -208,7 +208,7 @@ fn a_plan_tells_field_by_field_and_changes_nothing() -> anyhow::Result<()> {
         "channel lab: changed",
         "  address: \"127.0.0.1:2576\" -> \"127.0.0.1:2577\"",
         "  name: \"Lab\" -> \"Laboratory\"",
-        "code table wards/2: new",
+        "code table wards^2: new",
         "flow ADT^A04: unchanged",
         "  status.reason: \"not yet\" -> \"soon\"",
     ] {

@@ -1,6 +1,8 @@
 //! A host as an operator has it: a folder with configuration, key and store, and the `ligature serve` process on it.
 
+use std::fs::Permissions;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,6 +61,7 @@ impl Site {
             None => format!("sqlite:{}", site.path("ligature.db").display()),
         };
         std::fs::write(site.path("key"), "5e".repeat(32))?;
+        std::fs::set_permissions(site.path("key"), Permissions::from_mode(0o600))?;
         std::fs::write(
             site.path("ligature.toml"),
             format!(

@@ -336,7 +336,7 @@ fn search(faults: &mut Vec<Fault>, flow: &Flow, account: &Account, facts: &Facts
 fn name(faults: &mut Vec<Fault>, path: &str, text: &str) {
     if text.trim().is_empty() {
         faults.push(Fault::new(path, "cannot be empty"));
-    } else if path == "id" && text.contains(|c: char| c.is_control() || c == '/' || c == '\\') {
+    } else if path == "id" && text.contains(is_no_id) {
         faults.push(Fault::new(
             path,
             "takes no slashes and no control characters",
@@ -344,6 +344,11 @@ fn name(faults: &mut Vec<Fault>, path: &str, text: &str) {
     } else if text.len() > 200 {
         faults.push(Fault::new(path, "takes at most 200 bytes"));
     }
+}
+
+/// What stands in no id: it is part of addresses and of file names.
+pub(super) fn is_no_id(c: char) -> bool {
+    c.is_control() || c == '/' || c == '\\'
 }
 
 fn zone(faults: &mut Vec<Fault>, zone: Option<&str>) {

@@ -12,7 +12,7 @@ use std::collections::btree_map::Entry;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::check::Fault;
+use super::check::{Fault, is_no_id};
 use super::{AccountId, Digest};
 
 /// The largest table, in codes.
@@ -111,6 +111,8 @@ impl CodeTable {
         let names = format!("takes 1 to {MAX_NAME_BYTES} bytes without control characters");
         if !is_name(&self.name) {
             say("name".into(), names.clone());
+        } else if self.name.contains(is_no_id) {
+            say("name".into(), "takes no slashes".into());
         }
         if self.columns.is_empty() || self.columns.len() > MAX_COLUMNS {
             say("columns".into(), format!("takes 1 to {MAX_COLUMNS} names"));

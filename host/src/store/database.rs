@@ -8,7 +8,9 @@
 mod script;
 mod value;
 
+use std::fs::OpenOptions;
 use std::future::poll_fn;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
@@ -108,7 +110,10 @@ impl Address {
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         let connect = async {
             Ok(match self {
-                Address::Sqlite(options) => Connection::Sqlite(options.connect().await?),
+                Address::Sqlite(options) => {
+                    make(options.get_filename());
+                    Connection::Sqlite(options.connect().await?)
+                }
                 Address::Postgres(options) => {
                     Connection::Postgres(Box::new(options.connect().await?))
                 }
@@ -145,6 +150,19 @@ impl Address {
             ),
         }
     }
+}
+
+/// Makes the file of a new database for its owner's eyes only; SQLite gives the files beside it the same permissions.
+fn make(file: &Path) {
+    if file.to_str().is_some_and(|name| name.starts_with(':')) {
+        return;
+    }
+    // What stands in the way is told by SQLite.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
 }
 
 /// One connection.

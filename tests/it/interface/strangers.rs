@@ -85,6 +85,37 @@ async fn another_sites_name_for_this_machine_opens_nothing() -> anyhow::Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_writes_is_for_its_owner() -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (clinic, _) = clinic().await?;
+    let mut seen = 0;
+    for file in std::fs::read_dir(clinic.site.path("."))? {
+        let file = file?;
+        let name = file.file_name().to_string_lossy().into_owned();
+        // The lock holds nothing.
+        if name.contains(".db") && !name.ends_with(".lock") {
+            let mode = file.metadata()?.permissions().mode() & 0o777;
+            ensure!(mode == 0o600, "{name} {mode:o}");
+            seen += 1;
+        }
+    }
+    ensure!(seen >= 2, "{seen} files");
+    let log = clinic.site.log()?;
+    ensure!(!log.contains("may read the key file"), "{log}");
+    let key = clinic.site.path("key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644))?;
+    let config = clinic.site.path("ligature.toml");
+    let listing = std::process::Command::new(ligature_tests::ligature_binary())
+        .args(["token", "list", "--config"])
+        .arg(&config)
+        .output()?;
+    let said = String::from_utf8_lossy(&listing.stderr).into_owned();
+    ensure!(said.contains("may read the key file"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_address_cannot_take_every_connection() -> anyhow::Result<()> {
     let (clinic, _) = clinic().await?;
     let http = clinic.site.http;

@@ -1,8 +1,10 @@
 //! Code tables as CSV: a heading `code` and the columns, then a line for each code.
 //!
 //! What a spreadsheet writes is taken: a byte order mark, semicolons or tabs instead of commas, empty lines. What is
-//! written is plain RFC 4180 with commas.
+//! written is plain RFC 4180 with commas, and an apostrophe before what a spreadsheet would take for a formula; reading
+//! takes it away again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{CodeTable, MAX_ENTRIES};
@@ -69,7 +71,7 @@ pub fn read(bytes: &[u8]) -> Result<Sheet, Error> {
             continue;
         }
         let Some(columns) = &columns else {
-            let mut names = record.iter().map(|name| name.trim().to_owned());
+            let mut names = record.iter().map(|name| plain(name.trim()));
             let first = names.next().unwrap_or_default();
             if !first.eq_ignore_ascii_case(CODE) {
                 return Err(Error::Heading(first));
@@ -81,7 +83,7 @@ pub fn read(bytes: &[u8]) -> Result<Sheet, Error> {
             columns = Some(names);
             continue;
         };
-        let mut values = record.iter().map(String::from);
+        let mut values = record.iter().map(plain);
         let code = values.next().unwrap_or_default();
         let row: Vec<_> = values.collect();
         if row.len() != columns.len() {
@@ -123,16 +125,39 @@ fn unreadable(fault: ::csv::Error) -> Error {
     }
 }
 
+/// A value that a spreadsheet takes for text: one that would be a formula has an apostrophe before it, and so has one
+/// that looks like such a value already, so that [`plain`] gives every value back.
+fn harmless(value: &str) -> Cow<'_, str> {
+    match is_formula(value.trim_start_matches('\'')) {
+        true => Cow::Owned(format!("'{value}")),
+        false => Cow::Borrowed(value),
+    }
+}
+
+fn plain(value: &str) -> String {
+    let inner = value.strip_prefix('\'');
+    let inner = inner.filter(|inner| is_formula(inner.trim_start_matches('\'')));
+    inner.unwrap_or(value).to_owned()
+}
+
+/// Whether a spreadsheet would take a value for a formula.
+pub fn is_formula(value: &str) -> bool {
+    value.starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
 /// Writes a table.
 pub fn write(table: &CodeTable) -> Vec<u8> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
-    let heading = std::iter::once(CODE).chain(table.columns.iter().map(String::as_str));
-    let written = writer.write_record(heading).and_then(|()| {
-        table.entries.iter().try_for_each(|(code, row)| {
-            let values = std::iter::once(code).chain(row);
-            writer.write_record(values)
-        })
-    });
+    let columns = table.columns.iter().map(|name| harmless(name));
+    let heading = std::iter::once(Cow::Borrowed(CODE)).chain(columns);
+    let written = writer
+        .write_record(heading.map(Cow::into_owned))
+        .and_then(|()| {
+            table.entries.iter().try_for_each(|(code, row)| {
+                let values = std::iter::once(code).chain(row);
+                writer.write_record(values.map(|value| harmless(value).into_owned()))
+            })
+        });
     written.expect("memory takes everything, and every row has the same width");
     writer.into_inner().expect("memory takes everything")
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::cookie::encoded;
 use super::show::{Time, iso};
 use super::visit::{Frame, Visit, html};
+use crate::flow::table::csv::is_formula;
 use crate::store::catalog::audit::AuditRow;
 use crate::web::Web;
 use crate::web::fault::Fault;
@@ -153,8 +154,7 @@ pub async fn export(State(web): State<Web>, Query(asked): Query<Asked>) -> Resul
 
 /// A cell; one that a spreadsheet would take for a formula is made text.
 fn harmless(cell: &str) -> String {
-    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let mark = if is_formula { "'" } else { "" };
+    let mark = if is_formula(cell) { "'" } else { "" };
     format!("{mark}{cell}")
 }
 
