@@ -156,14 +156,25 @@ function show() {
   const first = outcome.faults.find((fault) => !fault.row) ?? outcome.faults[0];
   $("status").textContent = outcome.faults.length
     ? `${outcome.faults.length} to mend${others > 0 && first ? `: ${first.row} ${first.key} ${first.text}` : ""}`
-    : outcome.problem ?? (outcome.result?.skip ? `The sample is skipped: ${outcome.result.skip}` : "Every row is in order");
+    : outcome.problem ?? (outcome.result?.skip ? `The sample is skipped: ${outcome.result.skip}` : inOrder());
   $("save").disabled = outcome.faults.length > 0;
+}
+
+/** What is to be said where the document has no fault: LeadSquared refuses a record for one field that it does not know. */
+function inOrder() {
+  const unknown = document.querySelectorAll(".line .about.warned").length;
+  if (unknown === 0) return "Every row is in order";
+  return unknown === 1
+    ? "1 row writes what is not a field of the account: LeadSquared refuses the whole lead"
+    : `${unknown} rows write what is not a field of the account: LeadSquared refuses the whole lead`;
 }
 
 // --- rows -----------------------------------------------------------------------------------------------------------
 
 function fieldLabel(target, row, known) {
   if (!target) {
+    // What a flow to the EHR writes are places of the message, which the sample need not have.
+    if (!desk.inbound) return row?.label ? el("span", { class: "about" }, row.label) : null;
     if (!row?.target || known.length === 0) return null;
     return el("span", { class: "about warned" }, [row.label, desk.inbound ? "not a field of the account" : "not a place of the template"].filter(Boolean).join(" · "));
   }

@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 
 use super::Pipeline;
 use super::judge::{Done, Stop};
+use super::webhooks::Webhooks;
 use crate::flow::alert::{Alert, Kind};
 use crate::flow::{AccountId, FlowId};
 use crate::leadsquared;
@@ -59,6 +60,8 @@ struct Seen {
     refused: BTreeSet<AccountId>,
     /// What is wrong with the webhooks of each account, as they were looked at last.
     hooks: BTreeMap<AccountId, Vec<String>>,
+    /// The webhooks of each account as they were seen last, and when.
+    webhooks: BTreeMap<AccountId, (i64, Webhooks)>,
     /// Why somebody could not be told; none once it worked again.
     untold: Option<String>,
 }
@@ -99,6 +102,18 @@ impl Watch {
     /// Notes what is wrong with the webhooks of an account; nothing where all is well.
     pub(super) fn hooks(&self, account: &AccountId, wrong: Vec<String>) {
         self.seen().hooks.insert(account.clone(), wrong);
+    }
+
+    /// Notes how the webhooks of an account stand.
+    pub(super) fn note_webhooks(&self, account: &AccountId, webhooks: &Webhooks) {
+        let now_ms = Timestamp::now().as_millisecond();
+        let seen = (now_ms, webhooks.clone());
+        self.seen().webhooks.insert(account.clone(), seen);
+    }
+
+    /// How the webhooks of an account stood when they were seen last, and when that was.
+    pub(super) fn webhooks_seen(&self, account: &AccountId) -> Option<(i64, Webhooks)> {
+        self.seen().webhooks.get(account).cloned()
     }
 }
 

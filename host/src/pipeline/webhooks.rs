@@ -18,12 +18,14 @@ use utoipa::ToSchema;
 use super::Pipeline;
 use super::account::Error;
 use crate::flow::release::hex;
-use crate::flow::{AccountId, Direction, Entity, Status, WebhookEvent};
+use crate::flow::{AccountId, WebhookEvent};
 use crate::leadsquared::webhook::{Unreadable, parse};
 use crate::leadsquared::{self, NewWebhook, Webhook};
 use crate::store;
 use crate::store::catalog::Author;
 use crate::store::catalog::hook::{Hook, Secrets};
+
+mod known;
 
 pub use crate::leadsquared::WebhookStatus;
 
@@ -175,29 +177,6 @@ impl Pipeline {
         })
     }
 
-    /// What the account's flows need to be told of: those that are drafts need nothing yet.
-    ///
-    /// The catalog is asked: a flow that was just activated may not be in force yet.
-    async fn needed(&self, account: &AccountId) -> Result<BTreeSet<Subject>, Error> {
-        let listing = self.store.catalog().list().await?;
-        let flows = listing.flows.iter().map(|kept| &kept.document);
-        Ok(flows
-            .filter(|flow| {
-                flow.account == *account
-                    && flow.direction == Direction::LeadSquaredToEhr
-                    && flow.status != Status::Draft
-            })
-            .filter_map(|flow| {
-                let event = flow.outbound.as_ref()?.webhook;
-                let activity = match event.entity() {
-                    Entity::Lead => None,
-                    Entity::Activity => Some(flow.activity.as_ref()?.code),
-                };
-                Some(Subject { event, activity })
-            })
-            .collect())
-    }
-
     /// Asks LeadSquared how the account's webhooks stand.
     ///
     /// # Errors
@@ -205,9 +184,11 @@ impl Pipeline {
     pub async fn webhooks(&self, account: &AccountId) -> Result<Webhooks, Error> {
         let hook = self.store.catalog().hook(account).await?;
         let listed = self.entry(account)?.client.webhooks().await?;
-        let needed = self.needed(account).await?;
+        let needed = self.needed_webhooks(account).await?;
         let is_polled = self.entry(account)?.account.poll.is_some();
-        Ok(standing(needed, account, hook.as_ref(), &listed, is_polled))
+        let standing = standing(needed, account, hook.as_ref(), &listed, is_polled);
+        self.watch.note_webhooks(account, &standing);
+        Ok(standing)
     }
 
     /// Makes the webhooks that flows need and that are missing, in place of ours that none needs, and anew those that
@@ -252,7 +233,7 @@ impl Pipeline {
         if former.as_deref() != Some(address.as_str()) {
             known.extend(ours(account, Some(&address), &listed));
         }
-        let needed = self.needed(account).await?;
+        let needed = self.needed_webhooks(account).await?;
         let serves = |(webhook, subject): &(&Webhook, Subject)| {
             needed.contains(subject)
                 && webhook.status != WebhookStatus::DisabledAfterFailures
@@ -323,9 +304,9 @@ impl Pipeline {
         let entry = self.entry(account)?;
         let client = entry.client.clone();
         let listed = client.webhooks().await?;
-        let needed = self.needed(account).await?;
+        let needed = self.needed_webhooks(account).await?;
         let is_polled = entry.account.poll.is_some();
-        let mut wrong = Vec::new();
+        let (mut wrong, mut is_mended) = (Vec::new(), false);
         for (webhook, subject) in ours(account, Some(&address), &listed) {
             let event = subject.event;
             match webhook.status {
@@ -333,6 +314,7 @@ impl Pipeline {
                     client.delete_webhook(&webhook.id).await?;
                     let new = hook.webhook(account, &address, subject);
                     client.create_webhook(&new).await?;
+                    is_mended = true;
                     wrong.push(format!(
                         "Webhook {event} had been turned off by LeadSquared after failures and was made anew"
                     ));
@@ -347,12 +329,14 @@ impl Pipeline {
                 _ => {}
             }
         }
-        for Subject { event, .. } in
-            standing(needed, account, Some(&hook), &listed, is_polled).missing
-        {
-            wrong.push(format!("No webhook {event} is there"));
-            warn!(%account, %event, "no webhook tells of what a flow needs: POST /api/v1/accounts/{account}/webhooks makes it");
+        let seen = match is_mended {
+            true => self.webhooks(account).await?,
+            false => standing(needed, account, Some(&hook), &listed, is_polled),
+        };
+        for subject in &seen.missing {
+            warn!(%account, %subject, "no webhook tells of what a flow needs: POST /api/v1/accounts/{account}/webhooks makes it");
         }
+        self.watch.note_webhooks(account, &seen);
         self.watch.hooks(account, wrong);
         Ok(())
     }
@@ -513,13 +497,6 @@ fn leave_to_the_poll(missing: &mut Vec<Subject>, room: usize) {
         if missing.len() > room {
             missing.retain(|subject| subject.event != event);
         }
-    }
-}
-
-impl Subject {
-    /// Whether reading the account finds it, too.
-    fn can_be_polled(&self) -> bool {
-        self.event.entity() == Entity::Lead
     }
 }
 

@@ -37,6 +37,7 @@ pub mod shared_mapping;
 pub mod show;
 pub mod visit;
 mod way;
+pub mod webhooks;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -140,6 +141,7 @@ pub const PAGES: &[Page] = &[
     page("GET", "/accounts/{id}", ADMINISTER, || get(accounts::show)),
     page("POST", "/accounts/{id}", ADMINISTER, || post(accounts::save)),
     page("POST", "/accounts/{id}/keys", ADMINISTER, || post(accounts::keys)),
+    page("POST", "/accounts/{id}/webhooks", ADMINISTER, || post(webhooks::make)),
     page("POST", "/accounts/{id}/read", MAP, || post(accounts::read)),
     page("POST", "/accounts/{id}/delete", ADMINISTER, || post(accounts::delete)),
     page("GET", "/overview", VIEW, || get(overview::show)),

@@ -49,7 +49,7 @@ pub(super) async fn all(pipeline: &Pipeline, settings: &Settings, now_ms: i64) -
         found.extend(quota(pipeline, percent).await?);
     }
     if settings.threshold(Kind::WebhookDisabled).is_some() {
-        found.extend(hooks(pipeline));
+        found.extend(hooks(pipeline).await?);
     }
     if settings.threshold(Kind::KeysRefused).is_some() {
         found.extend(keys(pipeline));
@@ -239,17 +239,23 @@ async fn quota(pipeline: &Pipeline, percent: u64) -> Wrong {
     Ok(found)
 }
 
-fn hooks(pipeline: &Pipeline) -> Vec<Found> {
-    let seen = pipeline.watch.seen();
-    let wrong = seen.hooks.iter().flat_map(|(account, wrong)| {
-        wrong.iter().map(|text| Found {
-            kind: Kind::WebhookDisabled,
-            account: account.to_string(),
-            subject: text.clone(),
-            text: format!("{text}: what changed meanwhile was not told to its flows."),
-        })
+async fn hooks(pipeline: &Pipeline) -> Wrong {
+    let mut wrong: Vec<(AccountId, String)> = Vec::new();
+    for (account, texts) in &pipeline.watch.seen().hooks {
+        wrong.extend(texts.iter().map(|text| (account.clone(), text.clone())));
+    }
+    for account in pipeline.configuration().accounts() {
+        for subject in pipeline.missing_webhooks(account).await? {
+            wrong.push((account.clone(), format!("No webhook {subject} is there")));
+        }
+    }
+    let found = wrong.into_iter().map(|(account, text)| Found {
+        kind: Kind::WebhookDisabled,
+        account: account.to_string(),
+        text: format!("{text}: what changed meanwhile was not told to its flows."),
+        subject: text,
     });
-    wrong.collect()
+    Ok(found.collect())
 }
 
 fn keys(pipeline: &Pipeline) -> Vec<Found> {

@@ -24,14 +24,36 @@ pub struct Made {
     pub fields: Vec<Field>,
 }
 
-/// The fields of leads that a release of a flow writes and the account lacks: the newest release, if none is named.
+/// What a release writes and its account does not have: LeadSquared refuses a whole record for one such field.
+#[derive(Debug, Default)]
+pub(in crate::web) struct Lack {
+    /// Fields of leads that can be made.
+    pub fields: Vec<Lacking>,
+    /// Fields of leads that LeadSquared would not give such a name, and slots of the activity type.
+    pub others: Vec<String>,
+}
+
+impl Lack {
+    pub(in crate::web) fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.others.is_empty()
+    }
+
+    /// The names of all.
+    pub(in crate::web) fn names(&self) -> Vec<String> {
+        let fields = self.fields.iter().map(|one| one.schema_name.clone());
+        fields.chain(self.others.iter().cloned()).collect()
+    }
+}
+
+/// What a release of a flow writes and the account lacks: the newest release, if none is named.
 pub(in crate::web) async fn of(
     web: &Web,
     flow: &Flow,
     release: Option<&Digest>,
-) -> Result<Vec<Lacking>, Error> {
+) -> Result<Lack, Error> {
+    // What a flow to the EHR writes are places of a message.
     if flow.direction != Direction::EhrToLeadSquared {
-        return Ok(Vec::new());
+        return Ok(Lack::default());
     }
     let catalog = web.pipeline.store.catalog();
     let release = match release {
@@ -41,14 +63,36 @@ pub(in crate::web) async fn of(
             .map(|(_, row)| row.release),
     };
     let Some(release) = release else {
-        return Ok(Vec::new());
+        return Ok(Lack::default());
     };
     let components = catalog.components(&flow.account).await?;
     let mut components = components.into_iter();
     let component = components.find(|row| row.digest == release.component);
     let document = component.map(|row| row.document).unwrap_or_default();
     let known = web.pipeline.lead_fields(&flow.account).await?.document;
-    Ok(lacking(&document, &activate::writes(&release), &known))
+    let mut written = activate::writes(&release);
+    let fields = lacking(&document, &written, &known);
+    written.retain(|name| {
+        let is_known = known.iter().any(|field| field.schema_name == *name);
+        !is_known && !fields.iter().any(|one| one.schema_name == *name)
+    });
+    let mut others: Vec<String> = written.into_iter().collect();
+    if let Some(activity) = &flow.activity {
+        let slots = web.pipeline.slots(&flow.account, activity.code);
+        let slots = Box::pin(slots).await?.document;
+        let mut written = activate::activity_writes(&release);
+        written.retain(|name| {
+            let is_known = slots.iter().any(|slot| slot.schema_name == *name);
+            name.starts_with("mx_Custom_") && !is_known
+        });
+        let code = activity.code;
+        others.extend(
+            written
+                .iter()
+                .map(|name| format!("{name} of activity type {code}")),
+        );
+    }
+    Ok(Lack { fields, others })
 }
 
 /// Lists the fields that a flow writes and its account lacks, as they would be made.
@@ -65,7 +109,7 @@ pub async fn list(
         .await?
         .document;
     let page = Page {
-        items: Box::pin(of(&web, &flow, None)).await?,
+        items: Box::pin(of(&web, &flow, None)).await?.fields,
         next: None,
     };
     Ok(json(StatusCode::OK, &page))
@@ -79,22 +123,23 @@ pub async fn make(
     headers: HeaderMap,
     params: RawPathParams,
 ) -> Result<Response, Error> {
-    let made = Box::pin(make_all(&web, &headers, &part(&params, "id")?)).await?;
+    let made = Box::pin(make_all(&web, &headers, &part(&params, "id")?, None)).await?;
     Ok(json(StatusCode::OK, &made))
 }
 
-/// What [`make`] does, for a page.
+/// What [`make`] does, for a page; of a release that is not the newest, too.
 pub(in crate::web) async fn make_all(
     web: &Web,
     headers: &HeaderMap,
     id: &str,
+    release: Option<&Digest>,
 ) -> Result<Made, Error> {
     let caller = web.may(headers, Right::Administer).await?;
     let flow = flows::kept(&web.pipeline.store.catalog(), id)
         .await?
         .document;
     let mut fields = Vec::new();
-    for one in Box::pin(of(web, &flow, None)).await? {
+    for one in Box::pin(of(web, &flow, release)).await?.fields {
         let name = &one.field.display_name;
         metadata::note(web, &caller, &flow.account, "lead-field", name).await?;
         let making = web

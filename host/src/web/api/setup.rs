@@ -1,5 +1,7 @@
 //! The way to the first patient: five steps, each as it stands at this moment.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -12,6 +14,7 @@ use super::rfc3339;
 use crate::access::Right;
 use crate::flow::channel::Kind;
 use crate::flow::{Direction, Flow, Status};
+use crate::pipeline::webhooks::Subject;
 use crate::store;
 use crate::store::catalog::Listing;
 use crate::store::journal::{Filter, MessageRow, State as Delivery};
@@ -58,6 +61,8 @@ pub enum Which {
     Message,
     /// A lead was written.
     Lead,
+    /// LeadSquared tells what the flows to the EHR must hear of; there is no such step without such a flow.
+    Webhook,
 }
 
 impl Step {
@@ -105,14 +110,16 @@ pub(in crate::web) async fn setup(web: &Web) -> Result<Setup, store::Error> {
         ..Filter::default()
     };
     let delivered = journal.list(&filter, None, LOOKED_AT).await?;
+    let mut steps = vec![
+        account(&listing),
+        channel(web, &listing),
+        flow(&listing),
+        message(newest.rows.first()),
+        lead(&delivered.rows),
+    ];
+    steps.extend(webhook(web, &listing).await?);
     Ok(Setup {
-        steps: vec![
-            account(&listing),
-            channel(web, &listing),
-            flow(&listing),
-            message(newest.rows.first()),
-            lead(&delivered.rows),
-        ],
+        steps,
         simulator: web.simulator.is_some(),
     })
 }
@@ -174,6 +181,34 @@ fn flow(listing: &Listing) -> Step {
             "Create a flow: which event of the EHR becomes a lead or an activity.",
         ),
     }
+}
+
+/// What LeadSquared must tell, of the first account that lacks something; none where nothing has to be told.
+async fn webhook(web: &Web, listing: &Listing) -> Result<Option<Step>, store::Error> {
+    let step = Which::Webhook;
+    let mut told = None;
+    for kept in &listing.accounts {
+        let (account, id) = (&kept.document, kept.document.id.as_str());
+        let names = |subjects: BTreeSet<Subject>| {
+            let names: Vec<_> = subjects.iter().map(Subject::to_string).collect();
+            names.join(", ")
+        };
+        let needed = web.pipeline.needed_webhooks(&account.id).await?;
+        if needed.is_empty() {
+            continue;
+        }
+        let missing = web.pipeline.missing_webhooks(&account.id).await?;
+        if !missing.is_empty() {
+            let text = format!(
+                "LeadSquared does not tell of {}: the flows that need it hear of nothing.",
+                names(missing)
+            );
+            return Ok(Some(Step::open(step, text).about(id)));
+        }
+        let text = format!("LeadSquared tells of {}.", names(needed));
+        told = Some(Step::done(step, text, id));
+    }
+    Ok(told)
 }
 
 fn message(newest: Option<&MessageRow>) -> Step {

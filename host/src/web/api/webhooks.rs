@@ -61,17 +61,31 @@ pub async fn make(
     params: RawPathParams,
     sent: Unread,
 ) -> Result<Response, Error> {
-    let caller = web.may(&headers, Right::Administer).await?;
+    web.may(&headers, Right::Administer).await?;
     let mut body = sent.read().await?;
-    let account = kept(&web.pipeline.store.catalog(), &part(&params, "id")?).await?;
     let address: Option<String> = body.optional("address", NOUN)?;
     let limit: Option<u32> = body.optional("limit", NOUN)?;
     body.end(NOUN, &[])?;
-    let author = caller.author();
-    let making =
-        web.pipeline
-            .make_webhooks(&account.document.id, address.as_deref(), limit, &author);
+    let id = part(&params, "id")?;
+    let making = make_all(&web, &headers, &id, address.as_deref(), limit);
     Ok(json(StatusCode::OK, &Box::pin(making).await?))
+}
+
+/// What [`make`] does, for a page.
+pub(in crate::web) async fn make_all(
+    web: &Web,
+    headers: &HeaderMap,
+    id: &str,
+    address: Option<&str>,
+    limit: Option<u32>,
+) -> Result<Webhooks, Error> {
+    let caller = web.may(headers, Right::Administer).await?;
+    let account = kept(&web.pipeline.store.catalog(), id).await?;
+    let author = caller.author();
+    let making = web
+        .pipeline
+        .make_webhooks(&account.document.id, address, limit, &author);
+    Ok(Box::pin(making).await?)
 }
 
 /// Gives an account's webhooks a new secret; the one before is taken for another hour.

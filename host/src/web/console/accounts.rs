@@ -9,6 +9,7 @@ use super::access::{AccountRoles, account_roles};
 use super::flow_steps::COUNTRIES;
 use super::form::Form;
 use super::visit::{Faults, Frame, Visit, again, done, html, if_match, refused, told};
+use super::webhooks;
 use crate::flow::Account;
 use crate::pipeline::account::may_use;
 use crate::store::catalog::Kept;
@@ -34,6 +35,7 @@ struct AccountPage {
     country: String,
     identifiers: String,
     daily: String,
+    webhooks: Result<webhooks::Shown, String>,
     /// No channel yet: the first start is under way.
     is_first: bool,
 }
@@ -72,10 +74,12 @@ async fn page(
     let roles = account_roles(&kept);
     let account = kept.document;
     let known = Box::pin(known(web, &account)).await;
+    let webhooks = Box::pin(webhooks::shown(web, visit, &account.id, None)).await;
     Ok(AccountPage {
         frame: visit.frame("setup"),
         faults,
         roles,
+        webhooks,
         known: known.map_err(|fault| fault.message().to_owned()),
         zones: super::flow_steps::zones(),
         countries: COUNTRIES.into(),

@@ -13,11 +13,13 @@ use super::flows::{
 use super::form::Form;
 use super::show::Time;
 use super::visit::{Frame, Visit, done, html, if_match, refused, told};
-use crate::flow::{Direction, Entity, Flow};
+use super::{flow_start, webhooks};
+use crate::flow::{Digest, Direction, Entity, Flow};
 use crate::pipeline::activate as rules;
 use crate::web::Web;
 use crate::web::api::body::Unread;
 use crate::web::api::error::Error;
+use crate::web::api::lacking::{self, Lack};
 use crate::web::api::list::part;
 use crate::web::api::{activation, flows};
 use crate::web::fault::Fault;
@@ -42,6 +44,11 @@ struct FlowPage {
     tally: Tally,
     canary: Option<canary::Shown>,
     releases: Vec<ReleaseLine>,
+    /// What it writes and the account does not have, and how much of that can be made.
+    lacking: Vec<String>,
+    can_make: usize,
+    /// How LeadSquared tells it what changes; none for one to LeadSquared.
+    webhook: Option<Result<webhooks::Shown, String>>,
 }
 
 pub(super) struct ReleaseLine {
@@ -105,6 +112,19 @@ pub async fn show(
         .find(|kept| kept.document.id == flow.channel);
     let (state, reason) = state_words(&flow.status);
     let tallies = tallies(&web).await?;
+    let is_inbound = flow.direction == Direction::EhrToLeadSquared;
+    let lack = match &flow.release {
+        Some(release) => Box::pin(lacking::of(&web, &flow, Some(release))).await,
+        None => Ok(Lack::default()),
+    };
+    let lack = lack.unwrap_or_default();
+    let webhook = match is_inbound {
+        true => None,
+        false => {
+            let shown = webhooks::shown(&web, &visit, &flow.account, Some(&flow));
+            Some(Box::pin(shown).await)
+        }
+    };
     html(&FlowPage {
         frame: visit.frame("flows"),
         version: kept.version,
@@ -114,7 +134,10 @@ pub async fn show(
         lead: behaviour_words(flow.lead_behaviour),
         activity: behaviour_words(flow.activity_behaviour),
         is_activity: flow.entity == Entity::Activity,
-        is_inbound: flow.direction == Direction::EhrToLeadSquared,
+        is_inbound,
+        lacking: lack.names(),
+        can_make: lack.fields.len(),
+        webhook,
         channel: channel.map_or_else(String::new, |kept| kept.document.name.clone()),
         state,
         reason,
@@ -139,7 +162,16 @@ pub async fn activate(
     params: RawPathParams,
     form: Form,
 ) -> Result<Response, Fault> {
-    let to = format!("/flows/{}", part(&params, "id")?);
+    let id = part(&params, "id")?;
+    let to = format!("/flows/{id}");
+    if let Some(release) = form.some("release") {
+        let release = Digest::from(release);
+        let sure = flow_start::make_sure(&web, &visit, &id, &release, &form);
+        if let Err(fault) = Box::pin(sure).await {
+            let back = format!("/flows/{id}/start?release={release}");
+            return Ok(refused(&visit, &back, &fault));
+        }
+    }
     let mut body = json!({
         "version": version(&form),
         "confirm_not_unique": form.has("confirm_not_unique"),
@@ -151,8 +183,25 @@ pub async fn activate(
         }
     }
     let headers = visit.headers.clone();
-    let activating = activation::activate(State(web), headers, params, Unread::of(body));
+    let activating =
+        activation::activate(State(web.clone()), headers, params, Unread::of(body));
     Ok(match Box::pin(activating).await {
+        Ok(_) if form.has("make_webhook") => {
+            let flow = flows::kept(&web.pipeline.store.catalog(), &id).await?;
+            let account = flow.document.account;
+            match webhooks::make_by(&web, &visit, account.as_str(), &form).await {
+                Ok(_) => done(
+                    &visit,
+                    &to,
+                    "The flow is active, and LeadSquared tells it what changes.",
+                ),
+                Err(fault) => {
+                    let why = fault.message();
+                    let text = format!("the flow is active, but its webhook was not made: {why}");
+                    refused(&visit, &to, &Error::bad(text))
+                }
+            }
+        }
         Ok(_) => done(
             &visit,
             &to,

@@ -10,12 +10,14 @@ use super::cookie::encoded;
 use super::flows::{behaviour_words, event_words};
 use super::form::Form;
 use super::visit::{Frame, Visit, done, html, refused, told};
-use crate::flow::{Digest, Entity, Flow, Status, shadow};
+use super::webhooks;
+use crate::flow::{Digest, Direction, Entity, Flow, Status, shadow};
 use crate::pipeline::account::custom::Lacking;
 use crate::pipeline::activate;
 use crate::pipeline::shadow::Standing;
 use crate::web::Web;
 use crate::web::api::body::Unread;
+use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::api::{flows, lacking, shadows};
 use crate::web::fault::Fault;
@@ -34,8 +36,11 @@ struct StartPage {
     checks: Vec<String>,
     differences: Vec<String>,
     next: String,
-    /// Fields that the flow writes and the account lacks.
+    /// Fields that the flow writes and the account lacks, and what of them cannot be made.
     lacking: Vec<Lacking>,
+    others: Vec<String>,
+    /// What LeadSquared must tell of the flow; none for one to LeadSquared.
+    webhook: Option<Result<webhooks::Shown, String>>,
     shadow: Option<Shadow>,
     /// The release must be proven before it comes into force.
     needs_shadow: bool,
@@ -149,7 +154,15 @@ pub async fn show(
     });
     let digest = release.map(|row| &row.digest);
     // What LeadSquared does not tell just now is told when the flow is started.
-    let lacking = Box::pin(lacking::of(&web, &flow, digest)).await;
+    let lack = Box::pin(lacking::of(&web, &flow, digest)).await;
+    let lack = lack.unwrap_or_default();
+    let webhook = match flow.direction {
+        Direction::EhrToLeadSquared => None,
+        Direction::LeadSquaredToEhr => {
+            let shown = webhooks::shown(&web, &visit, &flow.account, Some(&flow));
+            Some(Box::pin(shown).await)
+        }
+    };
     let shadow = match digest {
         Some(digest) => newest_shadow(&web, &flow, digest).await?,
         None => None,
@@ -171,11 +184,41 @@ pub async fn show(
         },
         checks,
         next: next(&flow, channel),
-        lacking: lacking.unwrap_or_default(),
+        lacking: lack.fields,
+        others: lack.others,
+        webhook,
         needs_shadow: flow.require_shadow && is_other,
         shadow,
         flow,
     })
+}
+
+/// Sees to it that the account has the fields that a release writes: made where the form says so, else refused until somebody
+/// confirms that they are not there.
+pub(super) async fn make_sure(
+    web: &Web,
+    visit: &Visit,
+    id: &str,
+    release: &Digest,
+    form: &Form,
+) -> Result<(), Error> {
+    let catalog = web.pipeline.store.catalog();
+    let flow = flows::kept(&catalog, id).await?.document;
+    // What LeadSquared does not tell just now holds nobody up.
+    let lack = Box::pin(lacking::of(web, &flow, Some(release))).await;
+    let mut lack = lack.unwrap_or_default();
+    if !lack.fields.is_empty() && form.has("make_fields") {
+        Box::pin(lacking::make_all(web, &visit.headers, id, Some(release))).await?;
+        lack = Box::pin(lacking::of(web, &flow, Some(release))).await?;
+    }
+    match lack.is_empty() || form.has("confirm_lacking") {
+        true => Ok(()),
+        false => Err(Error::bad(format!(
+            "the account does not have what the flow writes: {}. Let the fields be made first, or confirm that it shall start \
+             without them",
+            lack.names().join(", ")
+        ))),
+    }
 }
 
 /// Where the page of a release is.
@@ -227,8 +270,12 @@ pub async fn make_fields(
     form: Form,
 ) -> Result<Response, Fault> {
     let id = part(&params, "id")?;
-    let to = page_of(&id, &form);
-    let making = lacking::make_all(&web, &visit.headers, &id);
+    let to = match form.has("back") {
+        true => format!("/flows/{id}"),
+        false => page_of(&id, &form),
+    };
+    let release = form.some("release").map(Digest::from);
+    let making = lacking::make_all(&web, &visit.headers, &id, release.as_ref());
     Ok(match Box::pin(making).await {
         Ok(made) => {
             let text = format!("{} fields are made in LeadSquared.", made.fields.len());

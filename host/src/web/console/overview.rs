@@ -58,6 +58,9 @@ struct DiskLine {
 /// One account.
 struct Part {
     name: String,
+    id: String,
+    /// What flows must be told of, and nobody tells.
+    missing: Vec<String>,
     since: Time,
     today: Sums,
     chart: Chart,
@@ -161,8 +164,11 @@ pub async fn show(
         });
         let mut flows: Vec<Line> = flows.collect();
         flows.sort_by_key(|line| std::cmp::Reverse(line.failed));
+        let missing = web.pipeline.missing_webhooks(&account.id).await?;
         accounts.push(Part {
             name: name_of(account),
+            id: account.id.to_string(),
+            missing: missing.iter().map(ToString::to_string).collect(),
             since: Time::of(today.since_ms),
             today: today.sums,
             chart: chart(&figures, word),

@@ -101,6 +101,12 @@ fn line(visit: &Visit, step: Step) -> Line {
             id.map_or_else(String::new, |id| format!("/messages/{id}")),
             "Look at it",
         ),
+        (Which::Webhook, id) => (
+            "Let LeadSquared tell what changes",
+            Right::Administer,
+            id.map_or_else(String::new, |id| format!("/accounts/{id}#webhooks")),
+            "Look at the webhooks",
+        ),
         (Which::Lead, id) => (
             "First lead",
             Right::View,
