@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::engine;
 use super::host::State;
 use crate::flow::Entity;
+use crate::flow::change::Field;
 use crate::flow::mapped::Refusal;
+use crate::hl7::Path;
 
 /// Why a run ended without a mapping.
 #[derive(Clone, PartialEq, Eq)]
@@ -130,9 +132,12 @@ impl Failure {
     pub fn sentence(&self) -> String {
         match self {
             Failure::Refused(refusal) => match refusal {
-                Refusal::Missing(_) => {
-                    "the mapping refuses the message: a value that it requires is missing; \
-                     ask the sender for it or make the row optional"
+                Refusal::Missing(path) => {
+                    return format!(
+                        "the mapping refuses the message: a value that it requires is missing{}; \
+                         ask the sender for it or make the row optional",
+                        at(path)
+                    );
                 }
                 Refusal::Malformed { .. } => {
                     "the mapping refuses the message: a value is not of the form that it expects; \
@@ -149,9 +154,12 @@ impl Failure {
             }
             .into(),
             Failure::Waits(refusal) => match refusal {
-                Refusal::Missing(_) => {
-                    "the message waits, as its mapping says: a value that it requires is missing; \
-                     correct it at the sender or make the row optional, then release the delivery"
+                Refusal::Missing(path) => {
+                    return format!(
+                        "the message waits, as its mapping says: a value that it requires is missing{}; \
+                         correct it at the sender or make the row optional, then release the delivery",
+                        at(path)
+                    );
                 }
                 Refusal::Malformed { .. } => {
                     "the message waits, as its mapping says: a value is not of the form that it expects; \
@@ -282,5 +290,22 @@ impl Failure {
             }
             (failure, _) => failure,
         }
+    }
+}
+/// Where a value is missing, in words that hold no patient data; nothing where a component says something else than a
+/// place. A place may choose a repetition by a code such as `MR`, but not by what could be a patient's.
+fn at(path: &str) -> String {
+    let is_code = |text: &str| {
+        (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase())
+    };
+    let mut quoted = path.split('\'').skip(1).step_by(2);
+    let is_place = path.len() <= 64 && path.parse::<Path>().is_ok();
+    let is_field = Field::parse(path).is_some_and(|field| {
+        let mut letters = field.name.bytes();
+        letters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    });
+    match is_place && quoted.all(is_code) || is_field {
+        true => format!(" ({path})"),
+        false => String::new(),
     }
 }

@@ -40,6 +40,8 @@ pub struct Way {
     pub steps: Vec<Stepped>,
     pub entry: Option<Entry>,
     pub value: Option<Json>,
+    /// Without a value the message goes no further.
+    pub is_required: bool,
 }
 
 /// One step, and what there was after it.
@@ -74,10 +76,19 @@ pub fn of(
         .map(|(_, row)| row.rule.steps.len())
         .max()
         .unwrap_or(0);
+    let mut whole = answer(document, on, facts);
+    // Of a message that is refused there are values all the same: of every row that does not need what is missing.
+    let lenient = match whole.is_empty() {
+        true => Some(forgiving(document)),
+        false => None,
+    };
+    let run = lenient.as_ref().unwrap_or(document);
+    if lenient.is_some() {
+        whole = answer(run, on, facts);
+    }
     let cuts: Vec<_> = (0..longest.min(MOST))
-        .map(|kept| answer(&cut(document, kept), on, facts))
+        .map(|kept| answer(&cut(run, kept), on, facts))
         .collect();
-    let whole = answer(document, on, facts);
     let is_known =
         document.activities.len() < 2 && document.activities.iter().all(|one| one.each.is_none());
     let ways = rows(document).map(|(prefix, row)| {
@@ -112,6 +123,7 @@ pub fn of(
         });
         Way {
             label: row.label.to_string(),
+            is_required: row.rule.required,
             from,
             places: places(document.direction, row),
             steps: steps
@@ -145,17 +157,31 @@ fn rows(document: &Document) -> impl Iterator<Item = (String, &Row)> {
     lead.chain(activities).chain(places)
 }
 
-/// The document with no more than the first `kept` steps of each row; what is no value yet is no reason to stop.
-fn cut(document: &Document, kept: usize) -> Document {
-    let mut document = document.clone();
+/// Every row of a document.
+fn rows_mut(document: &mut Document) -> impl Iterator<Item = &mut Row> {
     let activities = document.activities.iter_mut();
     let fields = activities.flat_map(|activity| activity.fields.iter_mut());
-    let all = document
+    document
         .lead
         .iter_mut()
         .chain(document.places.iter_mut())
-        .chain(fields);
-    for row in all {
+        .chain(fields)
+}
+
+/// The document with no row that must have a value, or whose value must be in order.
+fn forgiving(document: &Document) -> Document {
+    let mut document = document.clone();
+    for row in rows_mut(&mut document) {
+        row.rule.required = false;
+        row.rule.on_error = mapper::OnError::LeaveOut;
+    }
+    document
+}
+
+/// The document with no more than the first `kept` steps of each row; what is no value yet is no reason to stop.
+fn cut(document: &Document, kept: usize) -> Document {
+    let mut document = document.clone();
+    for row in rows_mut(&mut document) {
         if row.rule.steps.len() > kept {
             row.rule.steps.truncate(kept);
             row.rule.required = false;

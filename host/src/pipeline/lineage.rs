@@ -44,6 +44,8 @@ pub struct FieldLineage {
     pub entry: Option<EntryTaken>,
     /// Whether there is a value.
     pub is_filled: bool,
+    /// Whether the message goes no further without one.
+    pub is_required: bool,
     /// Only for those who may see patient data, and said why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Json>,
@@ -179,6 +181,7 @@ fn shown(way: Way) -> FieldLineage {
             is_miss: entry.is_miss,
         }),
         is_filled: way.value.is_some(),
+        is_required: way.is_required,
         field: way.field,
         label: way.label,
         from: way.from,
@@ -195,6 +198,7 @@ fn bare(field: String, value: Json) -> FieldLineage {
         steps: Vec::new(),
         entry: None,
         is_filled: true,
+        is_required: false,
         value: Some(value),
     }
 }
