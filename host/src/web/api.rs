@@ -29,6 +29,7 @@ pub mod people;
 pub mod poll;
 pub mod preview;
 pub mod records;
+pub mod release_many;
 pub mod releases;
 pub mod replays;
 pub mod retention;
@@ -162,6 +163,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(traffic::deliveries))
         .routes(routes!(traffic::delivery))
         .routes(routes!(traffic::release))
+        .routes(routes!(release_many::release))
         .routes(routes!(replays::replay))
         .routes(routes!(replays::verify))
         .routes(routes!(replays::bisect))

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::append::split_lanes;
-use super::{Journal, State};
+use super::read::NEXT_FLOW;
+use super::{Filter, Journal, State};
 use crate::flow::{AccountId, DeliveryId, Digest, FlowId};
 use crate::store::database::{Kind, Row, Sql, Value};
 use crate::store::writer::Planned;
@@ -111,6 +112,106 @@ impl Journal {
             let deliveries = rows.iter().map(Parked::read).collect::<Result<_, _>>()?;
             released += self.queue(&QUEUE, account, deliveries).await?;
         }
+    }
+
+    /// Queues deliveries again that `filter` lets through and that a person may set going, oldest first: each flow's in the
+    /// order in which they came, and none that came after `until`. Gives how many, and whether there are more.
+    ///
+    /// # Errors
+    /// The store's; what was queued before stays queued.
+    pub async fn release_many(
+        &self,
+        account: &AccountId,
+        filter: &Filter,
+        at_most: u64,
+    ) -> Result<(u64, bool), Error> {
+        let mut released = 0;
+        for (state, flow) in self.releasable(account, filter).await? {
+            let mut after = String::new();
+            loop {
+                let rows = self
+                    .chosen(account, filter, (state, &flow), &after, AT_ONCE)
+                    .await?;
+                let Some(last) = rows.last() else { break };
+                if released >= at_most {
+                    return Ok((released, true));
+                }
+                after = last.string(0)?;
+                let left = usize::try_from(at_most - released).unwrap_or(usize::MAX);
+                let is_cut = rows.len() > left;
+                let deliveries = rows.iter().take(left).map(Parked::read);
+                let deliveries = deliveries.collect::<Result<_, _>>()?;
+                released += self.queue(&QUEUE, account, deliveries).await?;
+                if is_cut {
+                    return Ok((released, true));
+                }
+            }
+        }
+        Ok((released, false))
+    }
+
+    /// How many deliveries [`Journal::release_many`] would queue; counts no further than `most`.
+    pub async fn count_releasable(
+        &self,
+        account: &AccountId,
+        filter: &Filter,
+        most: u64,
+    ) -> Result<u64, Error> {
+        let mut count = 0;
+        for (state, flow) in self.releasable(account, filter).await? {
+            let left = most.saturating_sub(count).cast_signed();
+            let rows = self
+                .chosen(account, filter, (state, &flow), "", left)
+                .await?;
+            count += rows.len() as u64;
+        }
+        Ok(count)
+    }
+
+    /// The states and flows that deliveries to be released are of.
+    async fn releasable(
+        &self,
+        account: &AccountId,
+        filter: &Filter,
+    ) -> Result<Vec<(State, String)>, Error> {
+        let states = State::ALL.into_iter().filter(|state| {
+            state.is_releasable() && filter.state.is_none_or(|wanted| wanted == *state)
+        });
+        let mut found = Vec::new();
+        for state in states {
+            let flows = match &filter.flow {
+                Some(flow) => vec![flow.as_str().to_owned()],
+                None => {
+                    let before = [account.as_str(), state.as_str()];
+                    self.every(&NEXT_FLOW, &before).await?
+                }
+            };
+            found.extend(flows.into_iter().map(|flow| (state, flow)));
+        }
+        Ok(found)
+    }
+
+    async fn chosen(
+        &self,
+        account: &AccountId,
+        filter: &Filter,
+        (state, flow): (State, &str),
+        after: &str,
+        most: i64,
+    ) -> Result<Vec<Row>, Error> {
+        let (low, high) = filter.ids(None);
+        let reason = filter.reason.as_deref().unwrap_or("");
+        let values = vec![
+            account.as_str().into(),
+            state.as_str().into(),
+            flow.into(),
+            low.as_str().max(after).into(),
+            high.as_str().into(),
+            reason.into(),
+            reason.into(),
+            most.into(),
+        ];
+        Ok(self.shared.one(&CHOSEN, values).await?)
     }
 
     /// Queues deliveries that stepped aside and whose time has come; gives how many.
@@ -229,6 +330,15 @@ static WAITING: Sql = Sql {
   where account_id = ? and state = 'waiting' and reason = ?)
 select id, seq, lanes, rank from few
 where id > ?
+order by id
+limit ?",
+    kinds: &[],
+};
+
+/// With the flow's index, as lists of messages are read.
+static CHOSEN: Sql = Sql {
+    text: "select id, seq, lanes, rank from delivery
+where account_id = ? and state = ? and flow_id = ? and id > ? and id < ? and (? = '' or reason = ?)
 order by id
 limit ?",
     kinds: &[],
