@@ -35,7 +35,7 @@ mod tests;
 pub use charset::Charset;
 pub use delimiters::Delimiters;
 pub use edit::Fill;
-pub use header::Header;
+pub use header::{Header, PROBE_EVENT, PROBE_SENDER, is_probe};
 pub use message::{Content, Message, Repetition, Segment};
 pub use parse::Options;
 pub use path::Path;

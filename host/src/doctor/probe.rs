@@ -9,7 +9,7 @@ use std::fmt;
 
 use jiff::Zoned;
 
-use crate::hl7::{self, Message, Path};
+use crate::hl7::{self, Message, PROBE_EVENT, PROBE_SENDER, Path};
 
 /// Why bytes cannot be sent to look at a connection.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +36,9 @@ impl Probe {
     pub fn harmless(uuid: u128, now: &Zoned) -> Self {
         let control_id = hl7::ack::control_id(uuid);
         let time = now.strftime("%Y%m%d%H%M%S%z");
-        let text =
-            format!("MSH|^~\\&|LIGATURE|DOCTOR|||{time}||NMQ^N01|{control_id}|T|2.4\rNCK|{time}\r");
+        let text = format!(
+            "MSH|^~\\&|{PROBE_SENDER}|||{time}||{PROBE_EVENT}|{control_id}|T|2.4\rNCK|{time}\r"
+        );
         Self {
             bytes: text.into_bytes(),
             control_id: control_id.into_bytes(),

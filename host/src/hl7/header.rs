@@ -86,3 +86,12 @@ fn leaf<'a>(segment: Option<Segment<'a>>, field: usize, component: u16) -> Cow<'
         _ => Cow::Borrowed(""),
     }
 }
+/// MSH-3 and MSH-4 of the harmless probe of a connection.
+pub const PROBE_SENDER: &str = "LIGATURE|DOCTOR";
+/// The event of that probe.
+pub const PROBE_EVENT: &str = "NMQ^N01";
+
+/// Whether a message is the harmless probe of a host: it says nothing of the EHR.
+pub fn is_probe(sender: &str, event: &str) -> bool {
+    sender == PROBE_SENDER && event == PROBE_EVENT
+}

@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use super::Pipeline;
 use crate::flow::{AccountId, Channel};
+use crate::hl7::is_probe;
 use crate::store;
 use crate::store::journal::tally::{Step, Tallied};
 use crate::store::journal::{Appended, Arrival, Claimed, Route, State};
@@ -228,16 +229,18 @@ impl Pipeline {
     ) -> Result<Vec<Appended>, store::Error> {
         let came = arrivals.iter().map(|arrival| {
             let what = match arrival.route {
-                Route::Rejected { .. } => Counted::NotTaken,
-                _ => Counted::Received,
+                // Whoever looks at the connection is no sender.
+                _ if is_probe(&arrival.sender, &arrival.event) => None,
+                Route::Rejected { .. } => Some(Counted::NotTaken),
+                _ => Some(Counted::Received),
             };
             (arrival.account.clone(), what, arrival.channel.clone())
         });
         let came: Vec<_> = came.collect();
         let appended = self.store.journal().append(arrivals).await?;
         for ((account, what, channel), appended) in came.iter().zip(&appended) {
-            if *appended == Appended::Stored {
-                self.tally.add(account, *what, channel.as_str());
+            if let Some(what) = what.filter(|_| *appended == Appended::Stored) {
+                self.tally.add(account, what, channel.as_str());
             }
         }
         Ok(appended)

@@ -14,6 +14,7 @@ use super::rfc3339;
 use crate::access::Right;
 use crate::flow::channel::Kind;
 use crate::flow::{Direction, Flow, Status};
+use crate::hl7::is_probe;
 use crate::pipeline::webhooks::Subject;
 use crate::store;
 use crate::store::catalog::Listing;
@@ -104,7 +105,9 @@ impl Step {
 pub(in crate::web) async fn setup(web: &Web) -> Result<Setup, store::Error> {
     let listing = web.pipeline.store.catalog().list().await?;
     let journal = web.pipeline.store.journal();
-    let newest = journal.list(&Filter::default(), None, 1).await?;
+    let newest = journal.list(&Filter::default(), None, LOOKED_AT).await?;
+    let mut newest = newest.rows.iter();
+    let newest = newest.find(|row| !is_probe(&row.sender, &row.event));
     let filter = Filter {
         state: Some(Delivery::Delivered),
         ..Filter::default()
@@ -114,7 +117,7 @@ pub(in crate::web) async fn setup(web: &Web) -> Result<Setup, store::Error> {
         account(&listing),
         channel(web, &listing),
         flow(&listing),
-        message(newest.rows.first()),
+        message(newest),
         lead(&delivered.rows),
     ];
     steps.extend(webhook(web, &listing).await?);
