@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::super::retention::NEXT_BARE;
-use super::super::{FACTS, Filter, Journal, WHOLE};
+use super::super::{FACTS, Filter, Journal, State, WHOLE};
 use super::super::{ledger, misses, read, release};
 use crate::store::Error;
 use crate::store::database::{Row, Sql};
@@ -87,6 +87,29 @@ impl Journal {
                 }
             }
         }
+        // What went through may say something of itself, too: of those the newest are read.
+        if filter.state.is_none_or(|state| state == State::Delivered) {
+            let state = State::Delivered.as_str();
+            let flows = match &filter.flow {
+                Some(flow) => vec![flow.as_str().to_owned()],
+                None => self.every(&read::NEXT_FLOW, &[account, state]).await?,
+            };
+            for flow in &flows {
+                let values = vec![
+                    account.into(),
+                    state.into(),
+                    flow.as_str().into(),
+                    between.0.into(),
+                    between.1.into(),
+                    (LOOKED_AT as i64).into(),
+                ];
+                for row in self.shared.one(&SAID, values).await? {
+                    if is_it(&row.text(1)?) {
+                        found.insert(row.string(0)?);
+                    }
+                }
+            }
+        }
         // Those that no flow took have no delivery.
         if filter.flow.is_some() || filter.state.is_some() {
             return Ok(found);
@@ -134,6 +157,14 @@ limit ?",
     kinds: &[],
 };
 
+static SAID: Sql = Sql {
+    text: "select message_id, detail from delivery
+where account_id = ? and state = ? and flow_id = ? and id > ? and id < ?
+order by id desc
+limit ?",
+    kinds: &[],
+};
+
 static BARE: Sql = Sql {
     text: "select id, reason, detail from message
 where account_id = ? and kept = ? and channel_id = ? and id > ? and id < ? and route <> 'flows'
@@ -151,6 +182,7 @@ pub fn statements() -> Vec<(&'static str, usize)> {
         &NEXT_REASON,
         &NEXT_REASON_FLOW,
         &BY_REASON,
+        &SAID,
         &BARE,
         &NEXT_BARE,
         &super::FILED,
