@@ -27,3 +27,24 @@ for (const input of document.querySelectorAll("input[data-names]")) {
   input.addEventListener("input", check);
   check();
 }
+
+// What is asked for by time is asked for in the zone that times are shown in; what is sent is UTC.
+for (const input of document.querySelectorAll("input[data-utc]")) {
+  const zone = input.closest("label")?.querySelector("[data-zone]");
+  if (zone) zone.textContent = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const at = new Date(`${input.value}Z`);
+  if (input.value && !Number.isNaN(at.getTime())) {
+    input.value = new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+  }
+  const sent = document.createElement("input");
+  sent.type = "hidden";
+  sent.name = input.name;
+  input.removeAttribute("name");
+  input.after(sent);
+  const keep = () => {
+    const typed = new Date(input.value);
+    sent.value = input.value && !Number.isNaN(typed.getTime()) ? typed.toISOString() : "";
+  };
+  input.addEventListener("input", keep);
+  keep();
+}

@@ -154,6 +154,7 @@ pub const PAGES: &[Page] = &[
     page("GET", "/audit.csv", AUDIT, || get(audit::export)),
     page("GET", "/messages", VIEW, || get(messages::list)),
     page("POST", "/messages", VIEW, || post(messages::search)),
+    page("POST", "/messages/release", OPERATE, || post(messages::release)),
     page("GET", "/messages/{id}", VIEW, || get(message::show)),
     page("POST", "/messages/{id}", SEE, || post(message::reveal)),
     page("POST", "/messages/{id}/edit", OPERATE, || post(message::edit)).taking(TEXT_BYTES),

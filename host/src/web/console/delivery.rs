@@ -22,6 +22,7 @@ use crate::store::journal::Stored;
 use crate::web::Web;
 use crate::web::api::again;
 use crate::web::api::error::Error;
+use crate::web::api::lacking;
 use crate::web::api::list::part;
 use crate::web::fault::Fault;
 
@@ -58,6 +59,8 @@ struct ShowPage {
     is_revealed: bool,
     reason: String,
     may_send: bool,
+    /// The flow writes fields that the account does not have.
+    lacks_fields: bool,
 }
 
 struct FieldLine {
@@ -68,6 +71,8 @@ struct FieldLine {
     steps: Vec<StepLine>,
     entry: Option<String>,
     value: String,
+    /// The message goes no further without it, and it is not there.
+    is_needed: bool,
 }
 
 struct StepLine {
@@ -113,6 +118,7 @@ fn line(field: FieldLineage, is_revealed: bool) -> FieldLine {
             (false, false) => "nothing".into(),
             (true, _) => seen(field.value.as_ref()),
         },
+        is_needed: field.is_required && !field.is_filled,
         places: field
             .places
             .into_iter()
@@ -218,6 +224,14 @@ async fn page(
         is_revealed,
         reason: reason.unwrap_or_default().to_owned(),
         may_send: visit.may(Right::Operate),
+        lacks_fields: match route {
+            Some(route) => {
+                let release = route.flow.release.as_ref();
+                let lack = lacking::of(web, &route.flow, release);
+                Box::pin(lack).await.is_ok_and(|lack| !lack.is_empty())
+            }
+            None => false,
+        },
     };
     if is_now && has_both && page.faults.is_empty() {
         let replaying = web.pipeline.replay(&stored, release.as_ref(), is_revealed);

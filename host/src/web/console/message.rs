@@ -144,6 +144,9 @@ fn page(web: &Web, visit: &Visit, view: &MessageView) -> ShowPage {
         .zip(&view.message.deliveries)
         .zip(&view.deliveries)
     {
+        delivery.lacks_field = row.state == journal::State::Dead
+            && (row.reason == "unknown-field"
+                || row.detail.contains("MXUnknownAttributeException"));
         delivery.way = way::of_delivery(row, seen);
         delivery.can_be_released = visit.may(Right::Operate)
             && matches!(

@@ -6,21 +6,23 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::cookie::encoded;
 use super::form::Form;
 use super::show::Time;
-use super::visit::{Faults, Frame, Visit};
+use super::visit::{Faults, Frame, Visit, done, refused};
 use super::way::Step;
+use crate::access::Right;
 use crate::flow::FlowId;
 use crate::pipeline::Pipeline;
 use crate::store;
 use crate::store::journal::{self, DeliveryRow, MessageRow};
 use crate::web::Web;
 use crate::web::api::error::Error;
-use crate::web::api::search;
 use crate::web::api::traffic::WhichTraffic;
+use crate::web::api::{release_many, search};
 use crate::web::fault::Fault;
 
 /// Messages on one page.
@@ -97,6 +99,13 @@ struct ListPage {
     faults: Faults,
     /// What was searched for.
     text: String,
+    /// The bounds of time, as their fields have them: in UTC.
+    from: String,
+    to: String,
+    /// Not all messages are asked for.
+    is_narrowed: bool,
+    /// Deliveries of these that this person may set going again, all at once.
+    releasable: u64,
     params: Params,
     flow: Option<String>,
     flows: Vec<(String, String)>,
@@ -151,6 +160,8 @@ pub(super) struct DeliveryLine {
     pub due: Option<Time>,
     /// A person can set it going again.
     pub can_be_released: bool,
+    /// It stopped at a field that the account does not have.
+    pub lacks_field: bool,
     pub way: Vec<Step>,
     pub history: Vec<AttemptLine>,
     pub operations: Vec<OperationLine>,
@@ -198,6 +209,50 @@ pub async fn search(State(web): State<Web>, visit: Visit, form: Form) -> Result<
     }
     let found = search::find(&web, &text, &params.which()).await;
     shown(&page(&web, &visit, params, text, found).await?)
+}
+
+/// How many deliveries of the list this person may set going again at once.
+async fn releasable(web: &Web, visit: &Visit, params: &Params) -> Result<u64, Fault> {
+    let state = params.state.as_deref().and_then(journal::State::parse);
+    let is_asked = state.is_some_and(journal::State::is_releasable);
+    match is_asked && visit.may(Right::Operate) {
+        // What is wrong with a bound of time is told by the list.
+        true => Ok(release_many::count(web, &params.which()).await.unwrap_or(0)),
+        false => Ok(0),
+    }
+}
+
+/// A bound of time as its field has it; what is no time stays as it is.
+fn typed(bound: &Option<String>) -> String {
+    let bound = bound.as_deref().unwrap_or_default();
+    match bound.parse::<Timestamp>() {
+        Ok(at) => at.strftime("%Y-%m-%dT%H:%M").to_string(),
+        Err(_) => bound.to_owned(),
+    }
+}
+
+/// Sets all deliveries of a list going again.
+pub async fn release(State(web): State<Web>, visit: Visit, form: Form) -> Result<Response, Fault> {
+    let params = Params::of(&form);
+    let to = params.address(params.state.as_deref(), None, false);
+    if !form.has("confirm") {
+        let fault = Error::bad("say that what held them up is mended; nothing was tried again");
+        return Ok(refused(&visit, &to, &fault));
+    }
+    let which = params.which();
+    let releasing = release_many::release_all(&web, &visit.headers, &which);
+    Ok(match Box::pin(releasing).await {
+        Ok(made) => {
+            let more = if made.more {
+                " There are more: press it again."
+            } else {
+                ""
+            };
+            let text = format!("{} deliveries are queued again.{more}", made.released);
+            done(&visit, &to, &text)
+        }
+        Err(fault) => refused(&visit, &to, &fault),
+    })
 }
 
 fn shown(page: &ListPage) -> Result<Response, Fault> {
@@ -258,8 +313,25 @@ async fn page(
         let route = configuration.route(&FlowId::from(id));
         route.map_or_else(|| id.to_owned(), |route| route.flow.name.clone())
     });
+    let releasable = match params.rows.is_none() && text.is_empty() {
+        true => releasable(web, visit, &params).await?,
+        false => 0,
+    };
+    let set = |part: &Option<String>| part.as_ref().is_some_and(|part| !part.is_empty());
+    let parts = [
+        &params.state,
+        &params.flow,
+        &params.reason,
+        &params.from,
+        &params.to,
+        &params.before,
+    ];
     let state = params.state.as_deref();
     Ok(ListPage {
+        from: typed(&params.from),
+        to: typed(&params.to),
+        is_narrowed: !text.is_empty() || parts.into_iter().any(set),
+        releasable,
         frame: visit.frame("messages"),
         faults,
         flow: chosen,
@@ -358,6 +430,7 @@ pub(super) fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
                 due: delivery.due_at_ms.map(Time::of),
                 flow_id: delivery.flow.to_string(),
                 can_be_released: false,
+                lacks_field: false,
                 way: Vec::new(),
                 note: String::new(),
                 history: Vec::new(),
