@@ -31,6 +31,8 @@ struct SignInPage {
 #[template(path = "first_start.html")]
 struct FirstPage {
     frame: Frame,
+    /// As it was ticked.
+    sees: bool,
     faults: Faults,
     login: String,
     name: String,
@@ -120,6 +122,7 @@ pub async fn first(
     }
     html(&FirstPage {
         frame: visit.frame(""),
+        sees: false,
         faults: Faults::default(),
         login: String::new(),
         name: String::new(),
@@ -150,6 +153,7 @@ pub async fn make_first(
         Err(Refused::Link) => Err(Fault::UsedLink),
         Err(fault) => super::visit::again(&FirstPage {
             frame: visit.frame(""),
+            sees: form.has("sees"),
             faults: Faults::of(&fault.into()),
             login: login.to_owned(),
             name: name.to_owned(),
