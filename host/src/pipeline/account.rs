@@ -51,6 +51,11 @@ pub enum Error {
     NoAccount(AccountId),
     #[error("{}", .0.sentence())]
     LeadSquared(#[from] leadsquared::Error),
+    /// Somebody is looking whose keys these are; nothing is tried again by itself.
+    #[error(
+        "{api} cannot be reached ({cause}), and nothing was saved: correct the address, or try again"
+    )]
+    NotReached { api: String, cause: String },
     #[error("{0}")]
     Refused(String),
     #[error(transparent)]
@@ -222,9 +227,10 @@ pub async fn discover(api: Option<&str>, keys: &Keys) -> Result<Found, Error> {
         Err(leadsquared::Error::Moved { host }) => {
             let there = leadsquared::elsewhere(&asked, &host);
             asked = there.ok_or(leadsquared::Error::Unauthorized)?;
-            client(&asked, keys)?.who_am_i().await?
+            let answer = client(&asked, keys)?.who_am_i().await;
+            answer.map_err(|fault| not_reached(&asked, fault))?
         }
-        answer => answer?,
+        answer => answer.map_err(|fault| not_reached(&asked, fault))?,
     };
     let api = match &caller.api_host {
         // A bare host name; only this machine is spoken to without TLS.
@@ -232,7 +238,8 @@ pub async fn discover(api: Option<&str>, keys: &Keys) -> Result<Found, Error> {
         Some(host) => format!("https://{host}"),
         None => asked,
     };
-    let fields = client(&api, keys)?.lead_fields().await?;
+    let fields = client(&api, keys)?.lead_fields().await;
+    let fields = fields.map_err(|fault| not_reached(&api, fault))?;
     let names = fields
         .iter()
         .map(|field| (field.schema_name.as_str(), field.display_name.as_str()));
@@ -261,6 +268,17 @@ pub fn moves(before: &str, after: &str) -> Result<Option<(String, String)>, Erro
     let to = leadsquared::origin(after)?;
     let from = leadsquared::origin(before).unwrap_or_else(|_| before.to_owned());
     Ok((from != to).then_some((from, to)))
+}
+
+/// Names the address that was tried.
+fn not_reached(api: &str, fault: leadsquared::Error) -> Error {
+    match fault {
+        leadsquared::Error::Unavailable { cause } => Error::NotReached {
+            api: api.to_owned(),
+            cause,
+        },
+        other => other.into(),
+    }
 }
 
 fn client(api: &str, keys: &Keys) -> Result<Client, Error> {

@@ -280,7 +280,9 @@ impl From<account::Error> for Stop {
         match fault {
             account::Error::LeadSquared(fault) => Stop::LeadSquared(fault),
             account::Error::Store(fault) => Stop::Store(fault),
-            account::Error::NoAccount(_) | account::Error::Refused(_) => Stop::NoFlow,
+            account::Error::NoAccount(_)
+            | account::Error::NotReached { .. }
+            | account::Error::Refused(_) => Stop::NoFlow,
         }
     }
 }

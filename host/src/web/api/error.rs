@@ -235,7 +235,7 @@ impl From<account::Error> for Error {
             account::Error::Refused(_) => {
                 Self::new(StatusCode::CONFLICT, "refused", fault.to_string())
             }
-            account::Error::LeadSquared(_) => {
+            account::Error::LeadSquared(_) | account::Error::NotReached { .. } => {
                 Self::new(StatusCode::BAD_GATEWAY, "leadsquared", fault.to_string())
             }
         }
