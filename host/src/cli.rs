@@ -15,7 +15,7 @@ pub mod simulate;
 mod tls;
 pub mod token;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -209,6 +209,8 @@ fn logs(host: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter.from_env_lossy())
         .with_writer(io::stderr)
+        // Colours are for people at a terminal, not for files and journals.
+        .with_ansi(io::stderr().is_terminal())
         .init();
 }
 
