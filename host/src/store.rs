@@ -81,7 +81,8 @@ pub enum Error {
     #[error("{what} cannot be deleted while it is used by {by}: delete or change those first")]
     StillUsed { what: String, by: String },
     #[error(
-        "database {path:?} is in use by another process: stop that one, or give this one a file of its own"
+        "database {path:?} is in use by another process: stop that one, or ask it by its interface instead, such as \
+         POST /api/v1/tokens for a token and GET /api/v1/flows for what flows are (host/docs/operating.md)"
     )]
     InUse { path: PathBuf },
     #[error(
