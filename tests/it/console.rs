@@ -1,6 +1,7 @@
 //! The console, as people use it: real HTTP with a browser's cookies and forms, and Chromium where a page has a script.
 
 mod alerts;
+mod beginning;
 mod channels;
 mod components;
 mod flows;
