@@ -8,8 +8,8 @@ use axum::response::Response;
 
 use super::show::Time;
 use super::visit::{Frame, Visit, html};
-use crate::flow::{Behaviour, Direction, Entity, Flow, FlowId, Status};
-use crate::store::journal::Filter;
+use crate::flow::{AccountId, Behaviour, Direction, Entity, Flow, FlowId, Status};
+use crate::store::journal::{self, Filter};
 use crate::web::Web;
 use crate::web::fault::Fault;
 
@@ -35,6 +35,7 @@ struct Line {
     delivered: u64,
     waiting: u64,
     failed: u64,
+    dead: u64,
 }
 
 pub(super) fn direction_words(direction: Direction) -> &'static str {
@@ -80,6 +81,8 @@ pub(super) struct Tally {
     pub(super) delivered: u64,
     pub(super) waiting: u64,
     pub(super) failed: u64,
+    /// Dead now, whenever they failed; counted no further than a thousand.
+    pub(super) dead: u64,
 }
 
 /// The tally of every flow of every account.
@@ -93,6 +96,9 @@ pub(super) async fn tallies(web: &Web) -> Result<HashMap<FlowId, Tally>, Fault> 
             let tally = tallies.entry(FlowId::from(flow.as_str())).or_default();
             tally.delivered = sums.delivered;
             tally.failed = sums.failed;
+            if sums.failed > 0 {
+                tally.dead = dead(web, account, &flow).await?;
+            }
         }
         for (flow, waiting) in today.waiting {
             let tally = tallies.entry(FlowId::from(flow.as_str())).or_default();
@@ -100,6 +106,22 @@ pub(super) async fn tallies(web: &Web) -> Result<HashMap<FlowId, Tally>, Fault> 
         }
     }
     Ok(tallies)
+}
+
+/// Dead deliveries that are counted of a flow.
+const MOST_DEAD: u64 = 1_000;
+
+/// How many deliveries of a flow are dead now.
+pub(super) async fn dead(web: &Web, account: &AccountId, flow: &str) -> Result<u64, Fault> {
+    let filter = Filter {
+        flow: Some(FlowId::from(flow)),
+        state: Some(journal::State::Dead),
+        ..Filter::default()
+    };
+    let journal = web.pipeline.store.journal();
+    Ok(journal
+        .count_releasable(account, &filter, MOST_DEAD)
+        .await?)
 }
 
 /// The number of the release that a flow names, counted from its first.
@@ -149,6 +171,7 @@ pub async fn list(State(web): State<Web>, visit: Visit) -> Result<Response, Faul
             delivered: tally.delivered,
             waiting: tally.waiting,
             failed: tally.failed,
+            dead: tally.dead,
         });
     }
     html(&FlowsPage {

@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::flows::state_words;
+use super::flows::{dead, state_words};
 use super::messages::why_of;
 use super::show::{Time, utc};
 use super::visit::{Frame, Visit, html};
@@ -111,6 +111,8 @@ struct Line {
     state: &'static str,
     reason: String,
     failed: u64,
+    /// Of this flow, whenever they failed.
+    dead: u64,
     waiting: u64,
 }
 
@@ -159,10 +161,14 @@ pub async fn show(
                 state,
                 reason,
                 failed,
+                dead: 0,
                 waiting,
             })
         });
         let mut flows: Vec<Line> = flows.collect();
+        for line in &mut flows {
+            line.dead = dead(&web, &account.id, &line.id).await?;
+        }
         flows.sort_by_key(|line| std::cmp::Reverse(line.failed));
         let missing = web.pipeline.missing_webhooks(&account.id).await?;
         accounts.push(Part {

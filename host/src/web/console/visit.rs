@@ -197,12 +197,49 @@ impl Faults {
     /// Every one, for a list on top of the form.
     pub fn all(&self) -> Vec<String> {
         let own = Some(self.message.clone()).filter(|text| !text.is_empty());
-        let fields = self.fields.iter().map(|(path, text)| {
-            let name = path.split_once('.').map_or(path.as_str(), |(_, name)| name);
-            format!("{}: {text}.", name.replace('_', " "))
-        });
+        let fields = self
+            .fields
+            .iter()
+            .map(|(path, text)| format!("{}: {text}.", label(path)));
         own.into_iter().chain(fields).collect()
     }
+}
+
+/// What the pages call a member of a document, where its own name is another.
+const LABELS: [(&str, &str); 19] = [
+    ("access_key", "Access key"),
+    ("again", "The same password again"),
+    ("any_of", "Values"),
+    ("api", "API address"),
+    ("calls", "Calls in a window"),
+    ("code", "Activity type"),
+    ("daily", "Calls in a day"),
+    ("default_country_code", "Default country code"),
+    ("identifier_fields", "Fields that identify a patient"),
+    ("key_field", "Field for the appointment id"),
+    ("lead_behaviour", "Sync behaviour: lead"),
+    ("activity_behaviour", "Sync behaviour: activity"),
+    ("login", "Mail address"),
+    ("primary_search_field", "Primary search field"),
+    ("reserve_percent", "Percent of a day left to others"),
+    ("rights", "May"),
+    ("secondary_search_field", "Secondary search field"),
+    ("time_zone", "Time zone"),
+    ("window_ms", "Window, in milliseconds"),
+];
+
+/// The label of a member by its path: `accounts.rate_plan.calls` is *Calls in a window*.
+fn label(path: &str) -> String {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    let mut known = LABELS.iter();
+    if let Some((_, label)) = known.find(|(name, _)| *name == last) {
+        return (*label).to_owned();
+    }
+    let name = path.split_once('.').map_or(path, |(_, name)| name);
+    let name = name.replace('_', " ");
+    let mut letters = name.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }
 
 /// Lets whoever may use a page pass to its handler, with what their form says.
