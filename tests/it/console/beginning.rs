@@ -274,14 +274,14 @@ async fn deliveries_that_died_alike_are_tried_again_together() -> anyhow::Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_probe_is_no_first_message() -> anyhow::Result<()> {
-    let (_office, mut ana) = office(None).await?;
+    let (office, mut ana) = office(None).await?;
     let channel = "/channels/ehr";
     let examined = ana.post(channel, "/channels/ehr/doctor", &[]).await?;
     ensure!(examined.status < 400, "{}", text_of(&examined.text));
     // It came, and counts for nothing.
     says(&mut ana, "/messages", "NMQ^N01").await?;
     says(&mut ana, "/setup", "No message came yet").await?;
-    let mut ehr = Client::connect(_office.host.channels[0].1).await?;
+    let mut ehr = Client::connect(office.host.channels[0].1).await?;
     ehr.exchange(message(1).as_bytes()).await?;
     says(&mut ana, "/setup", "ADT^A04 came over ehr").await?;
     Ok(())

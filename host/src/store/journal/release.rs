@@ -211,7 +211,7 @@ impl Journal {
             reason.into(),
             most.into(),
         ];
-        Ok(self.shared.one(&CHOSEN, values).await?)
+        self.shared.one(&CHOSEN, values).await
     }
 
     /// Queues deliveries that stepped aside and whose time has come; gives how many.
@@ -296,7 +296,7 @@ static ONE: Sql = Sql {
 };
 
 /// What is found among all deliveries of an account, to be looked at with `explain`.
-pub(super) static OF_RELEASES: [&Sql; 4] = [&PARKED, &BROKEN, &AWAITING, &WAITING];
+pub(super) static OF_RELEASES: [&Sql; 5] = [&PARKED, &BROKEN, &AWAITING, &WAITING, &CHOSEN];
 
 static PARKED: Sql = Sql {
     text: "select id, seq, lanes, rank from delivery
