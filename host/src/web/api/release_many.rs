@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{Body, json};
+use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::traffic::WhichTraffic;
 use crate::access::Right;
@@ -56,9 +56,10 @@ pub struct ReleasedMany {
 pub async fn release(
     State(web): State<Web>,
     headers: HeaderMap,
-    mut body: Body,
+    sent: Unread,
 ) -> Result<Response, Error> {
     web.may(&headers, Right::Operate).await?;
+    let mut body = sent.read().await?;
     let state: String = body.take("state", NOUN)?;
     let which = WhichTraffic {
         account: body.optional("account", NOUN)?,

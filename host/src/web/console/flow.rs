@@ -183,8 +183,7 @@ pub async fn activate(
         }
     }
     let headers = visit.headers.clone();
-    let activating =
-        activation::activate(State(web.clone()), headers, params, Unread::of(body));
+    let activating = activation::activate(State(web.clone()), headers, params, Unread::of(body));
     Ok(match Box::pin(activating).await {
         Ok(_) if form.has("make_webhook") => {
             let flow = flows::kept(&web.pipeline.store.catalog(), &id).await?;
