@@ -125,3 +125,12 @@ export function finished(copy) {
   for (const activity of copy.activity ?? []) without(activity, "field", 'field ""');
   return { copy, faults };
 }
+
+/** What is to be said where the document has no fault: LeadSquared refuses a record for one field that it does not know. */
+export function inOrder() {
+  const unknown = document.querySelectorAll(".line .about.warned").length;
+  if (unknown === 0) return "Every row is in order";
+  return unknown === 1
+    ? "1 row writes what is not a field of the account: LeadSquared refuses the whole lead"
+    : `${unknown} rows write what is not a field of the account: LeadSquared refuses the whole lead`;
+}

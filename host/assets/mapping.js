@@ -1,7 +1,7 @@
 // The mapping screen: the tree of the sample, the rows of the document, and what they make of the sample while one types.
 // The document is the truth; the page is drawn from it. Start at `draw`.
 
-import { STEPS, VALUED, finished, resultText, sourceOf, stepOf, stepText, whenOf, withSource, withWhen } from "./mapping-rows.js";
+import { finished, inOrder, resultText, sourceOf, stepOf, STEPS, stepText, VALUED, whenOf, withSource, withWhen } from "./mapping-rows.js";
 
 const form = document.querySelector("#desk");
 const desk = JSON.parse(form.dataset.desk);
@@ -158,15 +158,6 @@ function show() {
     ? `${outcome.faults.length} to mend${others > 0 && first ? `: ${first.row} ${first.key} ${first.text}` : ""}`
     : outcome.problem ?? (outcome.result?.skip ? `The sample is skipped: ${outcome.result.skip}` : inOrder());
   $("save").disabled = outcome.faults.length > 0;
-}
-
-/** What is to be said where the document has no fault: LeadSquared refuses a record for one field that it does not know. */
-function inOrder() {
-  const unknown = document.querySelectorAll(".line .about.warned").length;
-  if (unknown === 0) return "Every row is in order";
-  return unknown === 1
-    ? "1 row writes what is not a field of the account: LeadSquared refuses the whole lead"
-    : `${unknown} rows write what is not a field of the account: LeadSquared refuses the whole lead`;
 }
 
 // --- rows -----------------------------------------------------------------------------------------------------------

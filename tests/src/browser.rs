@@ -201,15 +201,21 @@ impl Browser {
 
     /// Waits until the page says `text`.
     pub async fn says(&self, text: &str) -> anyhow::Result<()> {
+        self.says_one_of(&[text]).await
+    }
+
+    /// The page shows one of these texts, now or soon.
+    pub async fn says_one_of(&self, texts: &[&str]) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
             let shown = self.text().await?;
-            if shown.contains(text) {
+            if texts.iter().any(|text| shown.contains(text)) {
                 return Ok(());
             }
             ensure!(
                 started.elapsed() < PATIENCE,
-                "the page does not say {text:?}:\n{shown}"
+                "the page does not say {}:\n{shown}",
+                texts.join(" or ")
             );
             sleep(Duration::from_millis(20)).await;
         }

@@ -129,12 +129,12 @@ async fn a_flow_of_each_kind_is_made_and_started() -> anyhow::Result<()> {
         browser.says("The sample that is kept").await?;
         look("event").await?;
         browser.click("link", "Mapping").await?;
-        browser
-            .says(match kind.flow_type {
-                IN => "Every row is in order",
-                _ => "shown when one has come",
-            })
-            .await?;
+        let ready: &[&str] = match kind.flow_type {
+            // The starter writes fields that the account lacks; they are made before the start.
+            IN => &["rows write what is not a field", "Every row is in order"],
+            _ => &["shown when one has come"],
+        };
+        browser.says_one_of(ready).await?;
         look("mapping").await?;
         browser.click("button", "Save & Close").await?;
         browser.at(&format!("/flows/{}/start", kind.id)).await?;
