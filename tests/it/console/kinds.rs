@@ -131,7 +131,10 @@ async fn a_flow_of_each_kind_is_made_and_started() -> anyhow::Result<()> {
         browser.click("link", "Mapping").await?;
         let ready: &[&str] = match kind.flow_type {
             // The starter writes fields that the account lacks; they are made before the start.
-            IN => &["rows write what is not a field", "Every row is in order"],
+            IN => &[
+                "not a field of the account: LeadSquared refuses",
+                "Every row is in order",
+            ],
             _ => &["shown when one has come"],
         };
         browser.says_one_of(ready).await?;
