@@ -7,6 +7,7 @@ mod figures;
 mod rights;
 mod running;
 mod samples;
+mod starts;
 mod strangers;
 mod tables;
 mod upload;

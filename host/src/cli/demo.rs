@@ -408,7 +408,7 @@ async fn change_a_lead(
 ) -> anyhow::Result<Report> {
     const SAMPLE: &str = "a lead is edited";
     let author = Author("demo".into());
-    let made = pipeline.make_webhooks(account, Some(console), None, &author);
+    let made = pipeline.make_webhooks(account, None, Some(console), None, &author);
     Box::pin(made).await.context("webhooks")?;
     let leads = far_ends.leadsquared.leads();
     let has_number = |lead: &lead_squared::LeadView| {

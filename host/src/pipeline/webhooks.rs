@@ -192,7 +192,8 @@ impl Pipeline {
     }
 
     /// Makes the webhooks that flows need and that are missing, in place of ours that none needs, and anew those that
-    /// LeadSquared has turned off after failures; one that a person turned off stays off.
+    /// LeadSquared has turned off after failures; one that a person turned off stays off. `also` is what a flow needs that
+    /// is about to come into force.
     ///
     /// `address` and `limit` are remembered; nothing is made where the plan does not allow all of it.
     ///
@@ -201,6 +202,7 @@ impl Pipeline {
     pub async fn make_webhooks(
         &self,
         account: &AccountId,
+        also: Option<Subject>,
         address: Option<&str>,
         limit: Option<u32>,
         author: &Author,
@@ -233,7 +235,8 @@ impl Pipeline {
         if former.as_deref() != Some(address.as_str()) {
             known.extend(ours(account, Some(&address), &listed));
         }
-        let needed = self.needed_webhooks(account).await?;
+        let mut needed = self.needed_webhooks(account).await?;
+        needed.extend(also);
         let serves = |(webhook, subject): &(&Webhook, Subject)| {
             needed.contains(subject)
                 && webhook.status != WebhookStatus::DisabledAfterFailures

@@ -168,7 +168,7 @@ async fn fields_that_the_account_lacks_are_made_at_the_start() -> anyhow::Result
     // Confirmed, it does, and the flow's page has the button.
     let fields = [confirmed, ("confirm_lacking", "1")];
     ana.submit(&start, ACTIVATE, &fields).await?;
-    says(&mut ana, "/flows/registrations", "Make 1 fields").await?;
+    says(&mut ana, "/flows/registrations", "Make 1 field").await?;
 
     // Ticked, they are made first.
     let fields = [confirmed, ("make_fields", "1")];

@@ -10,10 +10,11 @@ use super::error::{Error, Problem};
 use super::flows::{self, FlowView, NOUN};
 use super::list::part;
 use super::releases::{self, Wanted};
-use super::{shadows, shared_mappings};
-use crate::access::Right;
+use super::webhooks::{self, Making};
+use super::{lacking, shadows, shared_mappings};
+use crate::access::{Caller, Right};
 use crate::flow::check::Fault;
-use crate::flow::{Digest, Flow, Grants, Status};
+use crate::flow::{Digest, Flow, Grants, Release, Status};
 use crate::pipeline::activate::Source;
 use crate::pipeline::shadow::Standing;
 use crate::store::catalog::audit::Record;
@@ -43,6 +44,14 @@ pub struct Activation {
     confirm_not_unique: Option<bool>,
     /// A flow to the EHR without a condition is meant to send every lead.
     confirm_no_condition: Option<bool>,
+    /// Fields that the flow writes and the account lacks are made in LeadSquared first; needs the right `administer`.
+    make_fields: Option<bool>,
+    /// The flow shall start although the account lacks fields that it writes: LeadSquared refuses every record with a value for
+    /// one of them.
+    confirm_lacking: Option<bool>,
+    /// For a flow to the EHR: the webhook that it needs is made in LeadSquared first, where none tells of it yet; needs the
+    /// right `administer`.
+    make_webhook: Option<Making>,
     /// The version that was seen; or send it as `If-Match`.
     version: Option<i64>,
 }
@@ -61,6 +70,9 @@ pub struct Pause {
 }
 
 /// Puts a flow in force; deliveries that waited for it go on.
+///
+/// A release that writes fields which the account does not have is refused as `lacking-fields`, unless they are made or that
+/// is confirmed; one that is in force already is not asked about again. Where a webhook cannot be made, nothing comes into force.
 #[utoipa::path(post, path = "/api/v1/flows/{id}/activate", tag = "flows", params(("id" = String, Path)),
     request_body = Activation,
     responses((status = 200, body = FlowView), (status = "default", body = Problem)))]
@@ -78,8 +90,10 @@ pub async fn activate(
         wanted: Wanted::of(&mut body)?,
         grants: body.optional("grants", "flows.grants")?,
         confirmed: flows::Confirmed::of(&mut body)?,
+        lacking: lacking::Said::of(&mut body)?,
         shadow: body.optional("shadow", "flows.shadow")?,
     };
+    let webhook: Option<Making> = body.optional("make_webhook", "flows.make_webhook")?;
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
     let kept = flows::kept(&catalog, &id).await?;
@@ -97,14 +111,19 @@ pub async fn activate(
         };
     }
     shared_mappings::alone(&kept.document, &asked.wanted)?;
-    let making = changes(&web, kept.document, seen.expected, asked);
+    let flow = kept.document.clone();
+    let making = changes(&web, &caller, kept.document, seen.expected, asked);
     let (changes, proof) = Box::pin(making).await?;
+    if let Some(webhook) = webhook {
+        Box::pin(webhooks::make_for(&web, &caller, &flow, webhook)).await?;
+    }
     catalog
         .apply(&changes, &caller.author())
         .await
         .map_err(|fault| seen.refuse(fault))?;
     web.pipeline.put_in_force().await;
-    flows::proven(&catalog, &id, StatusCode::OK, proof).await
+    let missing = webhooks::missing(&web, &flow).await?;
+    flows::begun(&catalog, &id, StatusCode::OK, (proof, missing)).await
 }
 
 /// What a flow is to be put in force with, and what was said along with it.
@@ -112,12 +131,14 @@ pub(super) struct Activating {
     pub(super) wanted: Wanted,
     pub(super) grants: Option<Grants>,
     pub(super) confirmed: flows::Confirmed,
+    pub(super) lacking: lacking::Said,
     pub(super) shadow: Option<String>,
 }
 
 /// What puts a flow in force, and the shadow run that proves its release.
 pub(super) async fn changes(
     web: &Web,
+    caller: &Caller,
     before: Flow,
     expected: Expected,
     asked: Activating,
@@ -126,6 +147,7 @@ pub(super) async fn changes(
         wanted,
         grants,
         confirmed: said,
+        lacking: of_lacking,
         shadow,
     } = asked;
     // What is unusual about a flow in force was confirmed when it came into force, or was changed since.
@@ -140,6 +162,15 @@ pub(super) async fn changes(
     flow.fell_back = None;
     let proof = async |digest: Option<&Digest>| {
         shadows::proof(web, &before, digest, shadow.as_deref()).await
+    };
+    let make_sure = async |release: &Release, document: Option<&str>| {
+        let is_in_force =
+            before.status != Status::Draft && before.release.as_ref() == Some(&release.digest());
+        let said = match is_in_force {
+            true => of_lacking.of_one_in_force(),
+            false => of_lacking,
+        };
+        lacking::make_sure(web, caller, &before, (release, document), said).await
     };
     let record = Record::of("activate", flow.account.as_str(), "flow", flow.id.as_str());
     let mut changes = vec![Change::Note(record)];
@@ -162,6 +193,7 @@ pub(super) async fn changes(
             let ready = Box::pin(preparing).await?;
             flows::check(web, &flow, Some(&ready.release), confirmed).await?;
             let proof = proof(Some(&ready.release.digest())).await?;
+            make_sure(&ready.release, Some(&ready.kept.document)).await?;
             changes.extend(ready.changes(flow, expected));
             proof
         }
@@ -170,12 +202,13 @@ pub(super) async fn changes(
                 Some(digest) => catalog.release(&flow.account, digest).await?,
                 None => None,
             };
-            if release.is_none() {
+            let Some(release) = release else {
                 let text = "the flow has none yet: send a mapping or the digest of a component";
                 return Err(Error::invalid(NOUN, vec![Fault::new("mapping", text)]));
-            }
-            flows::check(web, &flow, release.as_ref(), confirmed).await?;
+            };
+            flows::check(web, &flow, Some(&release), confirmed).await?;
             let proof = proof(flow.release.as_ref()).await?;
+            make_sure(&release, None).await?;
             changes.push(Change::Flow(Box::new(flow), expected));
             proof
         }

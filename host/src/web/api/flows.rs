@@ -14,11 +14,12 @@ use super::list::{Asked, Page, Which, part};
 use super::{releases, rfc3339, shadows};
 use crate::access::Right;
 use crate::flow::check::{self, ActivityFacts, Facts, Fault};
-use crate::flow::{Flow, Release, Status, shared};
+use crate::flow::{Flow, FlowId, Release, Status, shared};
 use crate::pipeline::shadow::Standing;
+use crate::pipeline::webhooks::Subject;
 use crate::pipeline::{account, activate};
 use crate::store::catalog::history::FlowVersion;
-use crate::store::catalog::{Catalog, Change, Expected, Kept};
+use crate::store::catalog::{Catalog, Change, Expected, Kept, Listing};
 use crate::web::Web;
 
 pub(super) const NOUN: &str = "flows";
@@ -35,6 +36,14 @@ pub struct FlowView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     shadow: Option<Standing>,
+    /// What a flow to the EHR must be told of and no webhook tells; only in the answer to its activation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    missing_webhook: Option<Subject>,
+    /// Flows that are told of the same change in LeadSquared: where the conditions of both hold, each sends a message. Only in
+    /// the answers to its creation and activation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    told_of_the_same: Vec<FlowId>,
 }
 
 /// A flow to be made, or with changes. Its status and release change by activating and pausing only.
@@ -86,7 +95,22 @@ fn view(kept: Kept<Flow>) -> FlowView {
         version: kept.version,
         updated_at: rfc3339(kept.updated_at_ms),
         shadow: None,
+        missing_webhook: None,
+        told_of_the_same: Vec::new(),
     }
+}
+
+/// Other flows that the same webhook sets going.
+pub(in crate::web) fn told_of_the_same<'a>(
+    listing: &'a Listing,
+    flow: &'a Flow,
+) -> impl Iterator<Item = &'a Flow> {
+    let subject = Subject::of(flow);
+    let others = listing.flows.iter().map(|kept| &kept.document);
+    others.filter(move |other| {
+        let is_other = other.account == flow.account && other.id != flow.id;
+        is_other && subject.is_some() && Subject::of(other) == subject
+    })
 }
 
 pub(in crate::web) async fn kept(catalog: &Catalog, id: &str) -> Result<Kept<Flow>, Error> {
@@ -101,20 +125,26 @@ pub(super) async fn answer(
     id: &str,
     status: StatusCode,
 ) -> Result<Response, Error> {
-    proven(catalog, id, status, None).await
+    let kept = kept(catalog, id).await?;
+    let version = kept.version;
+    Ok(versioned(status, &view(kept), version))
 }
 
-/// The same with what proved its release.
-pub(super) async fn proven(
+/// A flow that has just been made, or come into force: what proved its release, and what else is to be known of it.
+pub(super) async fn begun(
     catalog: &Catalog,
     id: &str,
     status: StatusCode,
-    shadow: Option<Standing>,
+    (shadow, missing_webhook): (Option<Standing>, Option<Subject>),
 ) -> Result<Response, Error> {
     let kept = kept(catalog, id).await?;
     let version = kept.version;
+    let listing = catalog.list().await?;
+    let alike = told_of_the_same(&listing, &kept.document);
     let view = FlowView {
         shadow,
+        missing_webhook,
+        told_of_the_same: alike.map(|other| other.id.clone()).collect(),
         ..view(kept)
     };
     Ok(versioned(status, &view, version))
@@ -302,7 +332,7 @@ pub async fn create(
     let change = Change::Flow(Box::new(flow), Expected::New);
     catalog.apply(&[change], &caller.author()).await?;
     web.pipeline.put_in_force().await;
-    answer(&catalog, id.as_str(), StatusCode::CREATED).await
+    begun(&catalog, id.as_str(), StatusCode::CREATED, (None, None)).await
 }
 
 /// Refuses a body that would put a flow in force, or out of it, by the way.
@@ -351,7 +381,16 @@ pub async fn save(
     let seen = body.seen()?;
     let mut flow: Flow = body.take("flow", NOUN)?;
     let confirmed = Confirmed::of(&mut body)?;
-    body.end(NOUN, &["updated_at", "event_label", "shadow"])?;
+    body.end(
+        NOUN,
+        &[
+            "updated_at",
+            "event_label",
+            "shadow",
+            "missing_webhook",
+            "told_of_the_same",
+        ],
+    )?;
     let catalog = web.pipeline.store.catalog();
     let mut changes = Vec::new();
     let before = kept(&catalog, &id).await?;

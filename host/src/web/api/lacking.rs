@@ -6,13 +6,13 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::json;
+use super::body::{Body, json};
 use super::error::{Error, Problem};
 use super::inventory::release_of;
 use super::list::{Page, part};
 use super::{flows, metadata};
-use crate::access::Right;
-use crate::flow::{Digest, Direction, Flow};
+use crate::access::{Caller, Right};
+use crate::flow::{Digest, Direction, Flow, Release};
 use crate::pipeline::account::Field;
 use crate::pipeline::account::custom::{Lacking, lacking};
 use crate::pipeline::activate;
@@ -65,22 +65,40 @@ pub(in crate::web) async fn of(
     let Some(release) = release else {
         return Ok(Lack::default());
     };
-    let components = catalog.components(&flow.account).await?;
-    let mut components = components.into_iter();
-    let component = components.find(|row| row.digest == release.component);
-    let document = component.map(|row| row.document).unwrap_or_default();
+    of_release(web, flow, &release, None).await
+}
+
+/// The same of a release that need not be kept yet: then `document` is the text of its mapping.
+async fn of_release(
+    web: &Web,
+    flow: &Flow,
+    release: &Release,
+    document: Option<&str>,
+) -> Result<Lack, Error> {
+    if flow.direction != Direction::EhrToLeadSquared {
+        return Ok(Lack::default());
+    }
     let known = web.pipeline.lead_fields(&flow.account).await?.document;
-    let mut written = activate::writes(&release);
-    let fields = lacking(&document, &written, &known);
-    written.retain(|name| {
-        let is_known = known.iter().any(|field| field.schema_name == *name);
-        !is_known && !fields.iter().any(|one| one.schema_name == *name)
-    });
+    let mut written = activate::writes(release);
+    let is_known = |name: &String| known.iter().any(|field| field.schema_name == *name);
+    let fields = match document {
+        _ if written.iter().all(is_known) => Vec::new(),
+        Some(document) => lacking(document, &written, &known),
+        None => {
+            let catalog = web.pipeline.store.catalog();
+            let components = catalog.components(&flow.account).await?;
+            let mut components = components.into_iter();
+            let component = components.find(|row| row.digest == release.component);
+            let document = component.map(|row| row.document).unwrap_or_default();
+            lacking(&document, &written, &known)
+        }
+    };
+    written.retain(|name| !is_known(name) && !fields.iter().any(|one| one.schema_name == *name));
     let mut others: Vec<String> = written.into_iter().collect();
     if let Some(activity) = &flow.activity {
         let slots = web.pipeline.slots(&flow.account, activity.code);
         let slots = Box::pin(slots).await?.document;
-        let mut written = activate::activity_writes(&release);
+        let mut written = activate::activity_writes(release);
         written.retain(|name| {
             let is_known = slots.iter().any(|slot| slot.schema_name == *name);
             name.starts_with("mx_Custom_") && !is_known
@@ -138,14 +156,93 @@ pub(in crate::web) async fn make_all(
     let flow = flows::kept(&web.pipeline.store.catalog(), id)
         .await?
         .document;
+    let lack = Box::pin(of(web, &flow, release)).await?;
+    let fields = make_each(web, &caller, &flow, lack.fields).await?;
+    Ok(Made { fields })
+}
+
+async fn make_each(
+    web: &Web,
+    caller: &Caller,
+    flow: &Flow,
+    lacking: Vec<Lacking>,
+) -> Result<Vec<Field>, Error> {
     let mut fields = Vec::new();
-    for one in Box::pin(of(web, &flow, release)).await?.fields {
+    for one in lacking {
         let name = &one.field.display_name;
-        metadata::note(web, &caller, &flow.account, "lead-field", name).await?;
+        metadata::note(web, caller, &flow.account, "lead-field", name).await?;
         let making = web
             .pipeline
             .create_lead_field(&flow.account, &one.field, &[]);
         fields.push(Box::pin(making).await?);
     }
-    Ok(Made { fields })
+    Ok(fields)
+}
+
+/// What was said of fields that the account may lack when a release comes into force.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said {
+    make: bool,
+    confirmed: bool,
+}
+
+impl Said {
+    /// The same of a release that is in force already: what it lacks was confirmed, or came about since.
+    pub(super) fn of_one_in_force(self) -> Self {
+        Self {
+            confirmed: true,
+            ..self
+        }
+    }
+
+    /// Takes it out of a body.
+    pub(super) fn of(body: &mut Body) -> Result<Self, Error> {
+        let mut take = |name: &str| -> Result<bool, Error> {
+            let said: Option<bool> = body.optional(name, flows::NOUN)?;
+            Ok(said == Some(true))
+        };
+        Ok(Self {
+            make: take("make_fields")?,
+            confirmed: take("confirm_lacking")?,
+        })
+    }
+}
+
+/// Sees to it that the account has what a release writes: made where that was said, else refused until somebody confirms
+/// that it is not there.
+pub(super) async fn make_sure(
+    web: &Web,
+    caller: &Caller,
+    flow: &Flow,
+    (release, document): (&Release, Option<&str>),
+    said: Said,
+) -> Result<(), Error> {
+    match said {
+        Said { make: true, .. } => caller.may(Right::Administer)?,
+        Said {
+            confirmed: true, ..
+        } => return Ok(()),
+        _ => {}
+    }
+    // What LeadSquared does not tell just now holds nobody up.
+    let lack = Box::pin(of_release(web, flow, release, document)).await;
+    let mut lack = lack.unwrap_or_default();
+    if said.make && !lack.fields.is_empty() {
+        let fields = std::mem::take(&mut lack.fields);
+        make_each(web, caller, flow, fields).await?;
+        lack = Box::pin(of_release(web, flow, release, document)).await?;
+    }
+    if lack.is_empty() || said.confirmed {
+        return Ok(());
+    }
+    let text = format!(
+        "the account does not have what the flow writes: {}. Let the fields be made first (`make_fields`), or confirm that it \
+         shall start without them (`confirm_lacking`): LeadSquared refuses every record with a value for one of them",
+        lack.names().join(", ")
+    );
+    Err(Error::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "lacking-fields",
+        text,
+    ))
 }

@@ -12,9 +12,10 @@ use super::activation::{self, Activating};
 use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::flows::{self, Confirmed};
+use super::lacking::Lack;
 use super::list::{Asked, Page, Which, part};
 use super::releases::{self, Wanted};
-use super::{rfc3339, shadows};
+use super::{lacking, rfc3339, shadows};
 use crate::access::Right;
 use crate::flow::check::Fault;
 use crate::flow::shared::{self, SharedMapping};
@@ -53,6 +54,8 @@ pub struct Sharer {
     pub(in crate::web) candidate: Option<Digest>,
     /// What the candidate would change, in words.
     pub(in crate::web) changes: Vec<String>,
+    /// What the candidate writes and the account lacks.
+    pub(in crate::web) lacking: Vec<String>,
     /// The candidate comes into force only when a shadow run has proven it, and none has.
     pub(in crate::web) needs_shadow: bool,
 }
@@ -92,6 +95,10 @@ pub struct SharedActivation {
     confirm_not_unique: Option<bool>,
     /// A flow to the EHR without a condition is meant to send every lead.
     confirm_no_condition: Option<bool>,
+    /// Fields that the flows write and the account lacks are made in LeadSquared first; needs the right `administer`.
+    make_fields: Option<bool>,
+    /// The flows shall run although the account lacks fields that they write.
+    confirm_lacking: Option<bool>,
 }
 
 /// What was decided of one flow.
@@ -269,9 +276,13 @@ async fn standing(
         },
         _ => Vec::new(),
     };
-    let needs_shadow = match candidate {
-        Some(row) => shadows::proof_of(web, &flow, &row.digest).await?.is_err(),
-        None => false,
+    let (needs_shadow, lack) = match candidate {
+        Some(row) => {
+            let lack = Box::pin(lacking::of(web, &flow, Some(&row.digest))).await;
+            let proof = shadows::proof_of(web, &flow, &row.digest).await?;
+            (proof.is_err(), lack.unwrap_or_default())
+        }
+        None => (false, Lack::default()),
     };
     Ok(Sharer {
         status: match flow.status {
@@ -282,6 +293,7 @@ async fn standing(
         version: kept.version,
         candidate: candidate.map(|row| row.digest.clone()),
         changes: said,
+        lacking: lack.names(),
         needs_shadow,
         release: flow.release,
         name: flow.name,
@@ -359,6 +371,7 @@ pub async fn activate(
     let (account, name) = place(&params)?;
     let decided: Vec<Decided> = body.take("flows", NOUN)?;
     let confirmed = Confirmed::of(&mut body)?;
+    let lacking = lacking::Said::of(&mut body)?;
     body.end(NOUN, &[])?;
     let sharing = sharers(&web, &account, &name).await?;
     let mut flows: BTreeMap<_, _> = sharing
@@ -390,10 +403,11 @@ pub async fn activate(
             wanted: Wanted::Release(release),
             grants: None,
             confirmed,
+            lacking,
             shadow: proof,
         };
         let expected = Expected::Version(version);
-        let making = activation::changes(&web, kept.document, expected, activating);
+        let making = activation::changes(&web, &caller, kept.document, expected, activating);
         let (changes, _) = Box::pin(making).await.map_err(|fault| fault.of(&id))?;
         all.extend(changes);
     }

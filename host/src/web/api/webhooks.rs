@@ -3,25 +3,24 @@
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::accounts::kept;
 use super::body::{Unread, json};
 use super::error::{Error, Problem};
 use super::list::part;
-use crate::access::Right;
-use crate::pipeline::webhooks::Webhooks;
+use crate::access::{Caller, Right};
+use crate::flow::Flow;
+use crate::flow::check::Fault;
+use crate::pipeline::webhooks::{Subject, Webhooks};
 use crate::web::Web;
 
 const NOUN: &str = "webhooks";
 
 /// What to make webhooks with; both are remembered.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "read member by member, so that faults have their place"
-)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Making {
     /// Where LeadSquared finds this host, needed the first time.
     #[schema(example = "https://bridge.example.org")]
@@ -82,10 +81,46 @@ pub(in crate::web) async fn make_all(
     let caller = web.may(headers, Right::Administer).await?;
     let account = kept(&web.pipeline.store.catalog(), id).await?;
     let author = caller.author();
+    let account = &account.document.id;
     let making = web
         .pipeline
-        .make_webhooks(&account.document.id, address, limit, &author);
+        .make_webhooks(account, None, address, limit, &author);
     Ok(Box::pin(making).await?)
+}
+
+/// Makes the webhook of a flow that is about to come into force, and what else its account misses.
+pub(super) async fn make_for(
+    web: &Web,
+    caller: &Caller,
+    flow: &Flow,
+    with: Making,
+) -> Result<(), Error> {
+    caller.may(Right::Administer)?;
+    let Some(subject) = Subject::of(flow) else {
+        let text =
+            "is for flows to the EHR: nobody needs to tell this one what changes in LeadSquared";
+        return Err(Error::invalid(
+            "flows",
+            vec![Fault::new("make_webhook", text)],
+        ));
+    };
+    let Making { address, limit } = with;
+    let author = caller.author();
+    let (account, address) = (&flow.account, address.as_deref());
+    let making = web
+        .pipeline
+        .make_webhooks(account, Some(subject), address, limit, &author);
+    Box::pin(making).await?;
+    Ok(())
+}
+
+/// What a flow that is in force must be told of and nobody tells, as far as that is known without a call.
+pub(super) async fn missing(web: &Web, flow: &Flow) -> Result<Option<Subject>, Error> {
+    let Some(subject) = Subject::of(flow) else {
+        return Ok(None);
+    };
+    let missing = web.pipeline.missing_webhooks(&flow.account).await?;
+    Ok(missing.contains(&subject).then_some(subject))
 }
 
 /// Gives an account's webhooks a new secret; the one before is taken for another hour.

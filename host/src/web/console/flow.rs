@@ -14,7 +14,7 @@ use super::form::Form;
 use super::show::Time;
 use super::visit::{Frame, Visit, done, html, if_match, refused, told};
 use super::{flow_start, webhooks};
-use crate::flow::{Digest, Direction, Entity, Flow};
+use crate::flow::{Direction, Entity, Flow};
 use crate::pipeline::activate as rules;
 use crate::web::Web;
 use crate::web::api::body::Unread;
@@ -164,19 +164,21 @@ pub async fn activate(
 ) -> Result<Response, Fault> {
     let id = part(&params, "id")?;
     let to = format!("/flows/{id}");
-    if let Some(release) = form.some("release") {
-        let release = Digest::from(release);
-        let sure = flow_start::make_sure(&web, &visit, &id, &release, &form);
-        if let Err(fault) = Box::pin(sure).await {
-            let back = format!("/flows/{id}/start?release={release}");
-            return Ok(refused(&visit, &back, &fault));
-        }
-    }
     let mut body = json!({
         "version": version(&form),
         "confirm_not_unique": form.has("confirm_not_unique"),
         "confirm_no_condition": form.has("confirm_no_condition"),
+        "make_fields": form.has("make_fields"),
+        "confirm_lacking": form.has("confirm_lacking"),
     });
+    let makes_webhook = form.has("make_webhook");
+    if makes_webhook {
+        let limit = form.some("limit").map(|said| match said.parse::<u32>() {
+            Ok(limit) => Value::from(limit),
+            Err(_) => Value::from(said),
+        });
+        body["make_webhook"] = json!({ "address": form.some("address"), "limit": limit });
+    }
     for name in ["release", "shadow"] {
         if let Some(said) = form.some(name) {
             body[name] = said.into();
@@ -185,22 +187,11 @@ pub async fn activate(
     let headers = visit.headers.clone();
     let activating = activation::activate(State(web.clone()), headers, params, Unread::of(body));
     Ok(match Box::pin(activating).await {
-        Ok(_) if form.has("make_webhook") => {
-            let flow = flows::kept(&web.pipeline.store.catalog(), &id).await?;
-            let account = flow.document.account;
-            match webhooks::make_by(&web, &visit, account.as_str(), &form).await {
-                Ok(_) => done(
-                    &visit,
-                    &to,
-                    "The flow is active, and LeadSquared tells it what changes.",
-                ),
-                Err(fault) => {
-                    let why = fault.message();
-                    let text = format!("the flow is active, but its webhook was not made: {why}");
-                    refused(&visit, &to, &Error::bad(text))
-                }
-            }
-        }
+        Ok(_) if makes_webhook => done(
+            &visit,
+            &to,
+            "The flow is active, and LeadSquared tells it what changes.",
+        ),
         Ok(_) => done(
             &visit,
             &to,
@@ -208,6 +199,12 @@ pub async fn activate(
         ),
         Err(fault) => {
             let back = form.some("back").filter(|back| back.starts_with("/flows/"));
+            // There it is asked what can be confirmed.
+            let asked = || {
+                form.some("release")
+                    .map(|release| flow_start::path(&id, &release))
+            };
+            let back = back.or_else(asked);
             refused(&visit, back.as_deref().unwrap_or(&to), &fault)
         }
     })

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::cookie::encoded;
 use super::flows::{behaviour_words, event_words};
 use super::form::Form;
+use super::show::count;
 use super::visit::{Frame, Visit, done, html, refused, told};
 use super::webhooks;
 use crate::flow::{Digest, Direction, Entity, Flow, Status, shadow};
@@ -17,7 +18,6 @@ use crate::pipeline::activate;
 use crate::pipeline::shadow::Standing;
 use crate::web::Web;
 use crate::web::api::body::Unread;
-use crate::web::api::error::Error;
 use crate::web::api::list::part;
 use crate::web::api::{flows, lacking, shadows};
 use crate::web::fault::Fault;
@@ -41,6 +41,8 @@ struct StartPage {
     others: Vec<String>,
     /// What LeadSquared must tell of the flow; none for one to LeadSquared.
     webhook: Option<Result<webhooks::Shown, String>>,
+    /// Flows that hear of the same change in LeadSquared.
+    alike: Vec<String>,
     shadow: Option<Shadow>,
     /// The release must be proven before it comes into force.
     needs_shadow: bool,
@@ -187,44 +189,24 @@ pub async fn show(
         lacking: lack.fields,
         others: lack.others,
         webhook,
+        alike: flows::told_of_the_same(&listing, &flow)
+            .map(|other| other.name.clone())
+            .collect(),
         needs_shadow: flow.require_shadow && is_other,
         shadow,
         flow,
     })
 }
 
-/// Sees to it that the account has the fields that a release writes: made where the form says so, else refused until somebody
-/// confirms that they are not there.
-pub(super) async fn make_sure(
-    web: &Web,
-    visit: &Visit,
-    id: &str,
-    release: &Digest,
-    form: &Form,
-) -> Result<(), Error> {
-    let catalog = web.pipeline.store.catalog();
-    let flow = flows::kept(&catalog, id).await?.document;
-    // What LeadSquared does not tell just now holds nobody up.
-    let lack = Box::pin(lacking::of(web, &flow, Some(release))).await;
-    let mut lack = lack.unwrap_or_default();
-    if !lack.fields.is_empty() && form.has("make_fields") {
-        Box::pin(lacking::make_all(web, &visit.headers, id, Some(release))).await?;
-        lack = Box::pin(lacking::of(web, &flow, Some(release))).await?;
-    }
-    match lack.is_empty() || form.has("confirm_lacking") {
-        true => Ok(()),
-        false => Err(Error::bad(format!(
-            "the account does not have what the flow writes: {}. Let the fields be made first, or confirm that it shall start \
-             without them",
-            lack.names().join(", ")
-        ))),
-    }
+/// Where it is asked whether a release shall be in force.
+pub(super) fn path(id: &str, release: &str) -> String {
+    format!("/flows/{id}/start?release={}", encoded(release))
 }
 
 /// Where the page of a release is.
 fn page_of(id: &str, form: &Form) -> String {
     match form.some("release") {
-        Some(release) => format!("/flows/{id}/start?release={}", encoded(&release)),
+        Some(release) => path(id, &release),
         None => format!("/flows/{id}/start"),
     }
 }
@@ -278,7 +260,8 @@ pub async fn make_fields(
     let making = lacking::make_all(&web, &visit.headers, &id, release.as_ref());
     Ok(match Box::pin(making).await {
         Ok(made) => {
-            let text = format!("{} fields are made in LeadSquared.", made.fields.len());
+            let count = count(made.fields.len(), "field is", "fields are");
+            let text = format!("{count} made in LeadSquared.");
             done(&visit, &to, &text)
         }
         Err(fault) => refused(&visit, &to, &fault),

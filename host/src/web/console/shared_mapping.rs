@@ -1,5 +1,7 @@
 //! One review for all flows that share a mapping: what it changes in each, and the button that puts it in force.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::{RawPathParams, State};
 use axum::response::Response;
@@ -21,6 +23,8 @@ struct ReviewPage {
     shared: SharedMappingView,
     has_candidates: bool,
     is_outbound: bool,
+    /// What candidates write and the account lacks.
+    lacking: BTreeSet<String>,
 }
 
 /// Where the review of a shared mapping is.
@@ -42,6 +46,11 @@ pub async fn show(
         frame: visit.frame("flows"),
         has_candidates: shared.flows.iter().any(|flow| flow.candidate.is_some()),
         is_outbound: sharing.iter().any(|kept| kept.document.outbound.is_some()),
+        lacking: shared
+            .flows
+            .iter()
+            .flat_map(|flow| flow.lacking.clone())
+            .collect(),
         shared,
     })
 }
@@ -67,6 +76,8 @@ pub async fn activate(
         "flows": decided,
         "confirm_not_unique": form.has("confirm_not_unique"),
         "confirm_no_condition": form.has("confirm_no_condition"),
+        "make_fields": form.has("make_fields"),
+        "confirm_lacking": form.has("confirm_lacking"),
     }));
     let headers = visit.headers.clone();
     let activating = shared_mappings::activate(State(web), headers, params, body);

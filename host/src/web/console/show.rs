@@ -31,3 +31,15 @@ impl Time {
         }
     }
 }
+
+/// So many things: `1 delivery`, `2 deliveries`.
+pub fn count<N: std::fmt::Display + PartialEq + From<u8>>(
+    number: N,
+    one: &str,
+    several: &str,
+) -> String {
+    match number == N::from(1) {
+        true => format!("1 {one}"),
+        false => format!("{number} {several}"),
+    }
+}
