@@ -1,4 +1,5 @@
-//! Documents to start from, one for each usual event, with a sample and what comes of it.
+//! Documents to start from, one for each usual event, with a sample and what comes of it; and sets of flows that belong
+//! together, each with one document that all of its flows can share.
 //!
 //! They are files in `examples/starters`, embedded so that every host has them. A starter is copied into a flow and
 //! changed there; nothing refers to it afterwards.
@@ -78,6 +79,29 @@ impl Starter {
         Document::parse(self.document).expect("a starter is checked by a test")
     }
 }
+
+/// Flows that belong together.
+#[derive(Debug, Clone, Copy)]
+pub struct Set {
+    pub name: &'static str,
+    /// One flow for each, with a starter of its own.
+    pub events: &'static [&'static str],
+    /// What all of them can share: of a message of any of its events comes what the event's own starter makes of it.
+    pub document: &'static str,
+}
+
+pub const SETS: &[Set] = &[
+    Set {
+        name: "registration",
+        events: &["ADT^A04", "ADT^A08", "ADT^A28", "ADT^A31"],
+        document: include_str!("../../../examples/starters/sets/registration.toml"),
+    },
+    Set {
+        name: "appointments",
+        events: &["SIU^S12", "SIU^S13", "SIU^S14", "SIU^S15", "SIU^S26"],
+        document: include_str!("../../../examples/starters/sets/appointments.toml"),
+    },
+];
 
 /// The starters that are made for an event: `ADT^A04`, `lead-update`.
 pub fn for_event(event: &str) -> impl Iterator<Item = &'static Starter> {

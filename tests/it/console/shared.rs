@@ -167,3 +167,48 @@ async fn a_row_changes_in_all_flows_after_one_review() -> anyhow::Result<()> {
     office.host.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_starter_set_shares_one_mapping() -> anyhow::Result<()> {
+    let (office, mut ana) = office(None).await?;
+    let page = ana.get("/flows/new").await?.text;
+    ensure!(page.contains("name=\"share\" value=\"1\" checked"));
+    let token = office.token("view").await?;
+    let list = async || -> anyhow::Result<Value> {
+        let url = format!("{}/api/v1/shared-mappings", office.address());
+        let request = ligature_tests::http().get(url).bearer_auth(&token);
+        Ok(serde_json::from_slice(
+            &request.send().await?.bytes().await?,
+        )?)
+    };
+    for (set, flows) in [("registration", 4), ("appointments", 5)] {
+        let fields = [("set", set), ("share", "1")];
+        let page = ana.submit("/flows/new", "/flows/new", &fields).await?;
+        let said = text_of(&page.text);
+        ensure!(
+            page.to == "/flows" && said.contains("one mapping for all"),
+            "{said}"
+        );
+        let listed = list().await?;
+        let mut items = listed["items"].as_array().into_iter().flatten();
+        let one = items.find(|one| one["name"] == set).context("the set")?;
+        let sharing = one["flows"].as_array().context("flows")?;
+        ensure!(
+            sharing.len() == flows && sharing.iter().all(|flow| flow["candidate"].is_string()),
+            "{one}"
+        );
+    }
+    // Once more it is a set of its own.
+    let fields = [("set", "registration"), ("share", "1")];
+    ana.submit("/flows/new", "/flows/new", &fields).await?;
+    ensure!(list().await?["items"].as_array().map(Vec::len) == Some(3));
+
+    // Its review starts all of them at once.
+    let review = "/shared-mappings/clinic/appointments";
+    let said = text_of(&ana.get("/flows/siu-s15").await?.text);
+    ensure!(said.contains("Mapping appointments"), "{said}");
+    let said = text_of(&ana.get(review).await?.text);
+    ensure!(said.contains("5 flows share it"), "{said}");
+    office.host.stop().await;
+    Ok(())
+}

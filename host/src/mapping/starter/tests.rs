@@ -11,10 +11,16 @@ use crate::mapping::shown;
 
 /// Document in its written form, and what comes of the sample, as they should stand in the files.
 fn run(starter: &Starter) -> (String, String) {
+    run_as(starter, "")
+}
+
+/// The same of a message of `event`.
+fn run_as(starter: &Starter, event: &str) -> (String, String) {
     let parsed = Document::parse(starter.document);
     let document = parsed.unwrap_or_else(|faults| panic!("{}: {}", starter.name, faults[0]));
     let program = document.to_program();
     let facts = Facts {
+        event: event.into(),
         received_at: "2026-03-02T13:15:14Z".parse().unwrap(),
         channel: "ehr".into(),
         ..Facts::default()
@@ -108,6 +114,27 @@ fn every_starter_to_the_ehr_has_a_message_to_fill() {
         if let Some(template) = starter.template {
             let message = Message::parse(template.replace('\n', "\r").as_bytes());
             assert!(message.is_ok(), "{}", starter.name);
+        }
+    }
+}
+
+#[test]
+fn a_set_makes_of_each_event_what_its_own_starter_makes() {
+    let folder = std::env::temp_dir().join("ligature-starters");
+    for set in SETS {
+        for event in set.events {
+            let own = for_event(event).next().unwrap();
+            let shared = Starter {
+                document: set.document,
+                ..*own
+            };
+            let (text, outcome) = run_as(&shared, event);
+            assert_eq!(outcome, own.expected, "{} {event}", set.name);
+            if text != set.document {
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(folder.join(format!("{}.toml", set.name)), text).unwrap();
+                panic!("{} should be as in {}", set.name, folder.display());
+            }
         }
     }
 }

@@ -6,39 +6,22 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::flows::behaviour_words;
-use super::form::Form;
+use super::form::{self, Form};
 use super::visit::{Faults, Frame, Visit, again, done, html};
 use crate::flow::check::Fault as Wrong;
 use crate::flow::{Account, Behaviour, Channel, Direction, Event, Flow, WebhookEvent};
-use crate::mapping::starter::{self, Starter};
+use crate::mapping::starter::{self, SETS, Set, Starter};
 use crate::store::catalog::Listing;
 use crate::web::Web;
 use crate::web::api::body::Unread;
 use crate::web::api::duplicate::free_id;
 use crate::web::api::error::Error;
 use crate::web::api::templates::{Sample, put};
-use crate::web::api::{flows, releases};
+use crate::web::api::{flows, releases, shared_mappings};
 use crate::web::fault::Fault;
 
 /// A field of activities that most accounts keep an appointment's number in.
 const KEY_FIELD: &str = "mx_Custom_1";
-
-/// Flows that belong together.
-struct Set {
-    word: &'static str,
-    events: &'static [&'static str],
-}
-
-const SETS: &[Set] = &[
-    Set {
-        word: "registration",
-        events: &["ADT^A04", "ADT^A08", "ADT^A28", "ADT^A31"],
-    },
-    Set {
-        word: "appointments",
-        events: &["SIU^S12", "SIU^S13", "SIU^S14", "SIU^S15", "SIU^S26"],
-    },
-];
 
 #[derive(Template)]
 #[template(path = "flow_new.html")]
@@ -134,7 +117,7 @@ pub async fn show(State(web): State<Web>, visit: Visit) -> Result<Response, Faul
 
 /// Makes the flow, or all flows of a set, as drafts.
 pub async fn create(State(web): State<Web>, visit: Visit, form: Form) -> Result<Response, Fault> {
-    let set = SETS.iter().find(|set| set.word == form.get("set"));
+    let set = SETS.iter().find(|set| set.name == form.get("set"));
     let made = match set {
         Some(set) => Box::pin(make_set(&web, &visit, &form, set)).await,
         None => make_one(&web, &visit, &form).await,
@@ -155,6 +138,13 @@ pub async fn create(State(web): State<Web>, visit: Visit, form: Form) -> Result<
     }
 }
 
+/// What several flows with one webhook come to.
+fn alike_words(names: &str) -> String {
+    format!(
+        "The same change in LeadSquared also sets this going: {names}. Where the conditions of both hold, each sends a message."
+    )
+}
+
 async fn make_one(web: &Web, visit: &Visit, form: &Form) -> Result<(String, String), Error> {
     let is_inbound = form.get("direction") != Direction::LeadSquaredToEhr.as_str();
     let is_activity = match is_inbound {
@@ -169,11 +159,16 @@ async fn make_one(web: &Web, visit: &Visit, form: &Form) -> Result<(String, Stri
     };
     let flow = draft(web, form, event, is_inbound, is_activity).await?;
     let id = flow["id"].as_str().unwrap_or_default().to_owned();
-    make(web, visit, flow).await?;
-    Ok((
-        format!("/flows/{id}/basic"),
-        "The flow is there, as a draft. It takes no messages until you start it.".into(),
-    ))
+    let flow = make(web, visit, flow).await?;
+    let listing = web.pipeline.store.catalog().list().await?;
+    let alike = flows::told_of_the_same(&listing, &flow);
+    let alike: Vec<_> = alike.map(|other| other.name.as_str()).collect();
+    let mut text =
+        "The flow is there, as a draft. It takes no messages until you start it.".to_owned();
+    if !alike.is_empty() {
+        text.push_str(&format!(" {}", alike_words(&alike.join(", "))));
+    }
+    Ok((format!("/flows/{id}/basic"), text))
 }
 
 async fn make_set(
@@ -182,20 +177,49 @@ async fn make_set(
     form: &Form,
     set: &Set,
 ) -> Result<(String, String), Error> {
-    let mut count = 0;
+    let shared = match form.has("share") {
+        true => Some(free_name(web, set.name).await?),
+        false => None,
+    };
+    let mut made = Vec::new();
     for event in set.events {
         let Some(starter) = starter::for_event(event).next() else {
             continue;
         };
-        let flow = draft(web, form, event, true, set.word == "appointments").await?;
+        let is_activity = !starter.document().activities.is_empty();
+        let mut flow = draft(web, form, event, true, is_activity).await?;
+        flow["shared_mapping"] = shared.clone().into();
         let flow: Flow = make(web, visit, flow).await?;
-        Box::pin(begin(web, visit, flow, starter)).await?;
-        count += 1;
+        match shared {
+            Some(_) => Box::pin(put_sample(web, visit, flow.clone(), starter)).await?,
+            None => Box::pin(begin(web, visit, flow.clone(), starter)).await?,
+        }
+        made.push(flow);
     }
+    let count = made.len();
+    let (Some(name), Some(first)) = (shared, made.first()) else {
+        let text = format!(
+            "{count} flows are there as drafts, each with its mapping and a sample. Look at each, then start it."
+        );
+        return Ok(("/flows".into(), text));
+    };
+    let body = Unread::of(json!({ "mapping": set.document }));
+    let (headers, account) = (&visit.headers, &first.account);
+    Box::pin(shared_mappings::propose(web, headers, account, &name, body)).await?;
     let text = format!(
-        "{count} flows are there as drafts, each with its mapping and a sample. Look at each, then start it."
+        "{count} flows are there as drafts, each with a sample, and one mapping for all of them. Look at it, then start them."
     );
     Ok(("/flows".into(), text))
+}
+
+/// A name under which no flow shares a mapping yet.
+async fn free_name(web: &Web, usual: &str) -> Result<String, Error> {
+    let flows = web.pipeline.store.catalog().list().await?.flows;
+    let taken = |name: &str| {
+        let mut flows = flows.iter();
+        flows.any(|kept| kept.document.shared_mapping.as_deref() == Some(name))
+    };
+    Ok(form::free_id(usual, usual, taken))
 }
 
 async fn make(web: &Web, visit: &Visit, flow: Value) -> Result<Flow, Error> {
@@ -223,16 +247,22 @@ pub(super) async fn begin(
     flow: Flow,
     starter: &Starter,
 ) -> Result<(), Error> {
+    let id = flow.id.to_string();
+    Box::pin(put_sample(web, visit, flow, starter)).await?;
+    let body = Unread::of(json!({ "mapping": starter.document }));
+    Box::pin(releases::propose(web, &visit.headers, &id, body)).await?;
+    Ok(())
+}
+
+/// Gives a flow the starter's sample.
+async fn put_sample(web: &Web, visit: &Visit, flow: Flow, starter: &Starter) -> Result<(), Error> {
     let sample = Sample {
         // Outbound there is a message to fill; the sample is a change in LeadSquared.
         text: Some(starter.template.unwrap_or(starter.sample).to_owned()),
         made_up: true,
         ..Sample::default()
     };
-    let id = flow.id.to_string();
     Box::pin(put(web, &visit.headers, flow, sample)).await?;
-    let body = Unread::of(json!({ "mapping": starter.document }));
-    Box::pin(releases::propose(web, &visit.headers, &id, body)).await?;
     Ok(())
 }
 
