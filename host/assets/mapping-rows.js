@@ -6,6 +6,9 @@ const PLAIN = ["trim", "upper", "lower", "title", "name", "digits", "plain-text"
 export const VALUED = ["map", "table", "default", "prefix", "suffix", "truncate"];
 export const STEPS = [...PLAIN, ...VALUED];
 
+/** What a step is called by, of the members that it may have; what is named after another one may stand beside it. */
+const NAMES = ["split", "substring", "pad", "extract", "replace-pattern", "replace", "base64", "hash", "mask", "phone", "format-date", "format-number", "shift", "age", "add", "subtract", "multiply", "divide", "round", "boolean", "words", "join", "pick", ...VALUED, ...PLAIN];
+
 const SOURCES = ["path", "first", "concat", "constant", "field", "raw", "count", "fact", "setting", "template"];
 
 const isText = (value) => typeof value === "string";
@@ -70,18 +73,23 @@ export function withWhen(row, line, inbound) {
   return conditions.length ? { ...other, when: conditions } : other;
 }
 
+const spoken = (value) => {
+  if (Array.isArray(value)) return value.map(spoken).join(", ");
+  if (value && typeof value === "object") return Object.entries(value).map(([code, text]) => `${code}=${text}`).join(", ");
+  return isText(value) && (value === "" || value.trim() !== value) ? JSON.stringify(value) : String(value);
+};
+
 /** A step as a person reads it. */
 export function stepText(step) {
   if (isText(step)) return step;
-  // A map may have a default beside it, which is no step of its own then.
-  const word = [...VALUED, ...PLAIN].find((key) => key in step);
+  const word = NAMES.find((name) => name in step);
   if (!word) return JSON.stringify(step);
-  const value = step[word];
-  if (word === "map" && value && typeof value === "object") {
-    const pairs = Object.entries(value).map(([code, text]) => `${code}=${text}`).join(", ");
-    return `map ${pairs}${isText(step.default) ? `, else ${step.default}` : ""}`;
-  }
-  return isText(value) || typeof value === "number" ? `${word} ${value}` : JSON.stringify(step);
+  const beside = Object.keys(step).filter((key) => key !== word).sort();
+  const said = beside.map((key) => {
+    if (key === "default") return `else ${spoken(step.default)}`;
+    return step[key] === true ? `or ${key}` : `${key} ${spoken(step[key])}`;
+  });
+  return [`${word} ${spoken(step[word])}`, ...said].join(", ");
 }
 
 /** A step with a value that was typed. */

@@ -1,6 +1,9 @@
 // The mapping screen: the tree of the sample, the rows of the document, and what they make of the sample while one types.
 // The document is the truth; the page is drawn from it. Start at `draw`.
 
+import { custom } from "./mapping-custom.js";
+import { el } from "./mapping-element.js";
+import { optionsBox, unusual } from "./mapping-options.js";
 import { finished, inOrder, resultText, sourceOf, stepOf, STEPS, stepText, VALUED, whenOf, withSource, withWhen } from "./mapping-rows.js";
 
 const form = document.querySelector("#desk");
@@ -9,18 +12,6 @@ const csrf = document.querySelector('meta[name="csrf"]').content;
 // Each version has unsaved work of its own.
 const kept = `mapping ${desk.flow} ${desk.base}`;
 const $ = (id) => document.getElementById(id);
-
-/** Small elements: `el("button", { class: "x" }, "text")`. */
-function el(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
-  return element;
-}
 
 let doc = desk.document;
 let history = [];
@@ -45,7 +36,7 @@ function groups() {
     const title = doc.activity.length > 1 ? `Activity ${at + 1}` : "Activity";
     const made = () => outcome.result?.activities?.[at];
     const fixed = ["key", "at", "note", "kind"].filter((part) => activity[part] && typeof activity[part] === "object")
-      .map((part) => ({ part, owner: activity, result: () => made()?.[part] }));
+      .map((part) => ({ part, owner: activity, name: `activity ${at + 1} ${part}`, result: () => made()?.[part] }));
     found.push({ title, list: (activity.field ??= []), name: (row) => `field ${JSON.stringify(row.target)}`, result: (row) => made()?.fields?.[row.target], targets: desk.slots, fixed });
   });
   found.push({ title: "Lead fields", list: (doc.lead ??= []), name: (row) => `lead row ${JSON.stringify(row.target)}`, result: (row) => outcome.result?.lead?.[row.target], targets: desk.targets, fixed: [] });
@@ -143,9 +134,9 @@ function show() {
     const output = line.querySelector("output");
     const said = line.querySelector(".row-fault");
     const value = outcome.result ? line.result?.() : undefined;
-    output.textContent = resultText(value);
-    output.classList.toggle("nothing", value === undefined || value === "");
-    if (outcome.result && (value === undefined || value === "")) output.textContent = "nothing";
+    const isNothing = value === undefined || value === "";
+    output.textContent = outcome.result && isNothing && !faults.length ? "nothing" : resultText(value);
+    output.classList.toggle("nothing", isNothing);
     const warned = outcome.warnings.find?.((warning) => warning.startsWith(`${line.dataset.target} (`));
     said.textContent = faults.map((fault) => (fault.key ? `${fault.key}: ${fault.text}` : fault.text)).join(" · ") || warned || "";
     said.classList.toggle("warned", !faults.length && Boolean(warned));
@@ -215,8 +206,8 @@ function chips(now, put) {
 /** One row: target, source, steps, condition, result. */
 function line(group, row, keep, remove, fixed) {
   const target = group.targets.find((known) => known.name === row.target);
-  const name = fixed ? PART_LABELS[fixed.part] : group.name(row);
-  const label = fixed ? PART_LABELS[fixed.part] : row.target || "new row";
+  const name = fixed ? fixed.name : group.name(row);
+  let label = fixed ? PART_LABELS[fixed.part] : row.target || "new row";
   const box = el("div", { class: "line", role: "group", "aria-label": label, "data-row": name, "data-target": row.target ?? "" });
   let current = row;
   const store = (other, draws) => {
@@ -227,6 +218,28 @@ function line(group, row, keep, remove, fixed) {
     const at = linesOf(group).indexOf(box);
     store(other, true);
     linesOf(group)[at]?.querySelector(".add-step")?.focus();
+  };
+  const optional = () => (unusual(current) ? `Options (${unusual(current)})` : "Options");
+  const open = el("button", { type: "button", class: "plain open-options", "aria-expanded": "false", onclick: () => toggle() });
+  /** What the row is called changes while its field is typed. */
+  const named = (now) => {
+    label = now;
+    box.setAttribute("aria-label", label);
+    open.textContent = optional();
+    open.setAttribute("aria-label", `${optional()} of ${label}`);
+    box.querySelector("output")?.setAttribute("aria-label", `Result of ${label}`);
+    box.querySelector(".remove")?.setAttribute("aria-label", `Remove ${label}`);
+  };
+  const toggle = () => {
+    const before = box.querySelector(".options");
+    open.setAttribute("aria-expanded", String(!before));
+    if (before) { before.remove(); open.focus(); return; }
+    const put = (other) => {
+      store(other);
+      named(label);
+    };
+    box.append(optionsBox(label, { now: () => current, put, inbound: desk.inbound, isKey: fixed?.part === "key" }));
+    box.querySelector(".options select").focus();
   };
   const head = el("div", { class: "cell" });
   if (fixed) head.append(el("strong", {}, PART_LABELS[fixed.part]));
@@ -240,6 +253,7 @@ function line(group, row, keep, remove, fixed) {
         box.dataset.row = group.name(current);
         box.dataset.target = current.target;
         about.replaceChildren(fieldLabel(chosen, current, group.targets) ?? "");
+        named(current.target || "new row");
       },
     }), about);
   }
@@ -280,9 +294,11 @@ function line(group, row, keep, remove, fixed) {
   const rest = el("div", { class: "cell tools" });
   if (!fixed) {
     rest.append(el("label", { class: "check", title: "Without a value the message waits for a person" }, el("input", { type: "checkbox", checked: row.required === true, onchange: (event) => { const other = { ...current, required: event.target.checked }; if (!other.required) delete other.required; store(other); } }), "needed"));
-    rest.append(el("button", { type: "button", class: "plain", "aria-label": `Remove ${label}`, onclick: remove }, "Remove"));
+    rest.append(el("button", { type: "button", class: "plain remove", "aria-label": `Remove ${label}`, onclick: remove }, "Remove"));
   }
+  rest.append(open);
   box.append(head, from, el("div", { class: "cell" }, chips(() => current, stepped)), condition, result, rest);
+  named(label);
   box.result = fixed ? fixed.result : () => group.result(current);
   return box;
 }
@@ -326,8 +342,8 @@ function drawRows() {
     });
     section.append(el("p", { class: "actions" },
       el("button", { type: "button", class: "second", onclick: () => addRow(group, { target: "", [desk.inbound ? "path" : "field"]: "" }) }, "Add row"),
-      desk.inbound && desk.may_add && group.targets === desk.targets ? el("button", { type: "button", class: "second add-custom", onclick: (event) => custom(event.currentTarget, group) }, "Add custom field") : null,
-      group.targets === desk.targets && desk.proposals.length ? el("button", { type: "button", class: "second", "aria-expanded": "false", onclick: (event) => proposals(event.target, group) }, `${desk.proposals.length} proposals`) : null));
+      desk.inbound && desk.may_add ? el("button", { type: "button", class: "second add-custom", onclick: (event) => add(event.currentTarget, group) }, group.targets === desk.slots ? "Add custom field of the activity" : "Add custom field") : null,
+      group.targets === desk.targets && desk.proposals.length ? el("button", { type: "button", class: "second offer", "aria-expanded": "false", onclick: (event) => proposals(event.target, group) }, `${desk.proposals.length} proposals`) : null));
     root.append(section);
   }
 }
@@ -339,7 +355,7 @@ function proposals(button, group) {
   const take = (proposal) => {
     desk.proposals = desk.proposals.filter((other) => other !== proposal);
     change(() => { group.list.push(proposal.row); }, true);
-    const again = [...document.querySelectorAll("[aria-expanded]")].find((other) => other.textContent.endsWith("proposals"));
+    const again = document.querySelector("#rows .offer");
     if (again) proposals(again, group);
     told(`${proposal.row.label ?? proposal.row.target} was added`);
   };
@@ -361,56 +377,18 @@ function waits(group) {
   return row && !group.targets.some((target) => target.name === row.target) ? { at, row } : null;
 }
 
-const PATH = /^[A-Z][A-Z0-9]{2}[-[]/;
-
 /** A new field in LeadSquared, for the row that waits for one or for a new row. */
-function custom(button, group) {
-  const before = document.querySelector(".custom input");
-  if (before) { before.focus(); return; }
+function add(button, group) {
   const waiting = waits(group);
-  const said = el("span", { class: "row-fault", role: "alert" });
-  const name = el("input", { autocomplete: "off" });
-  const length = el("input", { inputmode: "numeric", class: "length", value: "200" });
-  const lengthLabel = el("label", {}, "Length ", length);
-  const kind = el("select", { onchange: () => { lengthLabel.hidden = kind.value !== "Text"; } }, ...["Text", "Number", "Date", "Phone", "Boolean"].map((type) => el("option", {}, type)));
-  const close = () => { box.remove(); button.focus(); };
-  const make = async () => {
-    const wanted = { display_name: name.value.trim(), data_type: kind.value };
-    if (kind.value === "Text") wanted.max_length = Number.parseInt(length.value, 10) || 200;
-    const answer = await fetch(`/api/v1/accounts/${encodeURIComponent(desk.account)}/fields`, { method: "POST", headers: { "content-type": "application/json", "x-csrf-token": csrf }, body: JSON.stringify(wanted) });
-    const body = await answer.json();
-    if (!answer.ok) { said.textContent = body.error?.fields?.[0]?.message ?? body.error?.message ?? "it was not made"; return; }
-    const made = body.field;
-    desk.targets.push({ name: made.schema_name, label: made.display_name, kind: made.data_type, marks: [], options: [] });
-    told(`${made.display_name} was made in LeadSquared`);
-    const row = { target: made.schema_name, label: made.display_name };
+  const made = (target) => {
+    group.targets.push(target);
+    told(`${target.label} was made in LeadSquared`);
+    const row = { target: target.name, label: target.label };
     if (!waiting) { addRow(group, { ...row, path: "" }, ".from"); return; }
     change(() => { group.list[waiting.at] = { ...group.list[waiting.at], ...row }; }, true);
     linesOf(group)[group.fixed.length + waiting.at]?.querySelector(".from")?.focus();
   };
-  const box = el("div", { class: "custom sheet", role: "group", "aria-label": "New field in LeadSquared" },
-    el("label", {}, "Display name ", name), el("label", {}, "Type ", kind), lengthLabel,
-    el("button", { type: "button", onclick: make }, "Create in LeadSquared"), el("button", { type: "button", class: "plain", onclick: close }, "Cancel"), said);
-  box.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") close();
-    if (event.key === "Enter" && event.target.matches("input")) { event.preventDefault(); make(); }
-  });
-  button.parentElement.after(box);
-  name.focus();
-  const path = waiting ? sourceOf(waiting.row, true) ?? "" : "";
-  if (PATH.test(path)) propose(path, name, kind, length);
-}
-
-/** What the dictionary knows of a place: a name, a type and a length, as long as nobody has typed a name. */
-async function propose(path, name, kind, length) {
-  const answer = await fetch(`/api/v1/accounts/${encodeURIComponent(desk.account)}/fields/proposal?path=${encodeURIComponent(path)}`);
-  if (!answer.ok || name.value) return;
-  const proposed = await answer.json();
-  name.value = proposed.display_name;
-  kind.value = proposed.data_type;
-  kind.dispatchEvent(new Event("change"));
-  if (proposed.max_length) length.value = proposed.max_length;
-  name.select();
+  custom(button, { account: desk.account, code: group.targets === desk.slots ? desk.code : null, csrf, waiting: waiting?.row, made });
 }
 
 // --- tree -----------------------------------------------------------------------------------------------------------
@@ -527,13 +505,14 @@ $("rows").addEventListener("focusin", (event) => { lastLine = event.target.close
 const KEYS = {
   KeyN: () => addRow(here(), { target: "", [desk.inbound ? "path" : "field"]: "" }),
   KeyT: () => { picking = document.activeElement.closest(".line")?.querySelector(".from") ?? null; lastFrom = picking ?? lastFrom; $("find").focus(); $("find").select(); },
-  KeyC: () => document.querySelector("#rows .add-custom")?.click(),
-  KeyP: () => document.querySelector("#rows [aria-expanded=false]")?.click(),
+  KeyC: () => document.querySelector(`[data-group="${CSS.escape(here().title)}"] .add-custom`)?.click(),
+  KeyO: () => document.activeElement.closest(".line")?.querySelector(".open-options")?.click(),
+  KeyP: () => document.querySelector("#rows .offer[aria-expanded=false]")?.click(),
   KeyS: () => $("save").click(),
   KeyZ: () => $("undo").click(),
   ArrowDown: () => along(true),
   ArrowUp: () => along(false),
-  Backspace: () => document.activeElement.closest(".line")?.querySelector(".tools button")?.click(),
+  Backspace: () => document.activeElement.closest(".line")?.querySelector(".tools .remove")?.click(),
 };
 
 document.addEventListener("keydown", (event) => {

@@ -14,6 +14,7 @@
 mod changes;
 mod parse;
 mod program;
+mod spoken;
 mod text;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::hl7::fill::Position;
 
 pub use changes::changes;
 pub use parse::Fault;
+pub use spoken::{Part, groups, spoken};
 
 /// The form of the text; a later one is read beside it.
 pub const FORMAT: i64 = 1;

@@ -177,6 +177,10 @@ async fn an_unmapped_code_is_mended_and_a_message_is_sent_again() -> anyhow::Res
     looked_at(&browser, &axe, "message-viewer").await?;
     insta::assert_snapshot!("viewer", browser.outline("main", "").await?);
     browser.open("/flows/registrations/mapping").await?;
+    browser.says("you need the right “Map”").await?;
+    browser.says("PID-5.2").await?;
+    looked_at(&browser, &axe, "mapping-viewer").await?;
+    browser.open("/flows/registrations/basic").await?;
     browser.says("This is not yours to do").await?;
     looked_at(&browser, &axe, "refused").await?;
     browser.close().await?;

@@ -22,7 +22,7 @@ async fn result(browser: &Browser, target: &str) -> anyhow::Result<String> {
 }
 
 /// Waits until the row with this target shows `value`.
-async fn shows(browser: &Browser, target: &str, value: &str) -> anyhow::Result<()> {
+pub(super) async fn shows(browser: &Browser, target: &str, value: &str) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         let shown = result(browser, target).await?;

@@ -1,7 +1,6 @@
 //! What a mapping document makes of a flow's sample message, by the very interpreter that generated components carry.
 //!
-//! Nothing is kept. The document may have faults: each is told with its row, and the rows that can be run are not, because
-//! a document runs as a whole.
+//! Nothing is kept. The document may have faults: each is told with its row, and the others are run without it.
 
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ use crate::flow::check::Fault;
 use crate::flow::template::Kept;
 use crate::flow::{Direction, Flow};
 use crate::hl7::Message;
-use crate::mapping::document::Document;
+use crate::mapping::document::{self, Document};
 use crate::mapping::native::{self, Facts};
 use crate::mapping::{Tables, shown};
 use crate::web::Web;
@@ -51,7 +50,8 @@ pub struct PreviewInput {
 pub struct Preview {
     /// What is wrong with the document; empty is good.
     pub(in crate::web) faults: Vec<DocumentFault>,
-    /// What LeadSquared would be told of the sample; none with faults, or without a sample.
+    /// What LeadSquared would be told of the sample by the rows that have no fault; none without a sample, or where something
+    /// else than rows is at fault.
     #[schema(value_type = Object)]
     result: Option<Value>,
     /// Why there is no result.
@@ -150,24 +150,30 @@ pub async fn preview(
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
     let flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
-    let document = match Document::parse(&text) {
-        Ok(document) => document,
+    let (document, faults) = match Document::parse(&text) {
+        Ok(document) => (Some(document), Vec::new()),
         Err(faults) => {
-            let faults = faults.into_iter().map(|fault| DocumentFault {
-                line: fault.line,
-                row: fault.row,
-                key: fault.key,
-                text: fault.text,
-            });
-            let preview = Preview {
-                faults: faults.collect(),
-                result: None,
-                problem: None,
-                warnings: Value::Array(Vec::new()),
-                text: None,
-            };
-            return Ok(json(StatusCode::OK, &preview));
+            let rest = without(&text, &faults);
+            (rest.and_then(|rest| Document::parse(&rest).ok()), faults)
         }
+    };
+    let is_whole = faults.is_empty();
+    let faults = faults.into_iter().map(|fault| DocumentFault {
+        line: fault.line,
+        row: fault.row,
+        key: fault.key,
+        text: fault.text,
+    });
+    let faults: Vec<_> = faults.collect();
+    let Some(document) = document else {
+        let preview = Preview {
+            faults,
+            result: None,
+            problem: None,
+            warnings: Value::Array(Vec::new()),
+            text: None,
+        };
+        return Ok(json(StatusCode::OK, &preview));
     };
     let sample = match live {
         Some(id) => Ok(Box::pin(samples::deidentified(&web, &flow, &id)).await?),
@@ -191,13 +197,47 @@ pub async fn preview(
         Err(why) => (None, Some(why.to_owned()), Value::Array(Vec::new())),
     };
     let preview = Preview {
-        faults: Vec::new(),
+        faults,
         result,
         problem,
         warnings,
-        text: Some(document.to_text()),
+        text: is_whole.then(|| document.to_text()),
     };
     Ok(json(StatusCode::OK, &preview))
+}
+
+/// The text of a document without the rows that are at fault.
+fn without(text: &str, faults: &[document::Fault]) -> Option<String> {
+    let mut table: toml::Table = text.parse().ok()?;
+    let is_faulty = |name: &str| {
+        let of = |fault: &document::Fault| fault.row.strip_prefix(name).map(str::to_owned);
+        let mut places = faults.iter().filter_map(of);
+        places.any(|inside| inside.is_empty() || inside.starts_with(' '))
+    };
+    let retain = |owner: &mut toml::Table, key: &str, what: &str| {
+        if let Some(toml::Value::Array(rows)) = owner.get_mut(key) {
+            rows.retain(|row| {
+                let target = row.get("target").and_then(toml::Value::as_str);
+                !is_faulty(&format!("{what} {:?}", target.unwrap_or_default()))
+            });
+        }
+    };
+    retain(&mut table, "lead", "lead row");
+    retain(&mut table, "place", "place");
+    if let Some(toml::Value::Array(activities)) = table.get_mut("activity") {
+        let activities = activities.iter_mut().enumerate();
+        for (at, activity) in activities.filter_map(|(at, value)| Some((at, value.as_table_mut()?)))
+        {
+            let name = format!("activity {}", at + 1);
+            for part in ["key", "at", "note"] {
+                if is_faulty(&format!("{name} {part}")) {
+                    activity.remove(part);
+                }
+            }
+            retain(activity, "field", &format!("{name} field"));
+        }
+    }
+    toml::to_string(&table).ok()
 }
 
 fn run(

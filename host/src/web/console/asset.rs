@@ -24,6 +24,9 @@ const ASSETS: &[(&str, &str, &[u8])] = assets! {
     "htmx.min.js" JS
     "console.js" JS
     "mapping.js" JS
+    "mapping-custom.js" JS
+    "mapping-element.js" JS
+    "mapping-options.js" JS
     "mapping-rows.js" JS
     "icon.svg" SVG
 };

@@ -21,7 +21,7 @@ use super::way;
 use crate::access::Right;
 use crate::flow::{Direction, Entity, Flow};
 use crate::hl7::Message;
-use crate::mapping::document::{Document, Row};
+use crate::mapping::document::{Document, Part, Row, groups, spoken};
 use crate::mapping::propose;
 use crate::mapping::starter::Starter;
 use crate::pipeline::account::Field;
@@ -47,6 +47,19 @@ struct MappingPage {
     desk: String,
 }
 
+/// The same for somebody who may only look.
+#[derive(Template)]
+#[template(path = "mapping_read.html")]
+struct ReadPage {
+    frame: Frame,
+    flow: Flow,
+    event: String,
+    standing: String,
+    parts: Vec<Part>,
+    /// Conditions that rows share, by the name that they call them.
+    groups: Vec<(String, String)>,
+}
+
 /// What the script of the page works with.
 #[derive(Serialize)]
 struct Desk {
@@ -61,6 +74,8 @@ struct Desk {
     /// Where rows can go.
     targets: Vec<Target>,
     slots: Vec<Target>,
+    /// The activity type that they are of.
+    code: Option<u32>,
     tables: Vec<String>,
     proposals: Vec<Proposed>,
     may_add: bool,
@@ -171,6 +186,17 @@ pub async fn show(
     let catalog = web.pipeline.store.catalog();
     let flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
     let (document, base, standing) = document(&web, &flow, query.version.as_deref()).await?;
+    if !visit.may(Right::Map) {
+        let is_kept = !base.is_empty();
+        return html(&ReadPage {
+            frame: visit.frame("flows"),
+            event: event_words(&flow),
+            standing,
+            parts: is_kept.then(|| spoken(&document)).unwrap_or_default(),
+            groups: groups(&document),
+            flow,
+        });
+    }
     let live = match flow.direction {
         Direction::EhrToLeadSquared => samples::live(&web, &flow, OFFERED).await?,
         Direction::LeadSquaredToEhr => Vec::new(),
@@ -229,6 +255,7 @@ pub async fn show(
         tree,
         targets,
         slots,
+        code: flow.activity.as_ref().map(|activity| activity.code),
         tables: tables.into_iter().map(|table| table.name).collect(),
         proposals,
         may_add: visit.may(Right::Administer),
