@@ -4,6 +4,7 @@ mod alerts;
 mod beginning;
 mod channels;
 mod components;
+mod details;
 mod flows;
 mod forms;
 mod journeys;

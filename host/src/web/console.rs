@@ -19,6 +19,7 @@ pub mod cookie;
 pub mod delivery;
 pub mod enter;
 pub mod flow;
+pub mod flow_additional;
 pub mod flow_duplicate;
 pub mod flow_new;
 pub mod flow_start;
@@ -181,8 +182,8 @@ pub const PAGES: &[Page] = &[
     page("POST", "/flows/{id}/duplicate", MAP, || post(flow_duplicate::make)).taking(TEXT_BYTES),
     page("GET", "/flows/{id}/basic", MAP, || get(flow_steps::basic)),
     page("POST", "/flows/{id}/basic", MAP, || post(flow_steps::save_basic)),
-    page("GET", "/flows/{id}/additional", MAP, || get(flow_steps::additional)),
-    page("POST", "/flows/{id}/additional", MAP, || post(flow_steps::save_additional)),
+    page("GET", "/flows/{id}/additional", MAP, || get(flow_additional::show)),
+    page("POST", "/flows/{id}/additional", MAP, || post(flow_additional::save_details)),
     page("GET", "/flows/{id}/event", MAP, || get(flow_steps::event)),
     page("POST", "/flows/{id}/event", MAP, || post(flow_steps::save_event)).taking(TEXT_BYTES),
     page("GET", "/flows/{id}/mapping", VIEW, || get(mapping::show)),

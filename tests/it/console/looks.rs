@@ -65,6 +65,7 @@ const INSIDE: &[Look] = &[
     ("/flows/{id}/duplicate", "/flows/registrations/duplicate", "flow-duplicate"),
     ("/flows/{id}/basic", "/flows/siu-s12/basic", "flow-basic"),
     ("/flows/{id}/additional", "/flows/siu-s12/additional", "flow-additional"),
+    ("/flows/{id}/additional", "/flows/adt-a08-to-ehr/additional", "flow-additional-out"),
     ("/flows/{id}/event", "/flows/siu-s12/event", "flow-event"),
     ("/flows/{id}/event", "/flows/registrations/event", "flow-event-live"),
     ("/flows/{id}/mapping", "/flows/siu-s13/mapping", "mapping"),

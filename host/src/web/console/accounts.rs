@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::access::{AccountRoles, account_roles};
-use super::flow_steps::COUNTRIES;
+use super::flow_additional::COUNTRIES;
 use super::form::Form;
 use super::visit::{Faults, Frame, Visit, again, done, html, if_match, refused, told};
 use super::webhooks;
@@ -81,7 +81,7 @@ async fn page(
         roles,
         webhooks,
         known: known.map_err(|fault| fault.message().to_owned()),
-        zones: super::flow_steps::zones(),
+        zones: super::flow_additional::zones(),
         countries: COUNTRIES.into(),
         zone: account.time_zone.clone().unwrap_or_default(),
         country: account.default_country_code.clone().unwrap_or_default(),

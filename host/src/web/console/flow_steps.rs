@@ -1,4 +1,5 @@
-//! The steps of a flow before its mapping: basic details, additional details, HL7 event with its sample message.
+//! The steps of a flow before its mapping: basic details, and the HL7 event with its sample message; the additional details
+//! between them are in `flow_additional`.
 //!
 //! Each is saved by *Save & Next*, so that nothing is lost between steps.
 
@@ -9,12 +10,12 @@ use axum::extract::{RawPathParams, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::flow_new::{activity_types, begin, behaviours, starter_of};
+use super::flow_new::{activity_types, begin, behaviours, starter_of, webhook_words};
 use super::flows::{direction_words, entity_words};
 use super::form::Form;
 use super::show::Time;
-use super::visit::{Faults, Frame, Visit, again, done, html};
-use crate::flow::{Direction, Entity, Flow};
+use super::visit::{Faults, Frame, Visit, again, done, html, refused};
+use crate::flow::{Direction, Entity, Flow, WebhookEvent};
 use crate::hl7::dictionary;
 use crate::store::catalog::Kept;
 use crate::web::Web;
@@ -43,35 +44,15 @@ struct BasicPage {
     lead: String,
     activity: String,
     channels: Vec<(String, String)>,
+    /// Outbound: the one that sets it going, and those that can.
+    webhook: String,
+    webhooks: Vec<(&'static str, &'static str)>,
+    /// Flows that hear of the same.
+    alike: Vec<String>,
     activity_types: Vec<(u32, String)>,
     shared_mapping: String,
     /// Names that flows of the account share mappings by.
     shared_mappings: BTreeSet<String>,
-}
-
-#[derive(Template)]
-#[template(path = "flow_additional.html")]
-struct AdditionalPage {
-    frame: Frame,
-    faults: Faults,
-    flow: Flow,
-    version: i64,
-    is_inbound: bool,
-    fields: Vec<SearchField>,
-    zones: Vec<String>,
-    countries: Vec<(&'static str, &'static str)>,
-    lead_source: String,
-    country: String,
-    zone: String,
-    primary: String,
-    secondary: String,
-    conditions: Vec<(String, String)>,
-}
-
-struct SearchField {
-    name: String,
-    label: String,
-    is_unique: bool,
 }
 
 #[derive(Template)]
@@ -109,19 +90,19 @@ struct Live {
     control_id: String,
 }
 
-async fn kept(web: &Web, params: &RawPathParams) -> Result<Kept<Flow>, Fault> {
+pub(super) async fn kept(web: &Web, params: &RawPathParams) -> Result<Kept<Flow>, Fault> {
     let catalog = web.pipeline.store.catalog();
     Ok(flows::kept(&catalog, &part(params, "id")?).await?)
 }
 
 /// The word that a document has for a value.
-fn word(value: impl serde::Serialize) -> String {
+pub(super) fn word(value: impl serde::Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Saves a flow as a script would.
-async fn save(
+pub(super) async fn save(
     web: &Web,
     visit: &Visit,
     params: RawPathParams,
@@ -170,6 +151,17 @@ async fn basic_page(
         lead: word(flow.lead_behaviour),
         activity: word(flow.activity_behaviour),
         channels: channels.collect(),
+        webhook: flow
+            .outbound
+            .as_ref()
+            .map_or_else(String::new, |outbound| outbound.webhook.to_string()),
+        webhooks: (WebhookEvent::ALL.into_iter())
+            .filter(|event| event.entity() == flow.entity)
+            .map(|event| (event.as_str(), webhook_words(event)))
+            .collect(),
+        alike: flows::told_of_the_same(&listing, &flow)
+            .map(|other| other.name.clone())
+            .collect(),
         activity_types: match flow.entity {
             Entity::Activity => activity_types(web, &accounts).await,
             Entity::Lead => Vec::new(),
@@ -214,13 +206,19 @@ pub async fn save_basic(
     if form.has("activity_behaviour") {
         flow.activity_behaviour = behaviour("activity_behaviour");
     }
+    if let (Some(outbound), Some(event)) =
+        (&mut flow.outbound, WebhookEvent::parse(form.get("webhook")))
+    {
+        outbound.webhook = event;
+    }
     if let Some(activity) = &mut flow.activity {
         if let Ok(code) = form.get("code").parse() {
             activity.code = code;
         }
         activity.key_field = form.get("key_field").to_owned();
     }
-    let body = json!({ "flow": flow, "confirm_not_unique": true });
+    // What is unusual about it is asked where it is set, and when it is started.
+    let body = json!({ "flow": flow, "confirm_not_unique": true, "confirm_no_condition": true });
     match save(&web, &visit, params, body, &form).await {
         Ok(()) => Ok(done(
             &visit,
@@ -228,142 +226,6 @@ pub async fn save_basic(
             "Basic details are saved.",
         )),
         Err(fault) => again(&Box::pin(basic_page(&web, &visit, kept, Faults::of(&fault))).await?),
-    }
-}
-
-async fn additional_page(
-    web: &Web,
-    visit: &Visit,
-    kept: Kept<Flow>,
-    faults: Faults,
-) -> Result<AdditionalPage, Fault> {
-    let flow = kept.document;
-    let fields = web.pipeline.lead_fields(&flow.account).await;
-    let fields = fields
-        .map(|read| read.document)
-        .unwrap_or_default()
-        .into_iter();
-    let mut fields: Vec<_> = fields
-        .map(|field| SearchField {
-            label: field.display_name,
-            name: field.schema_name,
-            is_unique: field.is_unique,
-        })
-        .collect();
-    fields.sort_by_key(|field| (!field.is_unique, field.label.clone()));
-    let outbound = flow.outbound.as_ref();
-    let mut conditions: Vec<_> = outbound
-        .map(|outbound| outbound.condition.as_slice())
-        .unwrap_or_default()
-        .iter()
-        .map(|condition| (condition.field.clone(), condition.any_of.join(", ")))
-        .collect();
-    conditions.resize(conditions.len().max(2) + 1, (String::new(), String::new()));
-    Ok(AdditionalPage {
-        frame: visit.frame("flows"),
-        faults,
-        version: kept.version,
-        is_inbound: flow.direction == Direction::EhrToLeadSquared,
-        fields,
-        zones: zones(),
-        countries: COUNTRIES.into(),
-        lead_source: flow.lead_source.clone().unwrap_or_default(),
-        country: flow.default_country_code.clone().unwrap_or_default(),
-        zone: flow.time_zone.clone().unwrap_or_default(),
-        primary: flow.primary_search_field.clone(),
-        secondary: flow.secondary_search_field.clone().unwrap_or_default(),
-        conditions,
-        flow,
-    })
-}
-
-/// The time zones that are offered.
-pub(super) fn zones() -> Vec<String> {
-    let known = jiff::tz::db().available();
-    let known = known.map(|zone| zone.to_string());
-    known.filter(|zone| zone.contains('/')).collect()
-}
-
-/// The country codes that are offered by name; any other can be typed.
-pub(super) const COUNTRIES: [(&str, &str); 16] = [
-    ("1", "United States, Canada"),
-    ("44", "United Kingdom"),
-    ("91", "India"),
-    ("61", "Australia"),
-    ("353", "Ireland"),
-    ("971", "United Arab Emirates"),
-    ("966", "Saudi Arabia"),
-    ("65", "Singapore"),
-    ("49", "Germany"),
-    ("33", "France"),
-    ("34", "Spain"),
-    ("52", "Mexico"),
-    ("55", "Brazil"),
-    ("27", "South Africa"),
-    ("63", "Philippines"),
-    ("60", "Malaysia"),
-];
-
-/// Asks how leads are found, and how numbers and times are read.
-pub async fn additional(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-) -> Result<Response, Fault> {
-    let kept = kept(&web, &params).await?;
-    html(&Box::pin(additional_page(&web, &visit, kept, Faults::default())).await?)
-}
-
-/// Keeps how leads are found, and how numbers and times are read.
-pub async fn save_additional(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-    form: Form,
-) -> Result<Response, Fault> {
-    let mut kept = kept(&web, &params).await?;
-    let id = kept.document.id.to_string();
-    let flow = &mut kept.document;
-    flow.default_country_code = form.some("default_country_code");
-    flow.time_zone = form.some("time_zone");
-    if flow.direction == Direction::EhrToLeadSquared {
-        flow.lead_source = form.some("lead_source");
-        flow.primary_search_field = form.get("primary_search_field").to_owned();
-        flow.secondary_search_field = form.some("secondary_search_field");
-    }
-    if let Some(outbound) = &mut flow.outbound {
-        let pairs = form.all("field").into_iter().zip(form.all("values"));
-        let pairs = pairs.filter(|(field, _)| !field.is_empty());
-        outbound.condition = pairs
-            .map(|(field, values)| {
-                let any_of = values
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|value| !value.is_empty());
-                let any_of: Vec<String> = any_of.map(str::to_owned).collect();
-                crate::flow::outbound::Condition {
-                    field,
-                    present: any_of.is_empty().then_some(true),
-                    any_of,
-                    none_of: Vec::new(),
-                }
-            })
-            .collect();
-    }
-    let body = json!({
-        "flow": flow,
-        "confirm_not_unique": form.has("confirm_not_unique"),
-        "confirm_no_condition": form.has("confirm_no_condition"),
-    });
-    match save(&web, &visit, params, body, &form).await {
-        Ok(()) => Ok(done(
-            &visit,
-            &format!("/flows/{id}/event"),
-            "Additional details are saved.",
-        )),
-        Err(fault) => {
-            again(&Box::pin(additional_page(&web, &visit, kept, Faults::of(&fault))).await?)
-        }
     }
 }
 
@@ -540,12 +402,18 @@ pub async fn save_event(
     );
     let saved = Box::pin(storing).await;
     match saved {
-        Ok(()) if form.has("next") => Ok(done(
+        Ok(true) => {
+            let text = "the sample is saved, but it is of another event than the flow: look at what is marked in it below, and take \
+                        another one, or go on to the mapping if it is meant";
+            let to = format!("/flows/{id}/event");
+            Ok(refused(&visit, &to, &Error::bad(text)))
+        }
+        Ok(false) if form.has("next") => Ok(done(
             &visit,
             &format!("/flows/{id}/mapping"),
             "Event and sample are saved.",
         )),
-        Ok(()) => Ok(done(
+        Ok(false) => Ok(done(
             &visit,
             &format!("/flows/{id}/event"),
             "Saved. Look at what was found in the sample.",
@@ -557,6 +425,7 @@ pub async fn save_event(
     }
 }
 
+/// Keeps what the form says; gives whether the sample is of another event than the flow.
 async fn store_event(
     web: &Web,
     visit: &Visit,
@@ -564,7 +433,7 @@ async fn store_event(
     form: &Form,
     flow: &mut Flow,
     text: Option<String>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let chosen = event_of(form);
     if chosen != flow.event.to_string() {
         let mut body =
@@ -577,9 +446,10 @@ async fn store_event(
     let from_message = form.some("from_message");
     match (text, from_message, starter_of(flow)) {
         (None, None, Some(starter)) if form.has("starter") => {
-            Box::pin(begin(web, visit, flow.clone(), starter)).await
+            Box::pin(begin(web, visit, flow.clone(), starter)).await?;
+            Ok(false)
         }
-        (None, None, _) => Ok(()),
+        (None, None, _) => Ok(false),
         (text, from_message, _) => {
             let sample = Sample {
                 from_message: from_message.filter(|_| text.is_none()),
@@ -587,9 +457,10 @@ async fn store_event(
                 original: false,
                 made_up: form.has("made_up"),
             };
-            Box::pin(templates::put(web, &visit.headers, flow.clone(), sample))
-                .await
-                .map(drop)
+            let putting = templates::put(web, &visit.headers, flow.clone(), sample);
+            let kept = Box::pin(putting).await?;
+            let mut findings = kept.findings.iter();
+            Ok(findings.any(|finding| finding.code == "event-differs"))
         }
     }
 }

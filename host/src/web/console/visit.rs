@@ -206,7 +206,7 @@ impl Faults {
 }
 
 /// What the pages call a member of a document, where its own name is another.
-const LABELS: [(&str, &str); 19] = [
+const LABELS: &[(&str, &str)] = &[
     ("access_key", "Access key"),
     ("again", "The same password again"),
     ("any_of", "Values"),
@@ -220,11 +220,19 @@ const LABELS: [(&str, &str); 19] = [
     ("lead_behaviour", "Sync behaviour: lead"),
     ("activity_behaviour", "Sync behaviour: activity"),
     ("login", "Mail address"),
+    ("make_webhook", "Webhook"),
+    ("max_sends", "Times that a message is sent at most"),
     ("primary_search_field", "Primary search field"),
     ("reserve_percent", "Percent of a day left to others"),
+    ("register", "Flow that registers the patient"),
     ("rights", "May"),
     ("secondary_search_field", "Secondary search field"),
     ("time_zone", "Time zone"),
+    ("update", "Flow that updates the patient"),
+    (
+        "wait_for_identifier_ms",
+        "Hours that it waits for an identifier",
+    ),
     ("window_ms", "Window, in milliseconds"),
 ];
 
