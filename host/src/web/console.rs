@@ -15,6 +15,7 @@ mod channel_form;
 pub mod channels;
 pub mod code_tables;
 pub mod component;
+pub mod component_upload;
 pub mod cookie;
 pub mod delivery;
 pub mod enter;
@@ -173,7 +174,7 @@ pub const PAGES: &[Page] = &[
     page("POST", "/flows/{id}/canary/promote", PUBLISH, || post(canary::promote)),
     page("POST", "/flows/{id}/canary/end", PUBLISH, || post(canary::end)),
     page("GET", "/flows/{id}/component", VIEW, || get(component::show)),
-    page("POST", "/flows/{id}/component", PUBLISH, || post(component::upload)).taking(FILE_BYTES),
+    page("POST", "/flows/{id}/component", PUBLISH, || post(component_upload::upload)).taking(FILE_BYTES),
     page("POST", "/flows/{id}/settings", MAP, || post(component::save_settings)),
     page("POST", "/flows/{id}/approve", PUBLISH, || post(component::approve)),
     page("GET", "/inventory", VIEW, || get(inventory::list)),

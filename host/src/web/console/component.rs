@@ -1,10 +1,10 @@
-//! The component of a flow: what it is, what it is told, what it may do, its releases; and uploading another.
+//! The component of a flow: what it is, what it is told, what it may do, its releases. Uploading another is in
+//! `component_upload`.
 
 use std::collections::BTreeMap;
 
 use askama::Template;
-use axum::body::Body as Bytes;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{RawPathParams, State};
 use axum::response::Response;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use super::flow::{ReleaseLine, release_lines, version};
 use super::flows::state_words;
 use super::form::Form;
 use super::visit::{Faults, Frame, Visit, again, done, html, refused};
-use crate::flow::{Choices, Digest, Flow, Grants};
+use crate::flow::{Choices, Flow, Grants};
 use crate::mapping::manifest::{Kind, Manifest, Setting, Target};
 use crate::pipeline::activate as rules;
 use crate::store::catalog::Kept;
@@ -21,8 +21,8 @@ use crate::web::Web;
 use crate::web::api::body::Unread;
 use crate::web::api::error::Error;
 use crate::web::api::inventory::{self, FlowComponent};
-use crate::web::api::list::{Asked, part};
-use crate::web::api::{components, flows, releases, shadows};
+use crate::web::api::list::part;
+use crate::web::api::{flows, releases, shadows};
 use crate::web::fault::Fault;
 
 #[derive(Template)]
@@ -69,24 +69,11 @@ struct Bound {
 }
 
 /// One thing that the component asks for.
-struct Wish {
-    kind: &'static str,
-    value: String,
-    label: String,
-    is_granted: bool,
-}
-
-#[derive(Template)]
-#[template(path = "flow_component.html")]
-struct ApprovePage {
-    frame: Frame,
-    flow: Flow,
-    digest: String,
-    name: String,
-    version: String,
-    wishes: Vec<Wish>,
-    /// Of them, what the release in force does not grant.
-    more: Vec<String>,
+pub(super) struct Wish {
+    pub(super) kind: &'static str,
+    pub(super) value: String,
+    pub(super) label: String,
+    pub(super) is_granted: bool,
 }
 
 fn setting(setting: &Setting, chosen: &Choices) -> SettingLine {
@@ -113,7 +100,7 @@ fn setting(setting: &Setting, chosen: &Choices) -> SettingLine {
 }
 
 /// What a component asks for, each with whether `granted` has it.
-fn wishes(asked: &Grants, granted: &Grants) -> Vec<Wish> {
+pub(super) fn wishes(asked: &Grants, granted: &Grants) -> Vec<Wish> {
     let mut wishes = Vec::new();
     let mut add = |kind, names: &[String], has: &[String], one: fn(String) -> Grants| {
         wishes.extend(names.iter().map(|name| Wish {
@@ -348,53 +335,6 @@ async fn store_settings(
         .await?;
     }
     Ok(())
-}
-
-/// Takes a component; what it asks for is shown to be approved.
-pub async fn upload(
-    State(web): State<Web>,
-    visit: Visit,
-    params: RawPathParams,
-    form: Form,
-) -> Result<Response, Fault> {
-    let catalog = web.pipeline.store.catalog();
-    let id = part(&params, "id")?;
-    let flow = flows::kept(&catalog, &id).await?.document;
-    let to = format!("/flows/{id}/component");
-    let Some(bytes) = form.file("component").cloned() else {
-        let fault = Error::bad("choose a component, a file that ends in .wasm");
-        return Ok(refused(&visit, &to, &fault));
-    };
-    let asked = Asked(components::Whose {
-        account: flow.account.to_string(),
-        flow: Some(flow.id.to_string()),
-        accept_findings: false,
-    });
-    let request = Request::new(Bytes::from(bytes.clone()));
-    let uploading = components::upload(State(web.clone()), visit.headers.clone(), asked, request);
-    if let Err(fault) = Box::pin(uploading).await {
-        return Ok(refused(&visit, &to, &fault));
-    }
-    let digest = Digest::of(&bytes);
-    let loading = rules::load(&web.pipeline.runtime, bytes.to_vec());
-    let component = Box::pin(loading).await.map_err(Error::from)?;
-    let asked = component.manifest.grants();
-    let active = match &flow.release {
-        Some(release) => catalog.release(&flow.account, release).await?,
-        None => None,
-    };
-    let granted = active.map(|release| release.grants).unwrap_or_default();
-    let more = asked.beyond(&granted);
-    html(&ApprovePage {
-        frame: visit.frame("flows"),
-        digest: digest.to_string(),
-        name: component.manifest.name.clone(),
-        version: component.manifest.version.clone(),
-        // What is asked for is proposed: a person takes away what it shall not have.
-        wishes: wishes(&asked, &asked),
-        more: rules::wishes(&more),
-        flow,
-    })
 }
 
 /// Makes a release of an uploaded component with what a person approves.
