@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::flow::version;
 use super::form::Form;
+use super::show::count;
 use super::visit::{Visit, told};
 use crate::flow::Flow;
 use crate::pipeline::canary::Figures;
@@ -71,10 +72,8 @@ pub(super) async fn shown(web: &Web, flow: &Flow) -> Result<Option<Shown>, Fault
             percent: standing.canary.percent,
             named: standing.canary.lanes.len(),
             ended: ended.map_or_else(String::new, |ended| {
-                format!(
-                    "It broke {} deliveries and ended by itself.",
-                    ended.failures
-                )
+                let count = count(ended.failures, "delivery", "deliveries");
+                format!("It broke {count} and ended by itself.")
             }),
             rows: [
                 Row::of("Candidate", &standing.candidate),

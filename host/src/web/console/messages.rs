@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::cookie::encoded;
 use super::form::Form;
-use super::show::Time;
+use super::show::{Time, count};
 use super::visit::{Faults, Frame, Visit, done, refused};
 use super::way::Step;
 use crate::access::Right;
@@ -248,7 +248,8 @@ pub async fn release(State(web): State<Web>, visit: Visit, form: Form) -> Result
             } else {
                 ""
             };
-            let text = format!("{} deliveries are queued again.{more}", made.released);
+            let count = count(made.released, "delivery is", "deliveries are");
+            let text = format!("{count} queued again.{more}");
             done(&visit, &to, &text)
         }
         Err(fault) => refused(&visit, &to, &fault),

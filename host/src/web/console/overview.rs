@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::flows::{dead, state_words};
 use super::messages::why_of;
-use super::show::{Time, utc};
+use super::show::{Time, count, utc};
 use super::visit::{Frame, Visit, html};
 use crate::flow::{Account, Status};
 use crate::pipeline::load::duration;
@@ -263,9 +263,9 @@ fn chart(figures: &Series, span: &str) -> Chart {
         width: figures.points.len() as f64 * STEP,
         bars: bars.collect(),
         said: format!(
-            "Last {span}: {} messages received, {} deliveries made, {} skipped, {} failed",
-            total(|sums| sums.received),
-            total(|sums| sums.delivered),
+            "Last {span}: {} received, {} made, {} skipped, {} failed",
+            count(total(|sums| sums.received), "message", "messages"),
+            count(total(|sums| sums.delivered), "delivery", "deliveries"),
             total(|sums| sums.skipped),
             total(|sums| sums.failed),
         ),
@@ -304,11 +304,12 @@ fn calls(outlook: &Outlook) -> Option<Calls> {
     let forecast = match (outlook.open_deliveries, outlook.empty_in_ms) {
         (0, _) => "nothing waits".to_owned(),
         (open, Some(ms)) => format!(
-            "{open} deliveries, about {:.0} calls: done in about {}",
+            "{}, about {:.0} calls: done in about {}",
+            count(open, "delivery", "deliveries"),
             outlook.expected_calls,
             duration(ms)
         ),
-        (open, None) => format!("{open} deliveries"),
+        (open, None) => count(open, "delivery", "deliveries"),
     };
     Some(Calls {
         plan,
