@@ -11,6 +11,7 @@ mod kinds;
 mod looks;
 mod mending;
 mod messages;
+mod openid;
 mod people;
 mod races;
 mod rights;
