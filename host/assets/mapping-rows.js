@@ -75,13 +75,36 @@ export function stepText(step) {
   if (isText(step)) return step;
   // A map may have a default beside it, which is no step of its own then.
   const word = [...VALUED, ...PLAIN].find((key) => key in step);
-  if (!word) return JSON.stringify(step);
+  if (!word) return Object.entries(step).map(([key, value]) => `${key} ${isText(value) ? value : JSON.stringify(value)}`).join(", ");
   const value = step[word];
   if (word === "map" && value && typeof value === "object") {
     const pairs = Object.entries(value).map(([code, text]) => `${code}=${text}`).join(", ");
     return `map ${pairs}${isText(step.default) ? `, else ${step.default}` : ""}`;
   }
   return isText(value) || typeof value === "number" ? `${word} ${value}` : JSON.stringify(step);
+}
+
+/** The same, cut where it would fill the screen: a map of many codes says how many. */
+export function stepShort(step) {
+  const codes = Object.keys(step.map ?? {}).length;
+  if (codes < 4) return stepText(step);
+  return `map ${codes} codes${isText(step.default) ? `, else ${step.default}` : ""}`;
+}
+
+const anyRepetition = (path) => path.replace(/\[[^\]]*\]/g, "");
+
+/** What people call the places of a tree, by path, whichever repetition. */
+export function namesOf(tree) {
+  const places = tree.flatMap((branch) => branch.places).reverse();
+  return new Map(places.map((place) => [anyRepetition(place.path), place.label]));
+}
+
+/** What people call the places that a row reads. */
+export function readBy(row, names) {
+  const several = row.first ?? row.concat;
+  const paths = Array.isArray(several) ? several.filter(isText) : [row.path ?? row.field].filter(isText);
+  const found = new Set(paths.map((path) => names.get(anyRepetition(path))).filter(Boolean));
+  return [...found].join(row.concat ? " and " : " or ");
 }
 
 /** A step with a value that was typed. */
