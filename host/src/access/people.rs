@@ -439,7 +439,7 @@ fn new(login: &str, said: &Said) -> Result<PersonRow, Refused> {
     if !is_address || login.len() > 254 {
         return Err(Refused::Member(
             "login",
-            "is a mail address, such as ana@example.org".into(),
+            "must be a mail address, such as ana@example.org".into(),
         ));
     }
     checked(said)?;
