@@ -81,6 +81,23 @@ async fn a_form_keeps_what_was_typed_and_says_what_is_wrong() -> anyhow::Result<
             && page.text.contains("value=\"Europe/Vienna\""),
         "{said}"
     );
+    let alerts = "/alerts/settings";
+    let typed = [
+        ("owner", "night@example.org"),
+        ("server", "smtp.example.org"),
+        ("port", "many"),
+        ("security", "tls"),
+        ("quiet.enabled", "1"),
+        ("quiet.threshold", "long"),
+    ];
+    let page = ana.post(alerts, alerts, &typed).await?;
+    let is_kept = |text: &str| page.text.contains(&format!("value=\"{text}\""));
+    let kept = ["night@example.org", "smtp.example.org", "many", "long"];
+    ensure!(
+        page.status == 422 && kept.into_iter().all(is_kept),
+        "{}",
+        text_of(&page.text)
+    );
     let event = "/flows/registrations/event";
     let page = ana.post(event, event, &[("event", "nonsense")]).await?;
     ensure!(
