@@ -92,6 +92,29 @@ export function stepText(step) {
   return [`${word} ${spoken(step[word])}`, ...said].join(", ");
 }
 
+/** The same, cut where it would fill the screen: a map of many codes says how many. */
+export function stepShort(step) {
+  const codes = Object.keys(step.map ?? {}).length;
+  if (codes < 4) return stepText(step);
+  return `map ${codes} codes${isText(step.default) ? `, else ${step.default}` : ""}`;
+}
+
+const anyRepetition = (path) => path.replace(/\[[^\]]*\]/g, "");
+
+/** What people call the places of a tree, by path, whichever repetition. */
+export function namesOf(tree) {
+  const places = tree.flatMap((branch) => branch.places).reverse();
+  return new Map(places.map((place) => [anyRepetition(place.path), place.label]));
+}
+
+/** What people call the places that a row reads. */
+export function readBy(row, names) {
+  const several = row.first ?? row.concat;
+  const paths = Array.isArray(several) ? several.filter(isText) : [row.path ?? row.field].filter(isText);
+  const found = new Set(paths.map((path) => names.get(anyRepetition(path))).filter(Boolean));
+  return [...found].join(row.concat ? " and " : " or ");
+}
+
 /** A step with a value that was typed. */
 export function stepOf(word, value) {
   if (!VALUED.includes(word)) return word;

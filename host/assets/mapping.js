@@ -4,7 +4,7 @@
 import { custom } from "./mapping-custom.js";
 import { el } from "./mapping-element.js";
 import { optionsBox, unusual } from "./mapping-options.js";
-import { finished, inOrder, resultText, sourceOf, stepOf, STEPS, stepText, VALUED, whenOf, withSource, withWhen } from "./mapping-rows.js";
+import { finished, inOrder, namesOf, readBy, resultText, sourceOf, stepOf, STEPS, stepShort, stepText, VALUED, whenOf, withSource, withWhen } from "./mapping-rows.js";
 
 const form = document.querySelector("#desk");
 const desk = JSON.parse(form.dataset.desk);
@@ -21,6 +21,8 @@ let lastFrom = null;
 let lastLine = null;
 /** The field that a place is being looked for, from the keyboard. */
 let picking = null;
+/** What people call the places of the tree, by path. */
+let names = new Map();
 /** The message that rows are tried on; null for the flow's own sample. */
 let sample = null;
 
@@ -67,10 +69,6 @@ function change(edit, draws = false) {
   sessionStorage.setItem(kept, JSON.stringify({ base: desk.base, doc }));
   if (draws) draw();
   preview();
-}
-
-function replace(list, at, row) {
-  list[at] = row;
 }
 
 $("undo").addEventListener("click", () => {
@@ -148,6 +146,7 @@ function show() {
   $("status").textContent = outcome.faults.length
     ? `${outcome.faults.length} to mend${others > 0 && first ? `: ${first.row} ${first.key} ${first.text}` : ""}`
     : outcome.problem ?? (outcome.result?.skip ? `The sample is skipped: ${outcome.result.skip}` : inOrder());
+  $("status").className = outcome.faults.length ? "bad" : outcome.problem ? (desk.inbound ? "bad" : "quiet") : document.querySelector(".about.warned") ? "warned" : "";
   $("save").disabled = outcome.faults.length > 0;
 }
 
@@ -160,7 +159,7 @@ function fieldLabel(target, row, known) {
     if (!row?.target || known.length === 0) return null;
     return el("span", { class: "about warned" }, [row.label, desk.inbound ? "not a field of the account" : "not a place of the template"].filter(Boolean).join(" · "));
   }
-  return el("span", { class: "about" }, [target.label, target.kind, ...target.marks].filter(Boolean).join(" · "));
+  return el("span", { class: "about" }, el("strong", {}, target.label), [desk.inbound ? target.kind : "", ...target.marks].filter(Boolean).join(" · "));
 }
 
 /** The steps of a row; `now` gives the row with what was typed since it was drawn. */
@@ -174,7 +173,7 @@ function chips(now, put) {
   };
   steps.forEach((step, at) => {
     const text = stepText(step);
-    box.append(el("button", { type: "button", class: "chip", title: "Remove this step", "aria-label": `Remove step ${text}`, onclick: () => keep(steps.filter((_, other) => other !== at)) }, text, el("span", { "aria-hidden": "true" }, " ×")));
+    box.append(el("button", { type: "button", class: "chip", title: `Remove: ${text}`, "aria-label": `Remove step ${text}`, onclick: () => keep(steps.filter((_, other) => other !== at)) }, stepShort(step), el("span", { "aria-hidden": "true" }, " ×")));
   });
   const select = el("select", { "aria-label": "Add a step", class: "add-step" }, el("option", { value: "" }, "+ step"));
   // A choice of twenty in each of 200 rows is filled in when somebody comes to it.
@@ -241,7 +240,7 @@ function line(group, row, keep, remove, fixed) {
     box.append(optionsBox(label, { now: () => current, put, inbound: desk.inbound, isKey: fixed?.part === "key" }));
     box.querySelector(".options select").focus();
   };
-  const head = el("div", { class: "cell" });
+  const head = el("div", { class: "cell field" });
   if (fixed) head.append(el("strong", {}, PART_LABELS[fixed.part]));
   else {
     const about = el("span", {}, fieldLabel(target, row, group.targets));
@@ -258,7 +257,7 @@ function line(group, row, keep, remove, fixed) {
     }), about);
   }
   const source = sourceOf(row, desk.inbound);
-  const from = el("div", { class: "cell" });
+  const from = el("div", { class: "cell", "data-label": "From" });
   if (source === null) {
     const plain = structuredClone(row);
     for (const key of ["target", "label", "steps", "when", "group", "required", "null", "empty", "on-error", "id"]) delete plain[key];
@@ -275,29 +274,30 @@ function line(group, row, keep, remove, fixed) {
       },
     }, JSON.stringify(plain, null, 1))));
   } else {
+    const read = el("span", { class: "about" }, readBy(row, names));
     const input = el("input", {
-      value: source, "aria-label": "From", class: "mono from", autocomplete: "off", placeholder: desk.inbound ? "PID-5.1" : "lead.FirstName", list: "sources",
-      oninput: (event) => store(withSource(current, event.target.value, desk.inbound)),
+      value: source, title: source, "aria-label": "From", class: "mono from", autocomplete: "off", placeholder: desk.inbound ? "PID-5.1" : "lead.FirstName", list: "sources",
+      oninput: () => { store(withSource(current, input.value, desk.inbound)); read.textContent = readBy(current, names); input.title = input.value; },
       onfocus: () => { lastFrom = input; },
       ondragover: (event) => event.preventDefault(),
       ondrop: (event) => { event.preventDefault(); put(input, event.dataTransfer.getData("text/plain")); },
     });
-    from.append(input);
+    from.append(input, read);
   }
   const when = whenOf(row);
-  const condition = el("div", { class: "cell" });
+  const condition = el("div", { class: "cell", "data-label": "Only if" });
   const shared = row.group ? el("span", { class: "about" }, `if ${row.group}`) : null;
   if (when === null) condition.append(el("span", { class: "about mono", title: JSON.stringify(row.when) }, "conditions of the text"));
   else condition.append(el("input", { value: when, "aria-label": "Condition", class: "mono", placeholder: "always", autocomplete: "off", oninput: (event) => store(withWhen(current, event.target.value, desk.inbound)) }));
   if (shared) condition.append(shared);
-  const result = el("div", { class: "cell result" }, el("output", { "aria-label": `Result of ${label}` }), el("span", { class: "row-fault" }));
+  const result = el("div", { class: "cell result", "data-label": "Result" }, el("output", { "aria-label": `Result of ${label}` }), el("span", { class: "row-fault" }));
   const rest = el("div", { class: "cell tools" });
   if (!fixed) {
     rest.append(el("label", { class: "check", title: "Without a value the message waits for a person" }, el("input", { type: "checkbox", checked: row.required === true, onchange: (event) => { const other = { ...current, required: event.target.checked }; if (!other.required) delete other.required; store(other); } }), "needed"));
     rest.append(el("button", { type: "button", class: "plain remove", "aria-label": `Remove ${label}`, onclick: remove }, "Remove"));
   }
   rest.append(open);
-  box.append(head, from, el("div", { class: "cell" }, chips(() => current, stepped)), condition, result, rest);
+  box.append(head, from, el("div", { class: "cell", "data-label": "Steps" }, chips(() => current, stepped)), condition, result, rest);
   named(label);
   box.result = fixed ? fixed.result : () => group.result(current);
   return box;
@@ -332,13 +332,13 @@ function drawRows() {
     const section = el("div", { "data-group": group.title });
     section.append(el("div", { class: "group-head" }, el("h2", {}, group.title, " ", el("span", { class: "soft" }, String(group.list.length)))));
     if (group.list.length + group.fixed.length) {
-      section.append(el("div", { class: "line titles", "aria-hidden": "true" }, ...["Field", "From", "Steps", "Only if", "Result", ""].map((text) => el("div", {}, text))));
+      section.append(el("div", { class: "line titles", "aria-hidden": "true" }, ...[desk.inbound ? "LeadSquared field" : "Place in the message", "From", "Steps", "Only if", "Result", ""].map((text) => el("div", {}, text))));
     } else section.append(el("p", { class: "soft empty-rows" }, "No row yet. Choose a value on the left, or add a row."));
     for (const fixed of group.fixed) {
       section.append(line(group, fixed.owner[fixed.part], (row) => { fixed.owner[fixed.part] = row; }, null, fixed));
     }
     group.list.forEach((row, at) => {
-      section.append(line(group, row, (other) => replace(group.list, at, other), () => removeRow(group, at)));
+      section.append(line(group, row, (other) => { group.list[at] = other; }, () => removeRow(group, at)));
     });
     section.append(el("p", { class: "actions" },
       el("button", { type: "button", class: "second", onclick: () => addRow(group, { target: "", [desk.inbound ? "path" : "field"]: "" }) }, "Add row"),
@@ -540,6 +540,7 @@ $("tree").parentElement.addEventListener("keydown", (event) => {
 });
 
 function draw() {
+  names = namesOf(desk.tree);
   drawRows();
   drawTree();
   show();

@@ -16,6 +16,7 @@ use tracing::warn;
 use crate::flow::account::{Keys, Reach};
 use crate::flow::target::Identity;
 use crate::flow::transport::Network;
+use crate::openid;
 use crate::vault;
 
 /// What `serve` needs to start.
@@ -42,6 +43,8 @@ pub struct Console {
     pub trusted_proxies: Vec<IpNet>,
     /// A LeadSquared simulator of this process, offered in the place of an account.
     pub simulator: Option<Reach>,
+    /// Who else signs people in.
+    pub openid: Option<openid::Settings>,
 }
 
 impl Console {
@@ -53,6 +56,7 @@ impl Console {
             tls: None,
             trusted_proxies: Vec::new(),
             simulator: None,
+            openid: None,
         }
     }
 }
@@ -79,6 +83,7 @@ struct File {
     delivery: Delivery,
     #[serde(default)]
     mapping: MappingFile,
+    openid: Option<OpenIdFile>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,6 +159,52 @@ impl Default for MappingFile {
             max_memory_mib: 64,
             artefacts: None,
         }
+    }
+}
+
+/// An identity provider; see [`openid::Settings`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenIdFile {
+    issuer: String,
+    client_id: String,
+    /// A file that holds the client's secret; `LIGATURE_OPENID_SECRET` stands over it. Neither: a public client.
+    client_secret_file: Option<PathBuf>,
+    console: String,
+    name: Option<String>,
+    authorities: Option<PathBuf>,
+    #[serde(default)]
+    trust_mail: bool,
+    /// False: nobody signs in with a password any more.
+    #[serde(default = "yes")]
+    passwords: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl OpenIdFile {
+    /// Checked, with the client's secret.
+    fn settings(self, secret: Option<String>) -> anyhow::Result<openid::Settings> {
+        let secret = match (secret, &self.client_secret_file) {
+            (Some(secret), _) => Some(secret),
+            (None, Some(file)) => Some(read_secret(file).context("openid.client_secret_file")?),
+            (None, None) => None,
+        };
+        let console = self.console.parse();
+        let settings = openid::Settings {
+            console: console.context("openid.console: is no address")?,
+            name: self.name.unwrap_or_else(|| "OpenID Connect".to_owned()),
+            issuer: self.issuer,
+            client_id: self.client_id,
+            client_secret: secret.map(openid::Secret),
+            authorities: self.authorities,
+            trust_mail: self.trust_mail,
+            only: !self.passwords,
+        };
+        openid::Provider::new(settings.clone())?;
+        Ok(settings)
     }
 }
 
@@ -290,6 +341,14 @@ impl Config {
         if file.mapping.max_memory_mib == 0 || file.mapping.max_memory_mib > 1024 {
             faults.push("mapping.max_memory_mib: from 1 to 1024".to_owned());
         }
+        let openid = file
+            .openid
+            .map(|file| file.settings(secret("LIGATURE_OPENID_SECRET")))
+            .transpose();
+        let openid = openid
+            .map_err(|fault| faults.push(format!("{fault:#}")))
+            .ok()
+            .flatten();
         let keys = keys.map_err(|fault| faults.push(fault)).ok();
         let (Some(keys), []) = (keys, faults.as_slice()) else {
             bail!("{}:\n  {}", path.display(), faults.join("\n  "));
@@ -309,6 +368,7 @@ impl Config {
                 tls: file.http.tls,
                 trusted_proxies: proxies.map(|Network(network)| network).collect(),
                 simulator: None,
+                openid,
             },
             delivery_concurrency: file.delivery.concurrency,
             mapping: Mapping {
@@ -336,6 +396,16 @@ fn key_file(path: &Path) -> anyhow::Result<Vec<vault::Key>> {
         warn!(file = %path.display(), "others may read the key file, and with it the store: chmod 600");
     }
     Ok(keys(&text)?)
+}
+
+/// A secret in a file of its own, without the line's end.
+fn read_secret(path: &Path) -> anyhow::Result<String> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if is_open_to_others(path) {
+        warn!(file = %path.display(), "others may read the file of a secret: chmod 600");
+    }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Whether others than a file's owner may read or write it.
@@ -391,6 +461,21 @@ mod tests {
           mapping.deadline_ms: from 1 to 10000
         "
         );
+    }
+
+    #[test]
+    fn an_identity_provider_is_checked_at_the_start() {
+        let provider = "[storage]\nurl = \"sqlite:/var/lib/ligature/ligature.db\"\n[openid]\nclient_id = \"ligature\"\n";
+        let good =
+            "issuer = \"https://login.example.org\"\nconsole = \"https://bridge.example.org\"";
+        assert!(check(&format!("{provider}{good}")).starts_with("sqlite:"));
+        let clear = good.replace("https://login", "http://login");
+        insta::assert_snapshot!(check(&format!("{provider}{clear}")), @r"
+        /etc/ligature.toml:
+          openid.issuer: begins with https:// (http:// on this machine only) and has no query
+        ");
+        let silent = format!("{provider}{good}\nclient_secret_file = \"/nowhere/secret\"");
+        assert!(check(&silent).contains("openid.client_secret_file: cannot read /nowhere/secret"));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub mod notify;
 
 pub mod pipeline;
 
+pub mod openid;
+
 pub mod access;
 
 pub mod web;

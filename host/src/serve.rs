@@ -28,6 +28,7 @@ use crate::flow::{Channel, ChannelId};
 use crate::mapping::{self, Runtime};
 use crate::mllp;
 use crate::mllp::tls::Acceptor;
+use crate::openid::Provider;
 use crate::pipeline::configuration::{self, Configuration};
 use crate::pipeline::{
     self, Pipeline, account, alerts, dispatch, load, poll, retention, shadow, tally, webhooks,
@@ -172,7 +173,9 @@ pub async fn start(
         tls: http_tls,
         trusted_proxies,
         simulator,
+        openid,
     } = http;
+    let openid = openid.map(Provider::new).transpose()?;
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
     let channels = configuration.channels.clone();
     let pipeline = Arc::new(Pipeline::new(
@@ -276,6 +279,7 @@ pub async fn start(
         door: door.clone(),
         proxies: trusted_proxies.into(),
         simulator: simulator.map(Arc::new),
+        openid: openid.map(Arc::new),
     };
     let http_tls = http_tls
         .as_ref()

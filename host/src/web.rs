@@ -29,8 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::door::Door;
+use crate::access::people::Refused;
 use crate::access::{self, Caller, Right};
 use crate::flow::account::Reach;
+use crate::openid::Provider;
 use crate::pipeline::Pipeline;
 use fault::Fault;
 
@@ -45,6 +47,8 @@ pub struct Web {
     pub proxies: Arc<[IpNet]>,
     /// A LeadSquared simulator of this process, offered in the place of an account.
     pub simulator: Option<Arc<Reach>>,
+    /// Who else signs people in.
+    pub openid: Option<Arc<Provider>>,
 }
 
 impl Web {
@@ -77,6 +81,22 @@ impl Web {
                 access::check(&catalog, bearer).await
             }
         }
+    }
+
+    /// Whether people may sign in with a password.
+    pub fn takes_passwords(&self) -> bool {
+        !self
+            .openid
+            .as_ref()
+            .is_some_and(|provider| provider.is_only())
+    }
+
+    /// What to say to a password where none opens anything.
+    pub fn no_passwords(&self) -> Option<Refused> {
+        let provider = self.openid.as_ref().filter(|provider| provider.is_only());
+        provider.map(|provider| Refused::NoPasswords {
+            name: provider.name().to_owned(),
+        })
     }
 
     /// Lets whoever may see messages pass; see [`Web::open_reads`].

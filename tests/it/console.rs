@@ -12,6 +12,7 @@ mod kinds;
 mod looks;
 mod mending;
 mod messages;
+mod openid;
 mod options;
 mod people;
 mod races;

@@ -25,6 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("leadsquared", &[]),
     ("sync", &["flow", "leadsquared"]),
     ("notify", &[]),
+    ("openid", &[]),
     (
         "pipeline",
         &[
@@ -39,15 +40,15 @@ const EDGES: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("access", &["store"]),
+    ("access", &["openid", "store"]),
     (
         "web",
         &[
-            "access", "doctor", "flow", "hl7", "mapping", "pipeline", "store",
+            "access", "doctor", "flow", "hl7", "mapping", "openid", "pipeline", "store",
         ],
     ),
     ("simulator", &[]),
-    ("config", &["flow", "vault"]),
+    ("config", &["flow", "openid", "vault"]),
     ("serve", EVERY),
     ("cli", EVERY),
 ];
@@ -63,6 +64,7 @@ const EVERY: &[&str] = &[
     "mapping",
     "mllp",
     "notify",
+    "openid",
     "pipeline",
     "serve",
     "simulator",
@@ -77,7 +79,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("wasmtime", &["mapping"]),
     ("ligature_mapper", &["mapping"]),
     ("sqlx", &["store"]),
-    ("reqwest", &["cli", "leadsquared", "notify", "simulator"]),
+    (
+        "reqwest",
+        &["cli", "leadsquared", "notify", "openid", "simulator"],
+    ),
     ("lettre", &["notify"]),
     ("axum", &["simulator", "web"]),
     ("hyper", &["web"]),

@@ -154,7 +154,8 @@ create table audit (
 ) without rowid;
 
 -- People who sign in to the console. `login` is a mail address in lower case; `password` is Argon2id with its parameters,
--- none until its owner has chosen one. `invite` is the SHA-256 of a one-time link's secret.
+-- none until its owner has chosen one. `invite` is the SHA-256 of a one-time link's secret. `issuer` and `subject` are
+-- who it is at an identity provider.
 create table person (
   id text not null,
   login text not null,
@@ -167,10 +168,13 @@ create table person (
   created_at bigint not null,
   signed_in_at bigint,
   disabled_at bigint,
+  issuer text,
+  subject text,
   primary key (id)
 ) without rowid;
 
 create unique index person_login on person (login);
+create unique index person_identity on person (issuer, subject);
 
 -- Of a session's secret only the SHA-256 is kept.
 create table session (

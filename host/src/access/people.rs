@@ -11,6 +11,7 @@ use super::door::{Door, Opens};
 use super::password::{self, Weak};
 use super::session::{author, begin, may_enter};
 use super::{Caller, Right, Rights, Who, hex, is_same};
+use crate::openid::Identity;
 use crate::store;
 use crate::store::catalog::person::{ADMINISTRATOR, PersonRow, ROLES};
 use crate::store::catalog::{Author, Catalog};
@@ -26,6 +27,22 @@ pub enum Refused {
     NotIn,
     #[error("too many attempts: try again in {seconds} s")]
     Wait { seconds: u64 },
+    #[error("{name:?} may not sign in here: an administrator of this console can say why")]
+    ShutOut { name: String },
+    #[error(
+        "nobody has added {mail} to this console yet: an administrator adds people on the page Access"
+    )]
+    Stranger { mail: String },
+    #[error(
+        "the identity provider tells no mail address that it has verified, so it is not known who you are here: ask whoever runs the provider"
+    )]
+    NoMail,
+    #[error(
+        "{mail} is somebody else at the identity provider than who signed in here before: an administrator can untie the old one, on the page Access"
+    )]
+    Tied { mail: String },
+    #[error("passwords are switched off here: sign in with {name}")]
+    NoPasswords { name: String },
     #[error("this link was used already or is too old: ask an administrator for another")]
     Link,
     /// The named member is at fault.
@@ -80,6 +97,66 @@ pub async fn sign_in(
     }
     door.succeeded(&login, address);
     begin(catalog, &person).await.map_err(Refused::Host)
+}
+
+/// Lets somebody in whom an identity provider has signed in; gives the session's cookie.
+///
+/// The first time the mail address says who it is, from then on the provider's own name for that person does, which
+/// nobody else is ever given.
+///
+/// # Errors
+/// `Stranger`, `NoMail`, `Tied` and `ShutOut`.
+pub async fn sign_in_as(catalog: &Catalog, identity: &Identity) -> Result<String, Refused> {
+    let (issuer, subject) = (&identity.issuer, &identity.subject);
+    let person = match catalog.person_of_identity(issuer, subject).await? {
+        Some(known) => known,
+        None => tied(catalog, identity).await?,
+    };
+    if !may_enter(catalog, &person).await? {
+        return Err(Refused::ShutOut { name: person.name });
+    }
+    begin(catalog, &person).await.map_err(Refused::Host)
+}
+
+/// Finds whom an administrator has added with the mail address of `identity`, and keeps who it is at the provider.
+async fn tied(catalog: &Catalog, identity: &Identity) -> Result<PersonRow, Refused> {
+    let mail = identity.mail.clone().ok_or(Refused::NoMail)?;
+    let person = catalog.person_of_login(&mail).await?;
+    let Some(person) = person else {
+        return Err(Refused::Stranger { mail });
+    };
+    if !may_enter(catalog, &person).await? {
+        return Err(Refused::ShutOut { name: person.name });
+    }
+    let (issuer, subject) = (&identity.issuer, &identity.subject);
+    let author = author(&person);
+    match catalog
+        .tie_person(&person, issuer, subject, &author)
+        .await?
+    {
+        true => Ok(person),
+        false => Err(Refused::Tied { mail }),
+    }
+}
+
+/// Lets go of who a person is at an identity provider: whoever signs in there next with the same mail address is it.
+///
+/// # Errors
+/// `Nobody`; the last administrator who can sign in.
+pub async fn untie(catalog: &Catalog, caller: &Caller, id: &str) -> Result<PersonRow, Refused> {
+    let person = catalog.person(id).await?.ok_or(Refused::Nobody)?;
+    // Whoever comes next by that address becomes that person.
+    may_give(caller, &Rights::default(), &Rights::known(&person.rights))?;
+    match catalog.untie_person(&person, &caller.author()).await? {
+        true => Ok(PersonRow {
+            identity: None,
+            ..person
+        }),
+        false => {
+            let text = "is how the last administrator signs in: choose a password first, or make another administrator";
+            Err(Refused::Member("openid", text.into()))
+        }
+    }
 }
 
 /// Counts a try before it is known how it ends: many at once are many, too.
@@ -362,7 +439,7 @@ fn new(login: &str, said: &Said) -> Result<PersonRow, Refused> {
     if !is_address || login.len() > 254 {
         return Err(Refused::Member(
             "login",
-            "is a mail address, such as ana@example.org".into(),
+            "must be a mail address, such as ana@example.org".into(),
         ));
     }
     checked(said)?;
@@ -377,6 +454,7 @@ fn new(login: &str, said: &Said) -> Result<PersonRow, Refused> {
         created_at_ms: now_ms(),
         signed_in_at_ms: None,
         disabled_at_ms: said.is_shut_out.then(now_ms),
+        identity: None,
     })
 }
 

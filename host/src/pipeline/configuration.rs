@@ -438,7 +438,8 @@ impl Route {
         }
     }
 
-    pub(super) fn zone_name(&self) -> &str {
+    /// The time zone of the flow, or of its account.
+    pub fn zone_name(&self) -> &str {
         zone_name(&self.flow, &self.account.account)
     }
 

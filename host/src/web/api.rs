@@ -176,6 +176,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::show, people::save))
         .routes(routes!(people::invite))
+        .routes(routes!(people::untie))
         .routes(routes!(people::sign_out))
         .routes(routes!(preview::preview))
         .routes(routes!(samples::list))

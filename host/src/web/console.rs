@@ -19,6 +19,7 @@ pub mod component_upload;
 pub mod cookie;
 pub mod delivery;
 pub mod enter;
+pub mod enter_openid;
 pub mod flow;
 pub mod flow_additional;
 pub mod flow_duplicate;
@@ -50,6 +51,7 @@ use super::Web;
 use super::api::code_tables::MAX_CSV_BYTES;
 use crate::access::Right;
 use crate::mapping::gate;
+use crate::openid;
 pub use visit::{Frame, Visit};
 
 /// What somebody must have to use a page.
@@ -120,6 +122,8 @@ pub const PAGES: &[Page] = &[
     page("GET", "/", Needs::SignIn, || get(async || Redirect::to("/overview"))),
     page("GET", "/sign-in", Needs::Nothing, || get(enter::show)),
     page("POST", "/sign-in", Needs::Nothing, || post(enter::sign_in)),
+    page("GET", "/sign-in/openid", Needs::Nothing, || get(enter_openid::begin)),
+    page("GET", openid::BACK, Needs::Nothing, || get(enter_openid::back)),
     page("GET", "/first-start/{secret}", Needs::Nothing, || get(enter::first)),
     page("POST", "/first-start/{secret}", Needs::Nothing, || post(enter::make_first)),
     page("GET", "/enter/{secret}", Needs::Nothing, || get(enter::by_link)),
@@ -136,6 +140,7 @@ pub const PAGES: &[Page] = &[
     page("GET", "/access/people/{id}", ADMINISTER, || get(access::person)),
     page("POST", "/access/people/{id}", ADMINISTER, || post(access::save)),
     page("POST", "/access/people/{id}/link", ADMINISTER, || post(access::link)),
+    page("POST", "/access/people/{id}/untie", ADMINISTER, || post(access::untie)),
     page("POST", "/access/people/{id}/sign-out", ADMINISTER, || post(access::sign_out)),
     page("GET", "/setup", VIEW, || get(setup::show)),
     page("GET", "/setup/account", ADMINISTER, || get(setup::new)),

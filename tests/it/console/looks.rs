@@ -85,7 +85,13 @@ const INSIDE: &[Look] = &[
 ];
 
 /// What is no page to look at: it leads elsewhere, or is a file.
-const NO_LOOKS: [&str; 3] = ["/", "/enter/{secret}", "/audit.csv"];
+const NO_LOOKS: [&str; 5] = [
+    "/",
+    "/enter/{secret}",
+    "/audit.csv",
+    "/sign-in/openid",
+    "/sign-in/openid/back",
+];
 
 /// Whether an address can be one of a page.
 fn fits(address: &str, page: &str) -> bool {

@@ -53,6 +53,7 @@ async fn person(catalog: &Catalog, name: &str, rights: &str) -> anyhow::Result<P
         created_at_ms: 0,
         signed_in_at_ms: None,
         disabled_at_ms: None,
+        identity: None,
     };
     catalog.add_person(&person, &Author("test".into())).await?;
     Ok(person)

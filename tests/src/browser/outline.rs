@@ -1,5 +1,6 @@
 //! What a screen reader is told of a page, as text that survives another look: one line for each thing that has a role
-//! and a name. Times and running text are left out, so that the same page says the same tomorrow.
+//! and a name. Times, running text and what versions of the browser tell differently are left out, so that the same page
+//! says the same tomorrow.
 
 use std::collections::HashMap;
 
@@ -75,12 +76,16 @@ impl Tree<'_> {
 
     fn write(&self, node: &Value, depth: usize, text: &mut String) {
         let role = role_of(node);
-        let is_told = !ignored(node) && TOLD.contains(&role);
+        let name = name_of(node).split_whitespace().collect::<Vec<_>>();
+        let name = name.join(" ");
+        // A form without a name is no landmark; some versions tell of it all the same.
+        let is_bare_form = role == "form" && name.is_empty();
+        let is_told = !ignored(node) && TOLD.contains(&role) && !is_bare_form;
         if is_told {
             text.push_str(&"  ".repeat(depth));
             text.push_str(role);
             let is_leaf = ["link", "rowheader", "button"].contains(&role);
-            match name_of(node) {
+            match name.as_str() {
                 "" => {}
                 _ if is_leaf && self.holds_a_time(node) => text.push_str(" (time)"),
                 name => text.push_str(&format!(" {name:?}")),

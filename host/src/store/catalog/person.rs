@@ -26,6 +26,8 @@ pub struct PersonRow {
     pub created_at_ms: i64,
     pub signed_in_at_ms: Option<i64>,
     pub disabled_at_ms: Option<i64>,
+    /// Who this is at an identity provider: its issuer, and its subject there.
+    pub identity: Option<(String, String)>,
 }
 
 impl PersonRow {
@@ -33,7 +35,7 @@ impl PersonRow {
     pub fn administers(&self) -> bool {
         self.role == ADMINISTRATOR
             && self.disabled_at_ms.is_none()
-            && self.password.is_some()
+            && (self.password.is_some() || self.identity.is_some())
             && self.rights.split(' ').any(|right| right == "administer")
     }
 }
@@ -191,6 +193,49 @@ impl Catalog {
         rows.first().map(person).transpose()
     }
 
+    /// Who somebody at an identity provider is here.
+    pub async fn person_of_identity(
+        &self,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<PersonRow>, Error> {
+        let values = vec![issuer.into(), subject.into()];
+        let rows = self.shared.one(&BY_IDENTITY, values).await?;
+        rows.first().map(person).transpose()
+    }
+
+    /// From now on this person is that one at an identity provider; says whether it was done, which it is not where
+    /// the person is another there already, or that one another person here.
+    pub async fn tie_person(
+        &self,
+        person: &PersonRow,
+        issuer: &str,
+        subject: &str,
+        author: &Author,
+    ) -> Result<bool, Error> {
+        let record = Record::of("tie", "", "person", &person.login);
+        let values = vec![issuer.into(), subject.into(), person.id.as_str().into()];
+        let statements = vec![Planned::one(&TIE, values), audit::plain(author, &record)];
+        self.decided(statements).await
+    }
+
+    /// Lets go of who this person is at an identity provider, and ends all sessions; says whether it was done, which it
+    /// is not where no administrator would be left who can sign in.
+    pub async fn untie_person(&self, person: &PersonRow, author: &Author) -> Result<bool, Error> {
+        let record = Record::of("untie", "", "person", &person.login);
+        let id = || vec![person.id.as_str().into()];
+        let mut statements = vec![
+            Planned::read(&HOLD, Vec::new()),
+            Planned::one(&UNTIE, id()),
+            Planned::one(&END_ALL, id()),
+            audit::plain(author, &record),
+        ];
+        if person.administers() {
+            statements.push(Planned::one(&STAYS, id()));
+        }
+        self.decided(statements).await
+    }
+
     /// Begins a session.
     pub async fn begin_session(
         &self,
@@ -322,6 +367,9 @@ fn person(row: &Row) -> Result<PersonRow, Error> {
         created_at_ms: row.int(8)?,
         signed_in_at_ms: row.optional(9, Row::int)?,
         disabled_at_ms: row.optional(10, Row::int)?,
+        identity: row
+            .optional(11, Row::string)?
+            .zip(row.optional(12, Row::string)?),
     })
 }
 
@@ -351,7 +399,7 @@ where id = ?",
 
 static STAYS: Sql = Sql {
     text: "update person set id = case when exists (select 1 from person other where other.role = 'Administrator'
-and other.disabled_at is null and other.password is not null and ' ' || other.rights || ' ' like '% administer %') then id end
+and other.disabled_at is null and (other.password is not null or other.subject is not null) and ' ' || other.rights || ' ' like '% administer %') then id end
 where id = ?",
     kinds: &[],
 };
@@ -374,17 +422,32 @@ static SIGNED_IN: Sql = Sql {
 };
 
 static ALL: Sql = Sql {
-    text: "select id, login, name, role, rights, password, invite, invite_until, created_at, signed_in_at, disabled_at from person where 1 = ? order by login",
+    text: "select id, login, name, role, rights, password, invite, invite_until, created_at, signed_in_at, disabled_at, issuer, subject from person where 1 = ? order by login",
     kinds: &[],
 };
 
 static BY_ID: Sql = Sql {
-    text: "select id, login, name, role, rights, password, invite, invite_until, created_at, signed_in_at, disabled_at from person where id = ?",
+    text: "select id, login, name, role, rights, password, invite, invite_until, created_at, signed_in_at, disabled_at, issuer, subject from person where id = ?",
     kinds: &[],
 };
 
 static BY_LOGIN: Sql = Sql {
-    text: "select id, login, name, role, rights, password, invite, invite_until, created_at, signed_in_at, disabled_at from person where login = ?",
+    text: "select id, login, name, role, rights, password, invite, invite_until, created_at, signed_in_at, disabled_at, issuer, subject from person where login = ?",
+    kinds: &[],
+};
+
+static BY_IDENTITY: Sql = Sql {
+    text: "select id, login, name, role, rights, password, invite, invite_until, created_at, signed_in_at, disabled_at, issuer, subject from person where issuer = ? and subject = ?",
+    kinds: &[],
+};
+
+static TIE: Sql = Sql {
+    text: "update person set id = case when subject is null then id end, issuer = ?, subject = ? where id = ?",
+    kinds: &[],
+};
+
+static UNTIE: Sql = Sql {
+    text: "update person set issuer = null, subject = null where id = ?",
     kinds: &[],
 };
 

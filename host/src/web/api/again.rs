@@ -120,7 +120,8 @@ pub async fn send_again(
     };
     let reason: String = body.take("reason", "message")?;
     body.end("message", &[])?;
-    let sent = send(&web, &headers, &part(&params, "id")?, again, &reason).await?;
+    let id = part(&params, "id")?;
+    let sent = Box::pin(send(&web, &headers, &id, again, &reason)).await?;
     Ok(json(StatusCode::CREATED, &sent))
 }
 

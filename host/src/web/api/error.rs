@@ -215,7 +215,13 @@ impl From<people::Refused> for Error {
                 let text = "the host could not do it: its log says why";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "host", text)
             }
-            fault @ (people::Refused::NotIn | people::Refused::Link) => {
+            fault @ (people::Refused::NotIn
+            | people::Refused::Link
+            | people::Refused::ShutOut { .. }
+            | people::Refused::Stranger { .. }
+            | people::Refused::NoMail
+            | people::Refused::Tied { .. }
+            | people::Refused::NoPasswords { .. }) => {
                 Self::new(StatusCode::FORBIDDEN, "forbidden", fault.to_string())
             }
             fault @ people::Refused::Wait { .. } => {

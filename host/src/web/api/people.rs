@@ -34,6 +34,8 @@ pub struct PersonView {
     shut_out: bool,
     /// Has chosen a password.
     has_password: bool,
+    /// Has signed in by the identity provider, and is known by its name there from then on.
+    has_identity: bool,
     created_at: String,
     signed_in_at: Option<String>,
 }
@@ -59,8 +61,8 @@ pub struct PersonInput {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Invited {
     person: PersonView,
-    /// The path of the link on this console.
-    link: String,
+    /// The path of the link on this console; none where passwords are switched off.
+    link: Option<String>,
 }
 
 impl Invited {
@@ -73,6 +75,7 @@ fn view(row: PersonRow) -> PersonView {
     PersonView {
         shut_out: row.disabled_at_ms.is_some(),
         has_password: row.password.is_some(),
+        has_identity: row.identity.is_some(),
         created_at: rfc3339(row.created_at_ms),
         signed_in_at: row.signed_in_at_ms.map(rfc3339),
         id: row.id,
@@ -141,7 +144,9 @@ pub(in crate::web) async fn add(
     let catalog = web.pipeline.store.catalog();
     let (person, secret) = people::add(&catalog, &caller, &login, &said).await?;
     Ok(Invited {
-        link: Invited::link_of(&person.id, &secret),
+        link: web
+            .takes_passwords()
+            .then(|| Invited::link_of(&person.id, &secret)),
         person: view(person),
     })
 }
@@ -177,7 +182,14 @@ pub async fn save(
 ) -> Result<Response, Error> {
     let caller = web.may(&headers, Right::Administer).await?;
     let body = sent.read().await?;
-    let read_only = ["id", "login", "has_password", "created_at", "signed_in_at"];
+    let read_only = [
+        "id",
+        "login",
+        "has_password",
+        "has_identity",
+        "created_at",
+        "signed_in_at",
+    ];
     let said = said(body, &read_only)?;
     let catalog = web.pipeline.store.catalog();
     let id = part(&params, "id")?;
@@ -196,7 +208,7 @@ pub async fn invite(
     let link = link(&web, &headers, &params).await?;
     let invited = Invited {
         person: view(find(&web, &params).await?),
-        link,
+        link: Some(link),
     };
     Ok(json(StatusCode::CREATED, &invited))
 }
@@ -208,19 +220,38 @@ pub(in crate::web) async fn link(
     params: &RawPathParams,
 ) -> Result<String, Error> {
     let caller = web.may(headers, Right::Administer).await?;
+    if let Some(refused) = web.no_passwords() {
+        return Err(refused.into());
+    }
     let catalog = web.pipeline.store.catalog();
     let (person, secret) = people::invite(&catalog, &caller, &part(params, "id")?).await?;
     Ok(Invited::link_of(&person.id, &secret))
 }
 
 impl Invited {
+    /// Empty where there is none.
     pub(in crate::web) fn link(&self) -> &str {
-        &self.link
+        self.link.as_deref().unwrap_or_default()
     }
 
     pub(in crate::web) fn name(&self) -> &str {
         &self.person.name
     }
+}
+
+/// Lets go of who a person is at the identity provider, and ends their sessions: whoever signs in there next with the
+/// same mail address is that person.
+#[utoipa::path(delete, path = "/api/v1/people/{id}/identity", tag = "people", params(("id" = String, Path)),
+    responses((status = 200, body = PersonView), (status = "default", body = Problem)))]
+pub async fn untie(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    params: RawPathParams,
+) -> Result<Response, Error> {
+    let caller = web.may(&headers, Right::Administer).await?;
+    let catalog = web.pipeline.store.catalog();
+    let person = people::untie(&catalog, &caller, &part(&params, "id")?).await?;
+    Ok(json(StatusCode::OK, &view(person)))
 }
 
 /// Ends every session of a person.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::form::Form;
 use super::show::utc;
-use super::visit::{Faults, Frame, Visit, again, done, html, refused};
+use super::visit::{Faults, Frame, Visit, again, done, html, refused, told};
 use crate::access::{Right, Rights};
 use crate::flow::Account;
 use crate::flow::account::Role;
@@ -63,6 +63,26 @@ struct PersonPage {
     roles: Vec<Choice>,
     rights: Vec<RightChoice>,
     is_shut_out: bool,
+    ways: Ways,
+}
+
+/// How people sign in here, and what this one has.
+struct Ways {
+    /// What people call the identity provider; empty where there is none.
+    provider: String,
+    has_identity: bool,
+    takes_passwords: bool,
+}
+
+impl Ways {
+    fn of(web: &Web, has_identity: bool) -> Self {
+        let name = web.openid.as_ref().map(|provider| provider.name());
+        Self {
+            provider: name.unwrap_or_default().to_owned(),
+            has_identity,
+            takes_passwords: web.takes_passwords(),
+        }
+    }
 }
 
 struct RightChoice {
@@ -77,7 +97,11 @@ struct RightChoice {
 struct LinkPage {
     frame: Frame,
     name: String,
+    login: String,
+    /// Empty where passwords are switched off.
     link: String,
+    /// What people call the identity provider; empty where there is none.
+    provider: String,
 }
 
 /// A right in words.
@@ -132,10 +156,10 @@ fn line(row: PersonRow) -> PersonLine {
     PersonLine {
         rights: held.map(words).collect(),
         role: row.role.replace('_', " "),
-        state: match (&row.disabled_at_ms, &row.password) {
-            (Some(_), _) => "shut out",
-            (None, Some(_)) => "",
-            (None, None) => "invited",
+        state: match (&row.disabled_at_ms, &row.password, &row.identity) {
+            (Some(_), _, _) => "shut out",
+            (None, None, None) => "invited",
+            _ => "",
         },
         signed_in: row.signed_in_at_ms.map(utc).unwrap_or_default(),
         id: row.id,
@@ -201,7 +225,7 @@ pub async fn save_roles(
 }
 
 /// Asks for a new person.
-pub async fn new(visit: Visit) -> Result<Response, Fault> {
+pub async fn new(State(web): State<Web>, visit: Visit) -> Result<Response, Fault> {
     let rights_of_new = "view".parse().unwrap_or_default();
     html(&PersonPage {
         frame: visit.frame("access"),
@@ -212,6 +236,7 @@ pub async fn new(visit: Visit) -> Result<Response, Fault> {
         roles: roles("Administrator"),
         rights: rights(&rights_of_new),
         is_shut_out: false,
+        ways: Ways::of(&web, false),
     })
 }
 
@@ -225,7 +250,7 @@ fn said(form: &Form) -> serde_json::Value {
     })
 }
 
-fn shown_again(visit: &Visit, id: String, form: &Form, fault: &Error) -> PersonPage {
+fn shown_again(visit: &Visit, ways: Ways, id: String, form: &Form, fault: &Error) -> PersonPage {
     let chosen = form.all("right").join(" ");
     PersonPage {
         frame: visit.frame("access"),
@@ -236,6 +261,7 @@ fn shown_again(visit: &Visit, id: String, form: &Form, fault: &Error) -> PersonP
         roles: roles(form.get("role")),
         rights: rights(&Rights::known(&chosen)),
         is_shut_out: form.has("shut_out"),
+        ways,
     }
 }
 
@@ -247,9 +273,14 @@ pub async fn add(State(web): State<Web>, visit: Visit, form: Form) -> Result<Res
         Ok(invited) => html(&LinkPage {
             frame: visit.frame("access"),
             name: invited.name().to_owned(),
+            login: form.get("login").to_lowercase(),
             link: invited.link().to_owned(),
+            provider: Ways::of(&web, false).provider,
         }),
-        Err(fault) => again(&shown_again(&visit, String::new(), &form, &fault)),
+        Err(fault) => {
+            let ways = Ways::of(&web, false);
+            again(&shown_again(&visit, ways, String::new(), &form, &fault))
+        }
     }
 }
 
@@ -266,6 +297,7 @@ pub async fn person(
         rights: rights(&Rights::known(&row.rights)),
         roles: roles(&row.role),
         is_shut_out: row.disabled_at_ms.is_some(),
+        ways: Ways::of(&web, row.identity.is_some()),
         id: row.id,
         login: row.login,
         name: row.name,
@@ -282,6 +314,7 @@ pub async fn save(
     let id = part(&params, "id")?;
     let before = people::find(&web, &params).await?;
     let headers = visit.headers.clone();
+    let ways = Ways::of(&web, before.identity.is_some());
     let saving = people::save(State(web), headers, params, Unread::of(said(&form)));
     match saving.await {
         Ok(_) => {
@@ -289,7 +322,7 @@ pub async fn save(
             Ok(done(&visit, "/access", &text))
         }
         Err(fault) => {
-            let mut page = shown_again(&visit, id, &form, &fault);
+            let mut page = shown_again(&visit, ways, id, &form, &fault);
             page.login = before.login;
             again(&page)
         }
@@ -307,10 +340,28 @@ pub async fn link(
         Ok(link) => html(&LinkPage {
             frame: visit.frame("access"),
             name: person.name,
+            login: person.login,
             link,
+            provider: Ways::of(&web, false).provider,
         }),
         Err(fault) => Ok(refused(&visit, "/access", &fault)),
     }
+}
+
+/// Lets go of who a person is at the identity provider.
+pub async fn untie(
+    State(web): State<Web>,
+    visit: Visit,
+    params: RawPathParams,
+) -> Result<Response, Fault> {
+    let person = people::find(&web, &params).await?;
+    let to = format!("/access/people/{}", person.id);
+    let untying = people::untie(State(web), visit.headers.clone(), params);
+    let text = format!(
+        "Untied: whoever signs in next with {} is {}.",
+        person.login, person.name
+    );
+    Ok(told(&visit, &to, untying.await, &text))
 }
 
 /// Signs a person out everywhere.

@@ -31,13 +31,23 @@ struct AccountPage {
     known: Result<Known, String>,
     zones: Vec<String>,
     countries: Vec<(&'static str, &'static str)>,
+    /// What the form holds: as it is kept, or as it was typed.
+    name: String,
     zone: String,
     country: String,
     identifiers: String,
-    daily: String,
+    plan: Plan,
     webhooks: Result<webhooks::Shown, String>,
     /// No channel yet: the first start is under way.
     is_first: bool,
+}
+
+/// Calls that are allowed, of the same form.
+struct Plan {
+    calls: String,
+    window_ms: String,
+    daily: String,
+    reserve_percent: String,
 }
 
 /// What was read of LeadSquared.
@@ -83,14 +93,16 @@ async fn page(
         known: known.map_err(|fault| fault.message().to_owned()),
         zones: super::flow_additional::zones(),
         countries: COUNTRIES.into(),
+        name: account.name.clone(),
         zone: account.time_zone.clone().unwrap_or_default(),
         country: account.default_country_code.clone().unwrap_or_default(),
         identifiers: account.identifier_fields.join(", "),
-        daily: account
-            .rate_plan
-            .daily
-            .map(|calls| calls.to_string())
-            .unwrap_or_default(),
+        plan: Plan {
+            calls: account.rate_plan.calls.to_string(),
+            window_ms: account.rate_plan.window_ms.to_string(),
+            daily: (account.rate_plan.daily).map_or_else(String::new, |calls| calls.to_string()),
+            reserve_percent: account.rate_plan.reserve_percent.to_string(),
+        },
         is_first: listing.channels.is_empty(),
         account,
     })
@@ -114,8 +126,8 @@ pub async fn save(
     form: Form,
 ) -> Result<Response, Fault> {
     let id = part(&params, "id")?;
-    let mut kept = accounts::kept(&web.pipeline.store.catalog(), &id).await?;
-    let account = &mut kept.document;
+    let kept = accounts::kept(&web.pipeline.store.catalog(), &id).await?;
+    let mut account = kept.document.clone();
     account.name = form.get("name").to_owned();
     account.time_zone = form.some("time_zone");
     account.default_country_code = form.some("default_country_code");
@@ -144,7 +156,19 @@ pub async fn save(
             &format!("/accounts/{id}"),
             "The account is saved.",
         )),
-        Err(fault) => again(&Box::pin(page(&web, &visit, kept, Faults::of(&fault))).await?),
+        Err(fault) => {
+            let mut page = Box::pin(page(&web, &visit, kept, Faults::of(&fault))).await?;
+            let typed = |name: &str| form.get(name).to_owned();
+            (page.name, page.identifiers) = (typed("name"), typed("identifier_fields"));
+            (page.zone, page.country) = (typed("time_zone"), typed("default_country_code"));
+            page.plan = Plan {
+                calls: typed("calls"),
+                window_ms: typed("window_ms"),
+                daily: typed("daily"),
+                reserve_percent: typed("reserve_percent"),
+            };
+            again(&page)
+        }
     }
 }
 

@@ -206,6 +206,22 @@ fn said(form: &Form) -> Value {
     settings
 }
 
+/// The same without what is no number, so that all else that was typed can be shown again.
+fn readable(mut settings: Value) -> Value {
+    let rules = settings["rules"].as_object_mut().into_iter().flatten();
+    for (_, rule) in rules {
+        if rule["threshold"].is_string() {
+            rule["threshold"] = Value::Null;
+        }
+    }
+    if let Some(mail) = settings.get_mut("mail")
+        && mail["port"].as_u64().is_none_or(|port| port > 65_535)
+    {
+        mail["port"] = 587.into();
+    }
+    settings
+}
+
 /// Keeps who is told of what.
 pub async fn save(State(web): State<Web>, visit: Visit, form: Form) -> Result<Response, Fault> {
     let settings = said(&form);
@@ -224,9 +240,13 @@ pub async fn save(State(web): State<Web>, visit: Visit, form: Form) -> Result<Re
             "Who is told of what is saved.",
         )),
         Err(fault) => {
-            // What cannot even be read is shown as it is kept.
-            let sent = serde_json::from_value(settings).ok();
-            again(&page(&web, &visit, Faults::of(&fault), sent).await?)
+            let sent = serde_json::from_value(readable(settings)).ok();
+            let mut page = page(&web, &visit, Faults::of(&fault), sent).await?;
+            page.port = form.get("port").to_owned();
+            for rule in &mut page.rules {
+                rule.threshold = form.get(&format!("{}.threshold", rule.kind)).to_owned();
+            }
+            again(&page)
         }
     }
 }

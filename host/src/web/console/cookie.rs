@@ -7,6 +7,8 @@ use axum::response::Response;
 pub const SESSION: &str = "lig_session";
 /// Stands for the browser on forms before sign-in.
 pub const VISITOR: &str = "lig_visitor";
+/// A sign-in under way at an identity provider.
+pub const OPENID: &str = "lig_openid";
 /// One line for the next page, such as `Saved.`; never patient data.
 pub const FLASH: &str = "lig_flash";
 

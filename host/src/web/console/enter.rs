@@ -25,6 +25,11 @@ struct SignInPage {
     fault: String,
     /// Nobody is there yet: how to begin.
     is_first: bool,
+    /// What people call the identity provider; empty where there is none.
+    provider: String,
+    /// Where it is, with where to go from there.
+    provider_href: String,
+    takes_passwords: bool,
 }
 
 #[derive(Template)]
@@ -54,14 +59,34 @@ pub async fn show(State(web): State<Web>, visit: Visit, uri: Uri) -> Result<Resp
     let next = query(uri.query().unwrap_or_default())
         .into_iter()
         .find(|(name, _)| name == "next");
+    let next = next.map(|(_, next)| next).unwrap_or_default();
+    sign_in_page(&web, &visit, &next, "", (StatusCode::OK, String::new())).await
+}
+
+/// The way in, with what was wrong.
+pub(super) async fn sign_in_page(
+    web: &Web,
+    visit: &Visit,
+    next: &str,
+    login: &str,
+    (status, fault): (StatusCode, String),
+) -> Result<Response, Fault> {
     let people = web.pipeline.store.catalog().people().await?;
-    html(&SignInPage {
+    let name = web.openid.as_ref().map(|provider| provider.name());
+    let page = SignInPage {
         frame: visit.frame(""),
-        next: next.map(|(_, next)| next).unwrap_or_default(),
-        login: String::new(),
-        fault: String::new(),
+        login: login.to_owned(),
+        fault,
         is_first: people.is_empty(),
-    })
+        provider: name.unwrap_or_default().to_owned(),
+        provider_href: match next {
+            "" => "/sign-in/openid".to_owned(),
+            next => format!("/sign-in/openid?next={}", cookie::encoded(next)),
+        },
+        takes_passwords: web.takes_passwords(),
+        next: next.to_owned(),
+    };
+    Ok((status, Html(page.render()?)).into_response())
 }
 
 /// Signs in.
@@ -69,29 +94,30 @@ pub async fn sign_in(State(web): State<Web>, visit: Visit, form: Form) -> Result
     let catalog = web.pipeline.store.catalog();
     let (login, password) = (form.get("login"), form.raw("password"));
     let address = visit.address();
-    let entering = people::sign_in(&catalog, &web.door, login, password, &address);
-    match entering.await {
-        Ok(cookie) => Ok(inside(&visit, &cookie, form.get("next"))),
-        Err(fault @ (Refused::NotIn | Refused::Wait { .. })) => {
-            let status = match fault {
-                Refused::Wait { .. } => StatusCode::TOO_MANY_REQUESTS,
-                _ => StatusCode::FORBIDDEN,
-            };
-            let page = SignInPage {
-                frame: visit.frame(""),
-                next: form.get("next").to_owned(),
-                login: login.to_owned(),
-                fault: fault.to_string(),
-                is_first: false,
-            };
-            Ok((status, Html(page.render()?)).into_response())
+    let entered = match web.no_passwords() {
+        None => people::sign_in(&catalog, &web.door, login, password, &address).await,
+        Some(refused) => Err(refused),
+    };
+    let (status, fault) = match entered {
+        Ok(cookie) => return Ok(inside(&visit, &cookie, form.get("next"))),
+        Err(fault @ Refused::Wait { .. }) => (StatusCode::TOO_MANY_REQUESTS, fault),
+        Err(fault @ (Refused::NotIn | Refused::NoPasswords { .. })) => {
+            (StatusCode::FORBIDDEN, fault)
         }
-        Err(fault) => Err(Error::from(fault).into()),
-    }
+        Err(fault) => return Err(Error::from(fault).into()),
+    };
+    sign_in_page(
+        &web,
+        &visit,
+        form.get("next"),
+        login,
+        (status, fault.to_string()),
+    )
+    .await
 }
 
 /// Goes where somebody wanted to go, as somebody who is signed in.
-fn inside(visit: &Visit, session: &str, next: &str) -> Response {
+pub(super) fn inside(visit: &Visit, session: &str, next: &str) -> Response {
     let to = if is_ours(next) { next } else { "/" };
     let mut response = Redirect::to(to).into_response();
     let age = session::LASTS_MS / 1_000;
@@ -188,6 +214,9 @@ pub async fn welcome(
 ) -> Result<Response, Fault> {
     let catalog = web.pipeline.store.catalog();
     let (id, secret) = (part(&params, "id")?, part(&params, "secret")?);
+    if !web.takes_passwords() {
+        return Ok(Redirect::to("/sign-in").into_response());
+    }
     let person = people::invited(&catalog, &id, &secret).await;
     let person = person.map_err(|_| Fault::UsedLink)?;
     html(&WelcomePage {
@@ -208,6 +237,9 @@ pub async fn choose_password(
 ) -> Result<Response, Fault> {
     let catalog = web.pipeline.store.catalog();
     let (id, secret) = (part(&params, "id")?, part(&params, "secret")?);
+    if !web.takes_passwords() {
+        return Ok(Redirect::to("/sign-in").into_response());
+    }
     let person = people::invited(&catalog, &id, &secret).await;
     let person = person.map_err(|_| Fault::UsedLink)?;
     let kept = match form.raw("password") == form.raw("again") {

@@ -11,7 +11,7 @@ use super::flows::{
     state_words, tallies,
 };
 use super::form::Form;
-use super::show::Time;
+use super::show::{Time, short_digests};
 use super::visit::{Frame, Visit, done, html, if_match, refused, told};
 use super::{flow_start, webhooks};
 use crate::flow::{Direction, Entity, Flow};
@@ -88,7 +88,10 @@ pub(super) async fn release_lines(web: &Web, flow: &Flow) -> Result<Vec<ReleaseL
             },
             is_active: active.is_some_and(|active| active.digest == row.digest),
             was_active: before.any(|version| version.flow.release.as_ref() == Some(&row.digest)),
-            differences: rules::differences(active.map(|active| &active.release), &row.release),
+            differences: rules::differences(active.map(|active| &active.release), &row.release)
+                .iter()
+                .map(|text| short_digests(text))
+                .collect(),
             digest: row.digest.to_string(),
         }
     });

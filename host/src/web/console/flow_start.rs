@@ -9,7 +9,7 @@ use serde_json::json;
 use super::cookie::encoded;
 use super::flows::{behaviour_words, event_words};
 use super::form::Form;
-use super::show::count;
+use super::show::{count, short_digests};
 use super::visit::{Frame, Visit, done, html, refused, told};
 use super::webhooks;
 use crate::flow::{Digest, Direction, Entity, Flow, Status, shadow};
@@ -180,7 +180,8 @@ pub async fn show(
         differences: match release {
             Some(row) => {
                 let active = active.map(|row| &row.release);
-                activate::differences(active, &row.release)
+                let texts = activate::differences(active, &row.release);
+                texts.iter().map(|text| short_digests(text)).collect()
             }
             None => Vec::new(),
         },

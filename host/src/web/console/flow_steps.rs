@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::flow_new::{activity_types, begin, behaviours, starter_of, webhook_words};
 use super::flows::{direction_words, entity_words};
 use super::form::Form;
-use super::show::Time;
+use super::show::{Time, oddity};
 use super::visit::{Faults, Frame, Visit, again, done, html, refused};
 use crate::flow::{Direction, Entity, Flow, WebhookEvent};
 use crate::hl7::dictionary;
@@ -307,7 +307,7 @@ fn pieces(message: &str, findings: &[FindingView]) -> Vec<Piece> {
     let text = message.replace('\r', "\n");
     let mut at: Vec<_> = findings
         .iter()
-        .map(|finding| (finding.offset, words(finding)))
+        .map(|finding| (finding.offset, oddity(finding.code).to_owned()))
         .collect();
     at.sort_by_key(|(offset, _)| *offset);
     let mut pieces = Vec::new();
@@ -341,26 +341,8 @@ fn pieces(message: &str, findings: &[FindingView]) -> Vec<Piece> {
 fn finding(finding: &FindingView) -> FindingLine {
     FindingLine {
         place: finding.place.clone(),
-        text: words(finding),
+        text: oddity(finding.code).to_owned(),
     }
-}
-
-fn words(finding: &FindingView) -> String {
-    match finding.code {
-        "event-unknown" => "the standard does not know this event",
-        "event-differs" => "the sample is of another event than the flow",
-        "structure-differs" => "MSH-9 names another structure than this event has",
-        "segment-unknown" => {
-            "the standard does not know this segment; it can be mapped all the same"
-        }
-        "field-unknown" => "the standard has no such field here",
-        "repeated" => "the standard does not let this repeat",
-        "not-a-date" => "is not of the form of a date",
-        "not-a-number" => "is not a number",
-        "code-unlisted" => "is no code of the standard's table",
-        other => other,
-    }
-    .to_owned()
 }
 
 /// Asks for the event and a sample message.
@@ -420,7 +402,10 @@ pub async fn save_event(
         )),
         Err(fault) => {
             let raw = text.unwrap_or_default();
-            again(&Box::pin(event_page(&web, &visit, kept, Faults::of(&fault), raw)).await?)
+            let mut page =
+                Box::pin(event_page(&web, &visit, kept, Faults::of(&fault), raw)).await?;
+            page.event = form.get("event").to_owned();
+            again(&page)
         }
     }
 }

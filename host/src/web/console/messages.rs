@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::cookie::encoded;
 use super::form::Form;
-use super::show::{Time, count};
+use super::show::{Time, count, oddities};
 use super::visit::{Faults, Frame, Visit, done, refused};
 use super::way::Step;
 use crate::access::Right;
@@ -134,13 +134,15 @@ struct Choice {
 pub(super) struct MessageLine {
     pub id: String,
     pub received: Time,
+    /// The time zone of the first flow that takes it; empty where none does.
+    pub zone: String,
     pub event: String,
     pub control_id: String,
     pub sender: String,
     pub size: i64,
     /// Whether the payload is kept.
     pub is_whole: bool,
-    /// What was odd about it, as codes.
+    /// What was odd about it.
     pub notes: String,
     pub origin: Option<String>,
     pub peer: String,
@@ -394,9 +396,13 @@ pub(in crate::web) async fn total_counts(
 
 pub(super) fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
     let configuration = pipeline.configuration();
+    let mut routes = message.deliveries.iter();
+    let zone = routes.find_map(|delivery| configuration.route(&delivery.flow));
+    let zone = zone.map_or_else(String::new, |route| route.zone_name().to_owned());
     MessageLine {
         id: message.id.to_string(),
         received: Time::of(message.received_at_ms),
+        zone,
         event: if message.event.is_empty() {
             "unreadable".into()
         } else {
@@ -406,11 +412,11 @@ pub(super) fn line(pipeline: &Pipeline, message: MessageRow) -> MessageLine {
         sender: message.sender.replace('|', " "),
         size: message.size_bytes,
         is_whole: message.is_whole,
-        notes: [message.remark.as_str(), &message.warnings]
+        notes: [message.remark, oddities(&message.warnings)]
             .into_iter()
             .filter(|note| !note.is_empty())
             .collect::<Vec<_>>()
-            .join(" "),
+            .join("; "),
         origin: message.origin.map(|id| id.to_string()),
         peer: message.peer,
         state: message.route,

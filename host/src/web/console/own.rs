@@ -24,6 +24,8 @@ struct OwnPage {
     signed_in: String,
     rights: Vec<&'static str>,
     least: usize,
+    /// There is a password to be changed.
+    has_password: bool,
 }
 
 async fn page(web: &Web, visit: &Visit, faults: Faults) -> Result<OwnPage, Fault> {
@@ -42,6 +44,7 @@ async fn page(web: &Web, visit: &Visit, faults: Faults) -> Result<OwnPage, Fault
         signed_in: person.signed_in_at_ms.map(utc).unwrap_or_default(),
         rights: rights.map(super::access::words).collect(),
         least: password::LEAST,
+        has_password: person.password.is_some() && web.takes_passwords(),
     })
 }
 

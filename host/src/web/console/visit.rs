@@ -171,11 +171,11 @@ impl Faults {
     pub fn of(error: &Error) -> Self {
         let fields: Vec<(String, String)> = error
             .faults()
-            .map(|(path, text)| (path.to_owned(), text.to_owned()))
+            .map(|(path, text)| (path.to_owned(), plain(text)))
             .collect();
         Self {
             message: match fields.is_empty() {
-                true => error.message().to_owned(),
+                true => plain(error.message()),
                 false => String::new(),
             },
             fields,
@@ -194,20 +194,74 @@ impl Faults {
         self.message.is_empty() && self.fields.is_empty()
     }
 
-    /// Every one, for a list on top of the form.
-    pub fn all(&self) -> Vec<String> {
+    /// Every one, for a list on top of the form; the script of the pages puts each beside its field, too.
+    pub fn lines(&self) -> Vec<FaultLine> {
         let own = Some(self.message.clone()).filter(|text| !text.is_empty());
-        let fields = self
-            .fields
-            .iter()
-            .map(|(path, text)| format!("{}: {text}.", label(path)));
+        let own = own.map(|said| FaultLine {
+            said,
+            ..FaultLine::default()
+        });
+        let fields = self.fields.iter().map(|(path, text)| FaultLine {
+            field: path.clone(),
+            text: text.clone(),
+            said: format!("{}: {text}.", label(path)),
+        });
         own.into_iter().chain(fields).collect()
     }
+
+    /// The same as sentences.
+    pub fn all(&self) -> Vec<String> {
+        self.lines().into_iter().map(|line| line.said).collect()
+    }
+}
+
+/// A line of what is wrong with a form.
+#[derive(Debug, Clone, Default)]
+pub struct FaultLine {
+    /// The path of the field, which ends in its name; empty where it is no one field's fault.
+    pub field: String,
+    pub text: String,
+    /// Field and text as a sentence.
+    pub said: String,
+}
+
+/// What the interface calls something, and what people find on a page instead.
+const PLAIN: [(&str, &str); 4] = [
+    ("confirm with confirm_not_unique", "tick that you mean it"),
+    ("confirm with confirm_no_condition", "tick that you mean it"),
+    (
+        "in the account's identifier_fields",
+        "on the page of the account, under Fields that identify a patient",
+    ),
+    (
+        "read the account's metadata again",
+        "press Read again on the page of the account",
+    ),
+];
+
+/// A fault as people read it, who do not know the interface and its types.
+fn plain(text: &str) -> String {
+    if let Some((typed, expected)) = text
+        .strip_prefix("invalid type: string ")
+        .or_else(|| text.strip_prefix("invalid value: string "))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        let whole = ["u8", "u16", "u32", "u64", "usize", "i64"];
+        return match whole.contains(&expected) {
+            true => format!("{typed} is not a whole number, such as 30"),
+            false => format!("{typed} is not {expected}"),
+        };
+    }
+    let known = PLAIN.iter();
+    known.fold(text.to_owned(), |text, (ours, theirs)| {
+        text.replace(ours, theirs)
+    })
 }
 
 /// What the pages call a member of a document, where its own name is another.
 const LABELS: &[(&str, &str)] = &[
     ("access_key", "Access key"),
+    ("address", "Address"),
     ("again", "The same password again"),
     ("any_of", "Values"),
     ("api", "API address"),
@@ -244,7 +298,7 @@ fn label(path: &str) -> String {
         return (*label).to_owned();
     }
     let name = path.split_once('.').map_or(path, |(_, name)| name);
-    let name = name.replace('_', " ");
+    let name = name.replace(['_', '.'], " ");
     let mut letters = name.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
