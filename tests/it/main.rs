@@ -45,6 +45,8 @@ mod plugin;
 mod poll;
 #[cfg(test)]
 mod proof;
+#[cfg(test)]
+mod reach;
 mod retention;
 #[cfg(test)]
 mod scarce;
