@@ -49,6 +49,8 @@ mod proof;
 mod reach;
 mod retention;
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod scarce;
 mod tidy;
 #[cfg(test)]
