@@ -327,6 +327,7 @@ pub async fn start(
 impl Host {
     /// Stops in the order of a message's way: no more intake, deliveries to their end, pages, store.
     pub async fn stop(self) {
+        self.pipeline.meters.note_stopping();
         // The listeners' own time, and some to spare.
         self.listeners.end(DRAIN + Duration::from_secs(1)).await;
         if !self.deliveries.end(DRAIN).await {

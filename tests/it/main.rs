@@ -37,6 +37,8 @@ mod mapping;
 #[cfg(test)]
 mod message;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod outbound;
 #[cfg(test)]
 mod people;
