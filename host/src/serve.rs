@@ -4,6 +4,7 @@
 //! send in `serve/targets.rs`, what a channel's settings mean for its wire in `serve/wire.rs`.
 
 mod channels;
+mod files;
 mod first_token;
 mod targets;
 mod wire;
@@ -178,6 +179,7 @@ pub async fn start(
     let openid = openid.map(Provider::new).transpose()?;
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
     let channels = configuration.channels.clone();
+    files::look(channels.iter().map(Arc::as_ref));
     let pipeline = Arc::new(Pipeline::new(
         open.store.clone(),
         open.runtime.clone(),
