@@ -39,7 +39,7 @@ pub struct Console {
     pub require_token: bool,
     /// Speaks TLS with this certificate; without it, plain HTTP.
     pub tls: Option<Identity>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// A LeadSquared simulator of this process, offered in the place of an account.
     pub simulator: Option<Reach>,
@@ -112,7 +112,7 @@ struct Http {
     require_token: bool,
     /// A certificate with the chain above it, and its key, as PEM files.
     tls: Option<Identity>,
-    /// Addresses and networks of proxies whose `X-Forwarded-For` is believed.
+    /// Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     trusted_proxies: Vec<Network>,
 }
 
@@ -224,7 +224,7 @@ impl Mapping {
     }
 }
 
-/// A variable of the environment that holds a secret, if it is set and not empty.
+/// A variable of the environment, most of which hold secrets, if it is set and not empty.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the room that reads the environment"
@@ -255,6 +255,11 @@ pub fn lead_squared_keys() -> anyhow::Result<Keys> {
 /// The token that the command line shows to a running host, from `LIGATURE_TOKEN`.
 pub fn token() -> Option<String> {
     secret("LIGATURE_TOKEN")
+}
+
+/// The PEM file that the command line trusts where a host speaks TLS, from `LIGATURE_CA`.
+pub fn authority() -> Option<PathBuf> {
+    secret("LIGATURE_CA").map(PathBuf::from)
 }
 
 /// How the command line signs in at a registry of components.

@@ -8,6 +8,8 @@
 pub mod hl7;
 pub mod mllp;
 
+pub mod meter;
+
 pub mod doctor;
 
 pub mod flow;

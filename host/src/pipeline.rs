@@ -22,6 +22,7 @@ pub mod judge;
 pub mod ledger;
 pub mod lineage;
 pub mod load;
+pub mod meters;
 pub mod outlook;
 pub mod patient;
 pub mod poll;
@@ -87,6 +88,7 @@ pub struct Pipeline {
     wires: wire::Wires,
     watch: alerts::Watch,
     tally: tally::Tally,
+    pub meters: meters::Meters,
     doubts: account::follow::Doubts,
 }
 
@@ -144,6 +146,7 @@ impl Pipeline {
             wires: wire::Wires::default(),
             watch: alerts::Watch::default(),
             tally: tally::Tally::default(),
+            meters: meters::Meters::default(),
         }
     }
 
@@ -199,7 +202,7 @@ impl Pipeline {
     /// A positive acknowledgement leaves only after the commit, and depends on storage and channel checks alone:
     /// mapping and delivery come later and never change it.
     pub async fn receive(&self, channel: &Channel, received: Received) -> Reply {
-        let now = Zoned::now();
+        let (now, came) = (Zoned::now(), Instant::now());
         let configuration = self.configuration();
         let (mut arrivals, answers): (Vec<_>, Vec<_>) = match received.fault {
             // What came of a frame that is not whole is kept for people to look at, and never answered.
@@ -234,7 +237,7 @@ impl Pipeline {
         let appended = timeout(channel.answer_budget(), self.append(arrivals)).await;
         let appended =
             appended.unwrap_or_else(|_| Err(store::Error::Unavailable("it took too long".into())));
-        match appended {
+        let reply = match appended {
             Ok(appended) => {
                 let answers = answers
                     .into_iter()
@@ -282,7 +285,9 @@ impl Pipeline {
                     pause: Some(STORAGE_PAUSE),
                 }
             }
-        }
+        };
+        self.meters.answered(channel, &reply, came.elapsed());
+        reply
     }
 
     /// Carries one claimed delivery as far as it goes now, and settles it.
@@ -291,6 +296,7 @@ impl Pipeline {
     /// line to an EHR: a slow EHR must not keep others from working.
     pub async fn deliver(&self, claimed: Claimed, slot: OwnedSemaphorePermit) {
         let mut slot = Some(slot);
+        let _in_hand = self.meters.begin();
         let started = Instant::now();
         let started_at = Timestamp::now();
         let mut ledger = ledger::Ledger::new(self.store.clone(), &claimed);
@@ -316,6 +322,7 @@ impl Pipeline {
         {
             Ok(()) => {
                 self.tally.settled(&claimed, state);
+                self.meters.settled(&claimed, state, started.elapsed());
                 self.watch.settled(&claimed.flow, state);
                 info!(delivery = %claimed.delivery, flow = %claimed.flow, event = %claimed.event, reason,
                     attempt = claimed.attempt, duration_ms = started.elapsed().as_millis() as u64, "delivery settled");

@@ -4,6 +4,7 @@
 //! send in `serve/targets.rs`, what a channel's settings mean for its wire in `serve/wire.rs`.
 
 mod channels;
+mod files;
 mod first_token;
 mod targets;
 mod wire;
@@ -178,6 +179,7 @@ pub async fn start(
     let openid = openid.map(Provider::new).transpose()?;
     let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
     let channels = configuration.channels.clone();
+    files::look(channels.iter().map(Arc::as_ref));
     let pipeline = Arc::new(Pipeline::new(
         open.store.clone(),
         open.runtime.clone(),
@@ -327,6 +329,7 @@ pub async fn start(
 impl Host {
     /// Stops in the order of a message's way: no more intake, deliveries to their end, pages, store.
     pub async fn stop(self) {
+        self.pipeline.meters.note_stopping();
         // The listeners' own time, and some to spare.
         self.listeners.end(DRAIN + Duration::from_secs(1)).await;
         if !self.deliveries.end(DRAIN).await {

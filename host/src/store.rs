@@ -235,6 +235,20 @@ impl Store {
         self.shared.writer.is_busy()
     }
 
+    /// What the database takes on its disk.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn size_bytes(&self) -> Result<u64, Error> {
+        let sql = match self.shared.renderer.dialect {
+            Dialect::Sqlite => &SIZE_OF_SQLITE,
+            Dialect::Postgres => &SIZE_OF_POSTGRES,
+        };
+        let rows = self.shared.one(sql, vec![1.into()]).await?;
+        let size = rows.first().map(|row| row.int(0)).transpose()?;
+        Ok(size.unwrap_or_default().unsigned_abs())
+    }
+
     pub fn written(&self) -> Written {
         self.shared.writer.written()
     }
@@ -254,6 +268,16 @@ impl Store {
         }
     }
 }
+
+static SIZE_OF_SQLITE: Sql = Sql {
+    text: "select page_count * page_size from pragma_page_count(), pragma_page_size() where 1 = ?",
+    kinds: &[],
+};
+
+static SIZE_OF_POSTGRES: Sql = Sql {
+    text: "select pg_database_size(current_database()) where 1 = ?",
+    kinds: &[],
+};
 
 /// The wall clock in epoch milliseconds.
 fn now_ms() -> i64 {

@@ -9,6 +9,7 @@ pub mod console;
 pub mod fault;
 pub mod hooks;
 mod listener;
+mod metrics;
 
 use std::sync::Arc;
 
@@ -136,6 +137,8 @@ fn is_here(headers: &HeaderMap) -> bool {
 pub fn router(web: Web) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(metrics::ready))
+        .route("/metrics", get(metrics::show))
         .merge(console::router(&web))
         .merge(console::asset::router())
         .merge(api::router(&web))

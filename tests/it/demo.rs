@@ -1,10 +1,11 @@
 //! `ligature demo` as the README shows it, in a process of its own.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn demo(args: &[&str]) -> Command {
     let mut command = Command::new(ligature_tests::ligature_binary());
@@ -157,4 +158,76 @@ fn one_more_can_be_sent_to_a_demo_that_keeps_running() -> anyhow::Result<()> {
         "the demo did not end well"
     );
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_demo_keeps_what_its_lead_squared_holds() -> anyhow::Result<()> {
+    let data = tempfile::tempdir()?;
+    let folder = data.path().to_str().context("a plain path")?;
+    let free = [
+        "--http-addr",
+        "127.0.0.1:0",
+        "--leadsquared-addr",
+        "127.0.0.1:0",
+        "--ehr-addr",
+        "127.0.0.1:0",
+        "--ehr-page-addr",
+        "127.0.0.1:0",
+    ];
+    let start = || -> anyhow::Result<_> {
+        let mut child = demo(&[&["--bare", "--data", folder], &free[..]].concat())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("piped")?).lines();
+        for line in lines {
+            if let Some(address) = line?.strip_prefix("LeadSquared  ") {
+                return Ok((child, address.trim_end_matches('/').to_owned()));
+            }
+        }
+        anyhow::bail!("it does not say where LeadSquared is")
+    };
+    let end = |mut child: std::process::Child| -> anyhow::Result<()> {
+        let asked = Command::new("kill").arg(child.id().to_string()).status()?;
+        ensure!(asked.success() && child.wait()?.success());
+        Ok(())
+    };
+    let state = async |address: &str| -> anyhow::Result<Value> {
+        let answer = ligature_tests::http().get(format!("{address}/state"));
+        let mut state: Value = serde_json::from_slice(&answer.send().await?.bytes().await?)?;
+        Ok(json!([state["leads"].take(), state["activities"].take()]))
+    };
+    let keys = || -> anyhow::Result<Value> {
+        let file = data.path().join("leadsquared.json");
+        let mode = std::fs::metadata(&file)?.permissions().mode();
+        ensure!(mode & 0o077 == 0, "others may read its keys: {mode:o}");
+        let kept: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+        Ok(json!([kept["access_key"], kept["secret_key"]]))
+    };
+
+    let (child, address) = start()?;
+    let post = async |path: &str, body: Value| -> anyhow::Result<Value> {
+        let request = ligature_tests::http().post(format!("{address}{path}"));
+        let request = request.header("content-type", "application/json");
+        let answer = request.body(body.to_string()).send().await?;
+        ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    };
+    let lead = json!({ "values": { "FirstName": "Odalys", "mx_MRN": "ZQ1" } });
+    let lead = post("/leads", lead).await?;
+    let id = lead["id"].as_str().context("an id")?;
+    let visit = json!({ "code": 205, "note": "Booked", "values": { "mx_Custom_1": "A1" } });
+    post(&format!("/leads/{id}/activities"), visit).await?;
+    let (before, before_keys) = (state(&address).await?, keys()?);
+    ensure!(before.to_string().contains("Odalys") && before.to_string().contains("Booked"));
+    end(child)?;
+
+    let (child, address) = start()?;
+    ensure!(state(&address).await? == before, "{before}");
+    ensure!(keys()? == before_keys, "other keys");
+    // A value that only one lead may hold is still held.
+    let taken = ligature_tests::http().post(format!("{address}/leads"));
+    let taken = taken.header("content-type", "application/json");
+    let body = json!({ "values": { "mx_MRN": "ZQ1" } }).to_string();
+    ensure!(taken.body(body).send().await?.status() == 422);
+    end(child)
 }

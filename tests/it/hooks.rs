@@ -313,3 +313,49 @@ async fn what_a_person_changes_is_durable_before_it_is_answered() -> anyhow::Res
     office.host.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_read_is_kept_and_seen() -> anyhow::Result<()> {
+    let office = office(Webhooks::default(), &[]).await?;
+    let token = office.token("administer,view").await?;
+    let (status, made) = call(&office, &token, "POST", "webhooks/secret", json!({})).await?;
+    ensure!(status == 200, "{made}");
+    let secret = made["secret"].as_str().context("a secret")?;
+    // One entry of three is of nobody; the others are taken.
+    let nobody = r#"{"FirstName":"Odalys"}"#;
+    let body = format!("[{LEAD},{nobody},7]");
+    for _ in 0..2 {
+        let (status, _, said) = deliver(&office, "POST", "clinic", Some(secret), &body).await?;
+        ensure!(
+            status == 200 && said.contains("entry 2 does not name its lead"),
+            "{said}"
+        );
+    }
+    // Neither is what is no JSON lost.
+    let (status, _, said) = deliver(&office, "POST", "clinic", Some(secret), "Odalys").await?;
+    ensure!(
+        status == 200 && said.contains("neither JSON nor a form"),
+        "{said}"
+    );
+
+    let url = format!("{}/api/v1/messages?limit=50", office.address());
+    let answer = http().get(url).bearer_auth(&token).send().await?;
+    let page: Value = serde_json::from_slice(&answer.bytes().await?)?;
+    let messages = page["messages"].as_array().context("messages")?;
+    let unread: Vec<_> = messages
+        .iter()
+        .filter(|message| message["state"] == "rejected")
+        .collect();
+    // What comes again is known.
+    ensure!(messages.len() == 4 && unread.len() == 3, "{page}");
+    for (part, count) in [
+        ("entry 2 does not name its lead", 1),
+        ("entry 3 is not an object", 1),
+        ("neither JSON nor a form", 1),
+    ] {
+        let found = unread.iter().filter(|one| one.to_string().contains(part));
+        ensure!(found.count() == count, "{part}: {page}");
+    }
+    ensure!(!page.to_string().contains("Odalys"), "{page}");
+    Ok(())
+}

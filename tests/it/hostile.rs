@@ -297,6 +297,46 @@ async fn ten_thousand_idle_connections_take_little_memory() -> anyhow::Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_address_leaves_connections_to_others() -> anyhow::Result<()> {
+    let settings = "max_connections = 4\nmax_connections_of_one = 2";
+    let clinic = Clinic::of_registrations(settings).await?;
+    let from = async |address: [u8; 4]| {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((address, 0)))?;
+        anyhow::Ok(socket.connect(clinic.site.mllp).await?)
+    };
+    let crowd = [127, 0, 0, 2];
+    let (first, _second) = (from(crowd).await?, from(crowd).await?);
+    let mut third = from(crowd).await?;
+    let read = timeout(Duration::from_secs(60), third.read(&mut [0; 1])).await?;
+    ensure!(!matches!(read, Ok(1..)), "the third is served");
+    clinic
+        .site
+        .says("its address has as many connections")
+        .await?;
+    // Somebody else is served, and a place that was left is free again.
+    let mut client = Client::connect(clinic.site.mllp).await?;
+    honest(&mut client, 0, 1).await?;
+    drop(first);
+    let started = Instant::now();
+    loop {
+        let mut again = from(crowd).await?;
+        let message = format!("\x0b{}\x1c\r", registration(1));
+        let mut answer = [0; 4096];
+        if again.write_all(message.as_bytes()).await.is_ok()
+            && let Ok(1..) = again.read(&mut answer).await
+        {
+            return Ok(());
+        }
+        ensure!(
+            started.elapsed() < Duration::from_secs(60),
+            "no place is free"
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_over_tls_take_little_memory() -> anyhow::Result<()> {
     let files = most_files()?;
     ensure!(

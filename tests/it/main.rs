@@ -37,6 +37,8 @@ mod mapping;
 #[cfg(test)]
 mod message;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod outbound;
 #[cfg(test)]
 mod people;
@@ -45,7 +47,11 @@ mod plugin;
 mod poll;
 #[cfg(test)]
 mod proof;
+#[cfg(test)]
+mod reach;
 mod retention;
+#[cfg(test)]
+mod round_trip;
 #[cfg(test)]
 mod scarce;
 mod tidy;

@@ -17,12 +17,13 @@ use self::source::Source;
 const EDGES: &[(&str, &[&str])] = &[
     ("hl7", &[]),
     ("mllp", &[]),
+    ("meter", &[]),
     ("doctor", &["hl7", "mllp"]),
     ("flow", &["hl7"]),
     ("vault", &[]),
     ("store", &["flow", "hl7", "vault"]),
     ("mapping", &["flow", "hl7"]),
-    ("leadsquared", &[]),
+    ("leadsquared", &["meter"]),
     ("sync", &["flow", "leadsquared"]),
     ("notify", &[]),
     ("openid", &[]),
@@ -33,6 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "hl7",
             "leadsquared",
             "mapping",
+            "meter",
             "mllp",
             "notify",
             "store",
@@ -44,7 +46,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "web",
         &[
-            "access", "doctor", "flow", "hl7", "mapping", "openid", "pipeline", "store",
+            "access", "doctor", "flow", "hl7", "mapping", "meter", "openid", "pipeline", "store",
         ],
     ),
     ("simulator", &[]),

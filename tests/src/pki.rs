@@ -37,6 +37,14 @@ impl Pki {
         Ok(pki)
     }
 
+    /// Makes `NAME.pem` and `NAME.key` as `openssl req -x509` does: signed by itself, and an authority by what it says.
+    pub fn sign_itself(&self, name: &str, good_for: &[&str]) -> anyhow::Result<()> {
+        let key = KeyPair::generate()?;
+        let mut params = params(name, good_for)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.write(name, &params.self_signed(&key)?.pem(), &key)
+    }
+
     /// Makes or replaces `NAME.pem` and `NAME.key`, signed by the authority.
     pub fn issue(&self, name: &str, good_for: &[&str]) -> anyhow::Result<()> {
         let key = KeyPair::generate()?;

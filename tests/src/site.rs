@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::pki::Pki;
 use crate::visitor::Visitor;
 
 /// How long a start may take on a busy machine.
@@ -74,6 +76,18 @@ impl Site {
         Ok(site)
     }
 
+    /// Gives the console a certificate: `NAME.pem` and `NAME.key` of `pki`.
+    pub fn secure(&self, pki: &Pki, name: &str) -> anyhow::Result<()> {
+        let tls = format!(
+            "[http]\ntls = {{ certificate = {:?}, key = {:?} }}\n",
+            pki.path(&format!("{name}.pem")),
+            pki.path(&format!("{name}.key")),
+        );
+        let file = self.path("ligature.toml");
+        let text = std::fs::read_to_string(&file)?.replace("[http]\n", &tls);
+        Ok(std::fs::write(file, text)?)
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -121,12 +135,7 @@ impl Site {
         let mut process = Process(child);
         let started = Instant::now();
         loop {
-            if let Ok(answer) = crate::http()
-                .get(format!("http://{}/healthz", self.http))
-                .send()
-                .await
-                && answer.status().is_success()
-            {
+            if self.answers().await {
                 return Ok(process);
             }
             if let Some(status) = process.0.try_wait()? {
@@ -137,6 +146,17 @@ impl Site {
             }
             sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Whether the console does; over TLS as soon as it takes connections.
+    async fn answers(&self) -> bool {
+        let configured = std::fs::read_to_string(self.path("ligature.toml"));
+        if configured.is_ok_and(|text| text.contains("[http]\ntls = ")) {
+            return TcpStream::connect(self.http).await.is_ok();
+        }
+        let hello = crate::http().get(format!("http://{}/healthz", self.http));
+        let hello = hello.send().await;
+        hello.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// What the host has logged so far.
@@ -189,7 +209,8 @@ impl Site {
         Ok(seen.text)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// A command in this site's folder.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(crate::ligature_binary());
         command.args(args).current_dir(self.folder.path());
         command

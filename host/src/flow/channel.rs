@@ -81,6 +81,10 @@ pub struct Channel {
     /// Connections held at once.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
+    /// How many of them one address may have (one network of 64 bits with IPv6); further ones are closed at once. Left out:
+    /// three quarters of `max_connections` where that is 64 or more, else all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections_of_one: Option<usize>,
     /// Bytes that frames over 32 KiB may hold together, over all connections of the channel.
     #[serde(default = "default_max_pending_bytes")]
     pub max_pending_bytes: usize,
@@ -249,6 +253,27 @@ pub enum Duplicates {
     Process,
 }
 
+/// From so many connections on, some are left for others than the one that takes most.
+const SHARED_FROM: usize = 64;
+
+impl Channel {
+    /// How many connections one address may have.
+    ///
+    /// Most hospitals have one interface engine, which has some ten connections and in a bad hour some hundred: it may have
+    /// nearly all, and only a sender that forgets its connections meets the end of its share.
+    pub fn connections_of_one(&self) -> usize {
+        let all = self.max_connections;
+        let share = if all < SHARED_FROM {
+            all
+        } else {
+            all - all / 4
+        };
+        self.max_connections_of_one
+            .unwrap_or(share)
+            .clamp(1, all.max(1))
+    }
+}
+
 /// Senders wait 5 s to 30 s; a commit takes milliseconds.
 fn default_answer_budget_ms() -> u64 {
     20_000
@@ -300,6 +325,21 @@ mod tests {
         assert_eq!(found, faults, "{settings}");
         let kept = serde_json::to_string(&channel).unwrap();
         assert_eq!(serde_json::from_str::<Channel>(&kept).unwrap(), channel);
+    }
+
+    #[test]
+    fn one_address_leaves_some_connections_to_others() {
+        let check = |settings: &str, expected: usize| {
+            let text = format!("id = \"c\"\naccount = \"a\"\nname = \"C\"\n{settings}");
+            let channel: Channel = toml::from_str(&text).unwrap();
+            assert_eq!(channel.connections_of_one(), expected, "{settings}");
+        };
+        check("", 768);
+        check("max_connections = 4", 4);
+        check("max_connections = 64", 48);
+        check("max_connections_of_one = 1024", 1_024);
+        check("max_connections = 8\nmax_connections_of_one = 20", 8);
+        check("max_connections_of_one = 0", 1);
     }
 
     #[test]

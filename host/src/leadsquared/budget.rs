@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::meter::{Counts, Timings};
 use day::Quota;
 pub use day::Used;
 
@@ -31,6 +32,10 @@ pub struct Budget {
     state: Mutex<State>,
     freed: Notify,
     window: Duration,
+    /// Calls by how they ended: the status of the answer, or a word where there was none.
+    pub answers: Counts<String>,
+    /// From sending to the answer's end.
+    pub answering: Timings<()>,
 }
 
 struct State {
@@ -94,6 +99,8 @@ impl Budget {
                 answer_time: Duration::ZERO,
             }),
             freed: Notify::new(),
+            answers: Counts::default(),
+            answering: Timings::default(),
             window: if window.is_zero() {
                 DEFAULT_WINDOW
             } else {

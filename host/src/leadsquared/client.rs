@@ -12,6 +12,7 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::budget::{Budget, UsedUp};
 use super::error::{Effect, Error, is_loopback, is_own_host, judge};
@@ -181,7 +182,14 @@ impl Client {
                 until_ms: until.as_millisecond(),
             })?;
         self.made.fetch_add(1, Ordering::Relaxed);
-        let (status, location, body) = exchange(request, effect).await?;
+        let sent_at = Instant::now();
+        let exchanged = exchange(request, effect).await;
+        self.budget.answering.add((), sent_at.elapsed());
+        self.budget.answers.add(match &exchanged {
+            Ok((status, ..)) => status.to_string(),
+            Err(fault) => fault.code().to_owned(),
+        });
+        let (status, location, body) = exchanged?;
         drop(permit);
 
         let outcome = match location {

@@ -23,6 +23,7 @@ pub(crate) struct Usage {
     broke: AtomicU64,
     most_memory_bytes: AtomicU64,
     most_duration_us: AtomicU64,
+    duration_us: AtomicU64,
 }
 
 /// What a component uses, at one moment.
@@ -35,6 +36,8 @@ pub struct Used {
     pub broke: u64,
     pub most_memory_bytes: u64,
     pub most_duration_us: u64,
+    /// Of all runs together.
+    pub duration_us: u64,
 }
 
 /// One run under way.
@@ -62,6 +65,7 @@ impl Usage {
             broke: read(&self.broke),
             most_memory_bytes: read(&self.most_memory_bytes),
             most_duration_us: read(&self.most_duration_us),
+            duration_us: read(&self.duration_us),
         }
     }
 }
@@ -72,6 +76,7 @@ impl Underway<'_> {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let Self(usage) = self;
         usage.most_duration_us.fetch_max(micros, Ordering::Relaxed);
+        usage.duration_us.fetch_add(micros, Ordering::Relaxed);
         usage
             .most_memory_bytes
             .fetch_max(memory_bytes as u64, Ordering::Relaxed);
@@ -130,6 +135,7 @@ mod tests {
             broke: 1,
             most_memory_bytes: 200,
             most_duration_us: 7,
+            duration_us: 12,
         };
         assert_eq!(usages.seen(&digest), Some(expected));
         drop(first);

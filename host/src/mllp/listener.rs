@@ -10,6 +10,7 @@ mod access;
 mod budget;
 mod connection;
 mod connections;
+mod guests;
 mod inbound;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use self::access::Refusals;
 use self::budget::Budget;
 use self::connection::Connection;
 pub use self::connections::{Connections, Left, Peer};
+use self::guests::Guests;
 use super::frame::{Framing, Warning};
 use super::{name, tune};
 
@@ -44,6 +46,9 @@ pub struct Limits {
     pub frame_timeout: Duration,
     /// Further connections wait in the kernel's queue.
     pub max_connections: usize,
+    /// How many of them one address may have (one network of 64 bits with IPv6); further ones are closed at once, so that
+    /// a sender that forgets its connections keeps nobody else out.
+    pub max_connections_of_one: usize,
     /// Bytes that frames over 32 KiB may hold together, over all connections; the next such frame is read when there
     /// is room again. At least one frame of `max_payload_bytes` always has room.
     pub budget_bytes: usize,
@@ -64,6 +69,7 @@ impl Default for Limits {
             max_payload_bytes: 16 * 1024 * 1024,
             frame_timeout: Duration::from_secs(30),
             max_connections: 1_024,
+            max_connections_of_one: 1_024,
             budget_bytes: 32 * 1024 * 1024,
             idle_close: None,
             framing: Framing::default(),
@@ -148,7 +154,8 @@ pub async fn serve<F, Fut>(
     let parent = shutdown.clone();
     let accept = async move {
         let mut failures = 0;
-        let mut refusals = Refusals::default();
+        let (mut strangers, mut crowds) = (Refusals::default(), Refusals::default());
+        let guests = Guests::default();
         loop {
             // The permit comes first, so that a connection over the limit is not accepted and then left alone.
             let Ok(permit) = permits.clone().acquire_owned().await else {
@@ -166,9 +173,16 @@ pub async fn serve<F, Fut>(
             };
             failures = 0;
             if !access.admits(peer.ip()) {
-                refusals.count(peer);
+                strangers.count(peer, "it is not among the allowed ones");
                 continue;
             }
+            let Some(place) = guests.admit(peer.ip(), limits.max_connections_of_one) else {
+                crowds.count(
+                    peer,
+                    "its address has as many connections as one may have (max_connections_of_one)",
+                );
+                continue;
+            };
             if let Err(cause) = tune(&stream) {
                 debug!(peer = name(peer), %cause, "MLLP connection ended at once");
                 continue;
@@ -187,7 +201,7 @@ pub async fn serve<F, Fut>(
                     let _entered = connections.enter(peer, None);
                     let (reader, writer) = stream.into_split();
                     connection.run(reader, writer).await;
-                    drop(permit);
+                    drop((place, permit));
                 }),
                 Some(acceptor) => {
                     let acceptor = acceptor.clone();
@@ -203,7 +217,7 @@ pub async fn serve<F, Fut>(
                             };
                             connection.run(reader, writer).await;
                         }
-                        drop(permit);
+                        drop((place, permit));
                     })
                 }
             };

@@ -14,10 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{
+    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion, version,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{info, warn};
@@ -111,6 +114,52 @@ pub struct Trust {
     /// Certificates of peers that are trusted as they are, whatever name they bear, whoever signed them, and even when
     /// they have expired, which is said in the log: hospitals' certificates are often their own.
     pub pinned: Vec<Fingerprint>,
+}
+
+impl Trust {
+    /// Trusts what a PEM file holds, whatever that is: authorities for what they sign, and every certificate of the file
+    /// for itself.
+    ///
+    /// A certificate that signed itself is mostly both. rustls takes no authority as a server's own certificate, and most
+    /// tools make authorities of such; the pin is what lets it through, and trusts nothing but the very certificate.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn of_file(file: &Path) -> Result<Self, Error> {
+        let certificates = certificates_of(file)?;
+        Ok(Self {
+            authorities: certificates
+                .iter()
+                .any(|one| facts::may_sign(one))
+                .then(|| file.to_owned()),
+            pinned: certificates
+                .iter()
+                .map(|one| Fingerprint::of(one))
+                .collect(),
+        })
+    }
+}
+
+/// What a client of another protocol than MLLP trusts; empty trusts the authorities of the machine.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn client(trust: &Trust) -> Result<ClientConfig, Error> {
+    let verifier = trust.server_verifier(Seen::default())?;
+    let builder = trusting(verifier, Oldest::default())?;
+    Ok(builder.with_no_client_auth())
+}
+
+/// What is wrong with the certificate that a server showed, if that is why no connection came about.
+pub fn refusal<'a>(fault: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = fault.downcast_ref() {
+        return matches!(found, rustls::Error::InvalidCertificate(_)).then_some(found);
+    }
+    // An error of input and output does not name the one inside as its source.
+    match fault.downcast_ref().and_then(io::Error::get_ref) {
+        Some(inner) => refusal(inner),
+        None => refusal(fault.source()?),
+    }
 }
 
 /// Whether a listener asks its peers for certificates.
@@ -337,21 +386,9 @@ impl Connector {
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn load(settings: &Connecting) -> Result<Self, Error> {
-        let pinned = settings.trust.pinned.clone();
-        let roots = match &settings.trust.authorities {
-            Some(file) => Some(roots_of(file)?),
-            None if !pinned.is_empty() => None,
-            None => Some(system_roots()?),
-        };
         let seen = Seen::default();
-        let setup = |cause: &dyn fmt::Display| Error::Setup(cause.to_string());
-        let verifier = ServerVerifier::new(roots, pinned, provider(), seen.clone())
-            .map_err(|cause| setup(&cause))?;
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(settings.oldest.versions())
-            .map_err(|cause| setup(&cause))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+        let verifier = settings.trust.server_verifier(seen.clone())?;
+        let builder = trusting(verifier, settings.oldest)?;
         let config = match &settings.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -395,6 +432,30 @@ impl Connector {
     pub fn seen(&self) -> Vec<Facts> {
         self.seen.facts()
     }
+}
+
+impl Trust {
+    fn server_verifier(&self, seen: Seen) -> Result<ServerVerifier, Error> {
+        let roots = match &self.authorities {
+            Some(file) => Some(roots_of(file)?),
+            None if !self.pinned.is_empty() => None,
+            None => Some(system_roots()?),
+        };
+        ServerVerifier::new(roots, self.pinned.clone(), provider(), seen)
+            .map_err(|cause| Error::Setup(cause.to_string()))
+    }
+}
+
+fn trusting(
+    verifier: ServerVerifier,
+    oldest: Oldest,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder
+        .with_protocol_versions(oldest.versions())
+        .map_err(|cause| Error::Setup(cause.to_string()))?;
+    let builder = builder.dangerous();
+    Ok(builder.with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, Error> {

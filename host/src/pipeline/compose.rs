@@ -110,6 +110,7 @@ impl Pipeline {
         let payload = webhook::parse(&claimed.payload).map_err(Stop::UnreadableChange)?;
         let Some(entry) = payload.entries.into_iter().next() else {
             let fault = payload.unreadable.into_iter().next();
+            let fault = fault.map(|(fault, _)| fault);
             let fault = fault.unwrap_or(webhook::Unreadable::NotAnObject { entry: 1 });
             return Err(Stop::UnreadableChange(fault));
         };

@@ -10,7 +10,7 @@ use super::configuration::Configuration;
 use super::poll::sightings::Sightings;
 use crate::flow::{AccountId, ChannelId, Direction, MessageId, WebhookEvent};
 use crate::leadsquared;
-use crate::leadsquared::webhook::Entry;
+use crate::leadsquared::webhook::{Entry, Payload, Unreadable};
 use crate::store;
 use crate::store::journal::{Appended, Arrival, DuplicateKey, Route, Routed};
 
@@ -20,8 +20,8 @@ pub fn channel() -> ChannelId {
 }
 
 impl Pipeline {
-    /// Keeps entries as messages for the flows that they set going, all of them or none; gives how many are new. `said` is
-    /// what the address tells of them.
+    /// Keeps entries as messages for the flows that they set going, and those that cannot be read for people to look at, all
+    /// of them or none; gives how many are new. `said` is what the address tells of them.
     ///
     /// # Errors
     /// When they are not durable: LeadSquared tries again.
@@ -29,8 +29,12 @@ impl Pipeline {
         &self,
         account: &AccountId,
         said: Option<leadsquared::WebhookEvent>,
-        entries: Vec<Entry>,
+        payload: Payload,
     ) -> Result<usize, store::Error> {
+        let Payload {
+            entries,
+            unreadable,
+        } = payload;
         let configuration = self.configuration();
         let leads = entries.iter().filter(|entry| entry.activity.is_none());
         let leads = leads.map(|entry| entry.lead_id.as_str()).collect();
@@ -38,25 +42,26 @@ impl Pipeline {
             true => Some(Sightings::load(self, &configuration, account, leads).await?),
             false => None,
         };
-        let arrivals = entries
-            .into_iter()
-            .map(|entry| {
-                let event = entry.event(said).into();
-                let sightings = sightings.as_mut();
-                let is_late = sightings.is_some_and(|sightings| sightings.told(event, &entry));
-                let arrival = arrival(&configuration, account, event, entry);
-                match is_late {
-                    true => Arrival {
-                        route: Route::Skipped {
-                            reason: "told-by-poll",
-                            text: "a reading of the account told of this change already".into(),
-                        },
-                        ..arrival
+        let arrivals = entries.into_iter().map(|entry| {
+            let event = entry.event(said).into();
+            let sightings = sightings.as_mut();
+            let is_late = sightings.is_some_and(|sightings| sightings.told(event, &entry));
+            let arrival = arrival(&configuration, account, event, entry);
+            match is_late {
+                true => Arrival {
+                    route: Route::Skipped {
+                        reason: "told-by-poll",
+                        text: "a reading of the account told of this change already".into(),
                     },
-                    false => arrival,
-                }
-            })
-            .collect();
+                    ..arrival
+                },
+                false => arrival,
+            }
+        });
+        let unreadable = unreadable
+            .into_iter()
+            .map(|(fault, raw)| self::unreadable(account, &fault, raw));
+        let arrivals = arrivals.chain(unreadable).collect();
         let appended = self.append(arrivals).await?;
         if let Some(sightings) = sightings
             && let Err(fault) = sightings.keep().await
@@ -68,6 +73,39 @@ impl Pipeline {
             .iter()
             .filter(|appended| **appended == Appended::Stored);
         Ok(new.count())
+    }
+}
+
+/// An entry of which nothing can be told, kept as an unreadable message of an EHR is.
+fn unreadable(account: &AccountId, fault: &Unreadable, raw: Vec<u8>) -> Arrival {
+    let digest: [u8; 32] = Sha256::digest(&raw).into();
+    Arrival {
+        id: MessageId::generate(),
+        account: account.clone(),
+        channel: channel(),
+        direction: Direction::LeadSquaredToEhr,
+        received_at_ms: Timestamp::now().as_millisecond(),
+        duplicate: Some(DuplicateKey {
+            identity: format!("unreadable|{}", crate::flow::release::hex(&digest)),
+            payload: digest,
+        }),
+        control_id: String::new(),
+        event: String::new(),
+        sender: "LeadSquared".into(),
+        version: String::new(),
+        lanes: Vec::new(),
+        search: Vec::new(),
+        acknowledgement: Vec::new(),
+        payload: raw,
+        facts_only: false,
+        warnings: String::new(),
+        peer: String::new(),
+        load: None,
+        origin: None,
+        route: Route::Rejected {
+            reason: "unreadable",
+            text: fault.to_string(),
+        },
     }
 }
 

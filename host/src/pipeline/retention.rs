@@ -25,6 +25,9 @@ const MISSES_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 /// What a shadow run has found is shown this long: 90 days.
 const SHADOWS_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 
+/// A load that has ended is shown this long, and as long as messages of it are kept: 90 days.
+const LOADS_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
+
 /// How long a step waits at most for others: a writer that is never idle must not keep the disk from being freed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -68,6 +71,7 @@ async fn sweep(pipeline: &Pipeline) -> Result<Removed, store::Error> {
         .shadows()
         .forget(now - SHADOWS_KEPT_MS)
         .await?;
+    pipeline.store.loads().forget(now - LOADS_KEPT_MS).await?;
     let mut sweep = journal.sweep(&policies, now).await?;
     loop {
         idle(&pipeline.store).await;

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use super::Pipeline;
 use crate::flow::{AccountId, Channel};
 use crate::hl7::is_probe;
+use crate::meter::Counts;
 use crate::store;
 use crate::store::journal::tally::{Step, Tallied};
 use crate::store::journal::{Appended, Arrival, Claimed, Route, State};
@@ -83,14 +84,22 @@ impl Counted {
 
 /// What was counted and is not in the store yet: by account, minute, kind and subject.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<BTreeMap<(AccountId, i64, Counted, String), u64>>);
+pub(super) struct Tally {
+    pending: Mutex<BTreeMap<(AccountId, i64, Counted, String), u64>>,
+    /// Since this process began.
+    totals: Counts<Total>,
+}
+
+/// Account, kind and subject.
+pub type Total = (AccountId, Counted, String);
 
 impl Tally {
     fn add(&self, account: &AccountId, what: Counted, subject: &str) {
         let now_ms = Timestamp::now().as_millisecond();
         let minute = now_ms - now_ms.rem_euclid(MINUTE_MS);
         let key = (account.clone(), minute, what, subject.to_owned());
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.totals.add((account.clone(), what, subject.to_owned()));
+        let mut counts = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(key).or_default() += 1;
     }
 
@@ -251,8 +260,13 @@ impl Pipeline {
     /// # Errors
     /// The store's; then it is added the next time.
     pub async fn keep_tally(&self) -> Result<(), store::Error> {
-        let counts =
-            std::mem::take(&mut *self.tally.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let counts = std::mem::take(
+            &mut *self
+                .tally
+                .pending
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let tallied =
             |((account, at_ms, what, subject), count): (&(_, i64, Counted, String), &u64)| {
                 Tallied {
@@ -266,12 +280,21 @@ impl Pipeline {
         let tallies: Vec<Tallied> = counts.iter().map(tallied).collect();
         let kept = self.store.journal().add_tallies(&tallies).await;
         if kept.is_err() {
-            let mut now = self.tally.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut now = self
+                .tally
+                .pending
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             for (key, count) in counts {
                 *now.entry(key).or_default() += count;
             }
         }
         kept
+    }
+
+    /// What was counted since this process began.
+    pub fn totals(&self) -> BTreeMap<Total, u64> {
+        self.tally.totals.read()
     }
 
     /// When the last message came over a channel, to the minute; none if none did for a week.

@@ -19,7 +19,7 @@ use super::Pipeline;
 use super::account::Error;
 use crate::flow::release::hex;
 use crate::flow::{AccountId, WebhookEvent};
-use crate::leadsquared::webhook::{Unreadable, parse};
+use crate::leadsquared::webhook::{Payload, Unreadable, parse};
 use crate::leadsquared::{self, NewWebhook, Webhook};
 use crate::store;
 use crate::store::catalog::Author;
@@ -153,27 +153,23 @@ impl Pipeline {
         body: &[u8],
     ) -> Result<Delivered, store::Error> {
         let said = said.iter().find_map(|word| word.parse().ok());
-        let payload = match parse(body) {
-            Ok(payload) => payload,
-            Err(unreadable) => {
-                warn!(%account, %unreadable, "a webhook delivered what cannot be read");
-                return Ok(Delivered {
-                    entries: 0,
-                    unreadable: vec![unreadable],
-                });
-            }
-        };
-        for unreadable in &payload.unreadable {
-            warn!(%account, %unreadable, "a webhook delivered an entry that cannot be read");
+        let payload = parse(body).unwrap_or_else(|unreadable| Payload {
+            entries: Vec::new(),
+            unreadable: vec![(unreadable, body.to_vec())],
+        });
+        for (unreadable, _) in &payload.unreadable {
+            warn!(%account, %unreadable, "a webhook delivered what cannot be read: it is kept, and stands among the messages");
         }
         let entries = payload.entries.len();
-        let kept = self.receive_hook(account, said, payload.entries).await?;
+        let unreadable = payload.unreadable.iter();
+        let unreadable = unreadable.map(|(fault, _)| fault.clone()).collect();
+        let kept = self.receive_hook(account, said, payload).await?;
         if entries > 0 {
             info!(%account, entries, kept, "webhook taken");
         }
         Ok(Delivered {
             entries,
-            unreadable: payload.unreadable,
+            unreadable,
         })
     }
 

@@ -52,6 +52,7 @@ fn limits(channel: &Channel) -> Limits {
         max_payload_bytes: channel.max_frame_bytes,
         frame_timeout: Duration::from_millis(channel.frame_timeout_ms),
         max_connections: channel.max_connections,
+        max_connections_of_one: channel.connections_of_one(),
         budget_bytes: channel.max_pending_bytes,
         idle_close: (!idle.is_zero()).then_some(idle),
         framing: Framing {

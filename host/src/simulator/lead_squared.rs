@@ -16,6 +16,7 @@ mod search;
 mod answer;
 mod fault;
 mod field;
+mod kept;
 mod line;
 mod page;
 mod people;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 pub use account::{ActivityView, CallView, Change, Counts, LeadView, Write};
 pub use fault::{Fault, Kind, When};
+pub use kept::Kept;
 pub use rate::RateLimit;
 use server::Server;
 pub use webhook::{HookView, Told, Webhooks};

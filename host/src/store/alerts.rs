@@ -12,7 +12,7 @@ use crate::flow::alert::{Alert, Kind, Settings};
 use crate::vault::Place;
 
 /// There is one document of settings.
-const ONE: &str = "alerts";
+pub(super) const ONE: &str = "alerts";
 
 /// The alerts of one store; cloning shares them.
 #[derive(Clone)]
@@ -89,15 +89,7 @@ impl Alerts {
                 found,
             });
         }
-        let text = serde_json::to_string(settings).map_err(|_| unreadable())?;
-        let values = vec![
-            ONE.into(),
-            text.as_str().into(),
-            (seen + 1).into(),
-            now_ms().into(),
-        ];
-        let record = Record::of("update", "", "alert-settings", ONE);
-        let mut plan = vec![Planned::one(&PUT, values)];
+        let mut plan = Vec::from(planned(settings, seen, author)?);
         match password {
             Password::Stays => {}
             Password::Is(password) => {
@@ -106,7 +98,6 @@ impl Alerts {
             }
             Password::Goes => plan.push(Planned::one(&NO_SECRET, vec![ONE.into()])),
         }
-        plan.push(audit::plain(author, &record));
         self.shared.writer.plain(plan, false).await?;
         Ok(seen + 1)
     }
@@ -170,6 +161,23 @@ impl Alerts {
         self.shared.writer.plain(plan, false).await?;
         Ok(())
     }
+}
+
+/// What keeps other settings than those at the version that was `seen`, with its record.
+pub(super) fn planned(
+    settings: &Settings,
+    seen: i64,
+    author: &Author,
+) -> Result<[Planned; 2], Error> {
+    let text = serde_json::to_string(settings).map_err(|_| unreadable())?;
+    let values = vec![
+        ONE.into(),
+        text.as_str().into(),
+        (seen + 1).into(),
+        now_ms().into(),
+    ];
+    let record = Record::of("update", "", "alert-settings", ONE);
+    Ok([Planned::one(&PUT, values), audit::plain(author, &record)])
 }
 
 fn unreadable() -> Error {

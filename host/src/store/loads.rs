@@ -242,6 +242,13 @@ impl Loads {
         Ok(())
     }
 
+    /// Forgets loads that ended before then, as soon as no message of them is kept. What was still to come went at their end.
+    pub async fn forget(&self, before_ms: i64) -> Result<(), Error> {
+        let plan = vec![Planned::one(&FORGET, vec![before_ms.into()])];
+        self.shared.writer.plain(plan, false).await?;
+        Ok(())
+    }
+
     /// How many patients the items are about that are still to come.
     pub async fn patients(&self, load: &Load) -> Result<u64, Error> {
         let values = vec![load.account.as_str().into(), load.id.as_str().into()];
@@ -448,5 +455,11 @@ group by d.state",
 static UNDER_WAY: Sql = Sql {
     text: "select count(*) from (
   select 1 from delivery where account_id = ? and state = ? and flow_id = ? limit ?) x",
+    kinds: &[],
+};
+
+static FORGET: Sql = Sql {
+    text: "delete from load where state in ('done', 'cancelled', 'failed') and updated_at < ?
+and not exists (select 1 from message m where m.load_id = load.id and m.account_id = load.account_id)",
     kinds: &[],
 };

@@ -60,6 +60,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// After a failed accept, mostly for want of file handles.
 const REST: Duration = Duration::from_millis(250);
 
+/// Whether a proxy was spoken to over TLS.
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
 /// Where a request came from.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::web) struct Peer(pub(in crate::web) IpAddr);
@@ -81,6 +84,31 @@ impl Peer {
             }
         }
         sender
+    }
+}
+
+/// How a connection came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// Over TLS of our own.
+    Secure,
+    /// From a proxy that is believed.
+    Proxied,
+    Plain,
+}
+
+impl Came {
+    /// Leaves in `X-Forwarded-Proto` what is known: our own TLS, or the word of a proxy that is believed. Anybody can say
+    /// anything, and the session's cookie goes by it.
+    fn says_how(self, headers: &mut HeaderMap) {
+        match self {
+            Self::Secure => {
+                let https = HeaderValue::from_static("https");
+                headers.insert(FORWARDED_PROTO, https);
+            }
+            Self::Proxied => {}
+            Self::Plain => drop(headers.remove(FORWARDED_PROTO)),
+        }
     }
 }
 
@@ -173,9 +201,14 @@ pub(super) async fn serve<S, F, Fut>(
         }
         let shaking = timeout(HANDSHAKE, shake(stream));
         let (router, stop) = (router.clone(), stop.clone());
+        let came = match (is_secure, is_proxy) {
+            (true, _) => Came::Secure,
+            (false, true) => Came::Proxied,
+            (false, false) => Came::Plain,
+        };
         tasks.spawn(async move {
             match shaking.await {
-                Ok(Ok(stream)) => converse(stream, address, is_secure, router, stop).await,
+                Ok(Ok(stream)) => converse(stream, address, came, router, stop).await,
                 Ok(Err(fault)) => {
                     debug!(%fault, "a browser did not come through the handshake");
                 }
@@ -190,12 +223,12 @@ pub(super) async fn serve<S, F, Fut>(
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     address: SocketAddr,
-    is_secure: bool,
+    came: Came,
     router: Router,
     stop: CancellationToken,
 ) {
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request| router.call(received(request, address, is_secure)));
+    let service = service_fn(move |request| router.call(received(request, address, came)));
     let mut builder = Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -215,13 +248,9 @@ async fn converse(
 }
 
 /// A request with where it came from, how, and a body that has to come in time.
-fn received(request: hyper::Request<Incoming>, address: SocketAddr, is_secure: bool) -> Request {
+fn received(request: hyper::Request<Incoming>, address: SocketAddr, came: Came) -> Request {
     let mut request = request.map(in_time);
-    if is_secure {
-        // What a proxy that speaks TLS would say.
-        let https = HeaderValue::from_static("https");
-        request.headers_mut().insert("x-forwarded-proto", https);
-    }
+    came.says_how(request.headers_mut());
     request.extensions_mut().insert(Peer(address.ip()));
     request
 }
@@ -265,7 +294,7 @@ mod tests {
         let address = ([127, 0, 0, 1], 1).into();
         let begun = Instant::now();
         let stop = CancellationToken::new();
-        let conversing = converse(console, address, false, router, stop);
+        let conversing = converse(console, address, Came::Plain, router, stop);
         let talking = async {
             browser.write_all(said.as_bytes()).await.unwrap();
             let mut answer = String::new();

@@ -54,3 +54,23 @@ async fn the_console_speaks_tls_and_its_cookies_are_for_tls_alone() -> anyhow::R
     office.host.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_proxy_that_is_named_says_how_it_was_spoken_to() -> anyhow::Result<()> {
+    for (proxies, is_believed) in [(vec![], false), (vec!["127.0.0.0/8".parse()?], true)] {
+        let console = Console {
+            trusted_proxies: proxies,
+            ..Console::at(([127, 0, 0, 1], 0).into())
+        };
+        let simulator = lead_squared(Settings::default()).await?;
+        let office = Office::bare(None, simulator, console).await?;
+        let link = ligature::serve::first_start(&office.host).await?;
+        let request = ligature_tests::http().get(link.context("a link")?);
+        let page = request.header("x-forwarded-proto", "https").send().await?;
+        let cookie = page.headers().get("set-cookie").context("a cookie")?;
+        let cookie = cookie.to_str()?;
+        ensure!(cookie.contains("; Secure") == is_believed, "{cookie}");
+        office.host.stop().await;
+    }
+    Ok(())
+}

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use ligature::flow::channel::Channel;
+use ligature::flow::load::{Load, State, What};
 use ligature::flow::retention::{Outcome, Policies};
+use ligature::store::catalog::Author;
 use ligature::store::journal::retention::ROWS;
 use ligature::store::journal::{
     Appended, Arrival, DuplicateKey, Filter, Link, LinkKey, LinkTarget, NewOperation,
@@ -18,6 +20,7 @@ both!(
     search_values_go_with_their_messages,
     no_transaction_deletes_more_than_it_may,
     a_write_of_unknown_outcome_outlives_its_message,
+    a_load_goes_when_it_has_ended_and_no_message_of_it_is_left,
 );
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
@@ -399,4 +402,42 @@ async fn a_write_of_unknown_outcome_outlives_its_message(bed: Bed) {
         .await
         .unwrap();
     assert_eq!(open.len(), 0);
+}
+
+async fn a_load_goes_when_it_has_ended_and_no_message_of_it_is_left(bed: Bed) {
+    let loads = bed.store.loads();
+    let author = Author("test".into());
+    for (id, end) in [("empty", true), ("kept", true), ("open", false)] {
+        let load = Load {
+            id: id.into(),
+            account: account(),
+            flow: "lead".into(),
+            state: State::Collecting,
+            what: What::default(),
+            taken: 0,
+            total: 0,
+            created_at_ms: now(),
+            updated_at_ms: now(),
+        };
+        loads.create(&load, &author).await.unwrap();
+        if end {
+            let from = [State::Collecting];
+            let ended = loads.change(&load, &from, State::Cancelled, None).await;
+            assert!(ended.unwrap());
+        }
+    }
+    let of_load = Arrival {
+        load: Some("kept".into()),
+        ..fresh("1", &["1"])
+    };
+    bed.journal.append(vec![of_load]).await.unwrap();
+    let left = async || {
+        let mut left: Vec<_> = loads.list().await.unwrap();
+        left.sort_by(|a, b| a.id.cmp(&b.id));
+        left.into_iter().map(|load| load.id).collect::<Vec<_>>()
+    };
+    loads.forget(now() - HOUR_MS).await.unwrap();
+    assert_eq!(left().await, ["empty", "kept", "open"], "not yet");
+    loads.forget(now() + HOUR_MS).await.unwrap();
+    assert_eq!(left().await, ["kept", "open"]);
 }

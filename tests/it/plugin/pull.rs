@@ -342,7 +342,7 @@ async fn a_registry_is_reached_over_tls_a_proxy_or_as_somebody_said() -> anyhow:
     user.runs(&known.each_ref().map(String::as_str), 0, "not signed")?;
     let no_file = with(&pki.text("listener.key"));
     let args = no_file.each_ref().map(String::as_str);
-    User::new()?.runs(&args, 1, "holds no certificate as PEM")?;
+    User::new()?.runs(&args, 1, "holds no certificate in PEM form")?;
 
     // Plain HTTP beyond this machine is for those who say so; here a proxy answers.
     let proxy = Registry::start().await?;

@@ -1,8 +1,12 @@
 //! `demo --bare`: a host with nothing in it, and the two simulators, to be set up in the console.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +17,7 @@ use crate::config::{Console, DEFAULT_CONCURRENCY, Mapping};
 use crate::flow::account::{Keys, Reach};
 use crate::serve::{self, Sockets};
 use crate::simulator::ehr;
-use crate::simulator::lead_squared::{Settings, Simulator};
+use crate::simulator::lead_squared::{Handle, Kept, Settings, Simulator};
 
 pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
     let stop = serve::stop_signal()?;
@@ -30,12 +34,18 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
     let data = folder.path();
 
     let (tracker, simulated) = (TaskTracker::new(), CancellationToken::new());
-    let settings = Settings::default();
+    let kept = read(data)?;
+    let settings = kept.as_ref().map_or_else(Settings::to_keep, Kept::settings);
     let keys = Keys {
         access_key: settings.keys.access_key.clone(),
         secret_key: settings.keys.secret_key.clone(),
     };
     let simulator = Simulator::start(leadsquared, settings, &tracker, simulated.clone())?;
+    if let Some(kept) = kept {
+        simulator.restore(kept);
+    }
+    // The keys are in the store as soon as somebody connects the account: they must not be forgotten by a crash.
+    keep(&simulator, data)?;
     let ehr_page_addr = ehr_page.local_addr()?;
     let ehr = ehr::Simulator::start(
         ehr,
@@ -72,10 +82,63 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Res
         ehr.address(),
     )?;
     out.flush()?;
-    stop.await;
+    keep_until(stop, &simulator, data).await?;
     host.stop().await;
+    keep(&simulator, data)?;
     simulated.cancel();
     tracker.close();
     tracker.wait().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How often what the simulated LeadSquared holds is kept.
+const KEPT_EVERY: Duration = Duration::from_secs(5);
+
+/// Where it is kept, beside the store.
+const FILE: &str = "leadsquared.json";
+
+fn read(data: &Path) -> anyhow::Result<Option<Kept>> {
+    let file = data.join(FILE);
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let kept = Kept::parse(&text);
+            let kept = kept.with_context(|| {
+                format!(
+                    "{} holds no simulated LeadSquared: delete it to begin anew",
+                    file.display()
+                )
+            })?;
+            Ok(Some(kept))
+        }
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(fault) => Err(fault).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Writes the file whole or not at all, for its owner's eyes.
+fn keep(simulator: &Handle, data: &Path) -> anyhow::Result<()> {
+    let Some(kept) = simulator.kept() else {
+        return Ok(());
+    };
+    let file = data.join(FILE);
+    let mut written = tempfile::NamedTempFile::new_in(data)?;
+    written.write_all(kept.to_text().as_bytes())?;
+    written
+        .persist(&file)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(())
+}
+
+async fn keep_until(
+    stop: impl Future<Output = ()>,
+    simulator: &Handle,
+    data: &Path,
+) -> anyhow::Result<()> {
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = sleep(KEPT_EVERY) => keep(simulator, data)?,
+        }
+    }
 }

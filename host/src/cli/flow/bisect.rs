@@ -3,12 +3,12 @@
 //! Prints no values. Start at [`run`].
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use super::way::Way;
+use crate::cli::interface::OnSite;
 
 /// Finds the release that changed what a field gets of a stored message: a component, a setting, a code table.
 ///
@@ -29,12 +29,12 @@ pub struct Bisect {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    site: OnSite,
 }
 
 pub(super) async fn run(args: &Bisect, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
-    let way = Box::pin(Way::find(&args.config)).await?;
+    let way = Box::pin(Way::find(&args.site)).await?;
     let release = args.release.as_deref();
     let bisecting = way.bisect(&args.delivery, &args.field, release);
     let found = Box::pin(bisecting).await;

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::way::Way;
-use crate::cli::interface::Interface;
+use crate::cli::interface::{Interface, OnSite};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -59,8 +59,8 @@ pub struct Start {
     /// A shadow run that proves the release.
     #[arg(long)]
     shadow: Option<String>,
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    site: OnSite,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,19 +70,19 @@ pub struct Which {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    site: OnSite,
 }
 
 pub(super) async fn run(
     command: &Command,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<ExitCode> {
-    let config = match command {
-        Command::Start(start) => &start.config,
-        Command::Show(which) | Command::Promote(which) | Command::End(which) => &which.config,
+    let site = match command {
+        Command::Start(start) => &start.site,
+        Command::Show(which) | Command::Promote(which) | Command::End(which) => &which.site,
     };
-    let way = Box::pin(Way::find(config)).await?;
+    let way = Box::pin(Way::find(site)).await?;
     let done = match &way {
         Way::Host(host) => Box::pin(carry_out(command, host, out)).await,
         Way::Store(_) => Err(anyhow!(

@@ -1,14 +1,16 @@
 //! The files as they are written: sorted, without keys, the same bytes for the same configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use crate::flow::alert::Settings;
+use crate::flow::limits::Limits;
 use crate::flow::table::{Otherwise, csv};
-use crate::flow::{Account, Status};
+use crate::flow::{Account, Choices, Status};
 use crate::mapping::robust::Examination;
 use crate::store::Store;
 
@@ -47,7 +49,13 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
         if flow.status == Status::Active {
             entry.remove("status");
         }
-        if let Some(release) = snapshot.release(flow) {
+        let newest = match flow.status {
+            // What a draft was saved with last is in nobody's force.
+            Status::Draft => catalog.releases(&account.id, &flow.id).await?,
+            _ => Vec::new(),
+        };
+        let newest = newest.first().map(|row| &row.release);
+        if let Some(release) = snapshot.release(flow).or(newest) {
             let component = components
                 .iter()
                 .find(|row| row.digest == release.component)
@@ -56,6 +64,12 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
                 let bytes = catalog.component_bytes(&account.id, &component.digest);
                 let bytes = bytes.await?.context("its bytes are not kept")?;
                 let name = format!("components/{}.wasm", component.digest);
+                // What a person has approved, wherever that was said.
+                let choices = Choices {
+                    grants: Some(release.grants.clone()),
+                    ..flow.choices.clone()
+                };
+                entry.insert("choices".into(), toml::Value::try_from(&choices)?);
                 let signature = Examination::parse(&component.examination).signature;
                 if let Some(signature) = signature {
                     files.insert(format!("{name}.sig"), signature.into_bytes());
@@ -67,6 +81,10 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
             };
             entry.insert(key.into(), name.clone().into());
             files.insert(name, bytes);
+            if component.limits != Limits::default() {
+                let limits = toml::Value::try_from(component.limits)?;
+                entry.insert("limits".into(), limits);
+            }
         }
         // An original is patient data and stays where it is.
         let template = store.templates().get(&account.id, &flow.id).await?;
@@ -78,6 +96,25 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
         flows.push(Ok(entry));
     }
     insert(&mut setup, "flows", flows)?;
+
+    let flows = snapshot.flows.iter();
+    let flows = flows.filter(|flow| flow.account == account.id);
+    let names: BTreeSet<_> = flows
+        .filter_map(|flow| flow.shared_mapping.as_ref())
+        .collect();
+    let mut shared = Vec::new();
+    for name in names {
+        let Some(kept) = catalog.shared_mapping(&account.id, name).await? else {
+            continue;
+        };
+        let file = format!("shared-mappings/{}.toml", file_name(name));
+        files.insert(file.clone(), kept.document.mapping.into_bytes());
+        let mut entry = toml::Table::new();
+        entry.insert("name".into(), name.as_str().into());
+        entry.insert("file".into(), file.into());
+        shared.push(Ok(entry));
+    }
+    insert(&mut setup, "shared_mappings", shared)?;
 
     let mut tables = Vec::new();
     for table in &catalog.code_tables(&account.id).await? {
@@ -96,6 +133,17 @@ pub(super) async fn files(store: &Store, account: Option<&str>) -> anyhow::Resul
         tables.push(Ok(entry));
     }
     insert(&mut setup, "code_tables", tables)?;
+
+    // Alerts are the host's: with one account alone they are that account's.
+    let alerts = store.alerts().settings().await?;
+    if snapshot.accounts.len() == 1 && alerts.version > 0 {
+        let alerts = Settings {
+            // Whoever has the address can write there.
+            webhook: None,
+            ..alerts.document
+        };
+        setup.insert("alerts".into(), table(&alerts)?.into());
+    }
     let text = format!("{HEAD}{}", toml::to_string(&setup)?);
     files.insert("setup.toml".into(), text.into_bytes());
     Ok(files)

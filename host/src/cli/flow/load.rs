@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::way::Way;
+use crate::cli::interface::OnSite;
 use crate::cli::send;
 use crate::flow::load::Leads;
 
@@ -41,8 +42,8 @@ pub enum Command {
     /// Lists loads and how far they are.
     #[command(after_help = "Example: ligature flow load list --config /etc/ligature.toml")]
     List {
-        #[arg(long)]
-        config: PathBuf,
+        #[command(flatten)]
+        site: OnSite,
     },
     /// Holds a load: nothing more of it is begun.
     #[command(after_help = "Example: ligature flow load pause 0199… --config /etc/ligature.toml")]
@@ -79,28 +80,28 @@ pub struct Start {
     /// Does not wait for the end.
     #[arg(long)]
     background: bool,
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    site: OnSite,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Which {
     /// The load's id.
     id: String,
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    site: OnSite,
 }
 
 pub(super) async fn run(
     command: &Command,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<ExitCode> {
-    let config = match command {
-        Command::Start(start) => &start.config,
-        Command::List { config } => config,
-        Command::Pause(which) | Command::Resume(which) | Command::Cancel(which) => &which.config,
+    let site = match command {
+        Command::Start(start) => &start.site,
+        Command::List { site } => site,
+        Command::Pause(which) | Command::Resume(which) | Command::Cancel(which) => &which.site,
     };
-    let way = Box::pin(Way::find(config)).await?;
+    let way = Box::pin(Way::find(site)).await?;
     let done = Box::pin(carry_out(command, &way, out)).await;
     way.close().await;
     done.map(|()| ExitCode::SUCCESS)
@@ -303,7 +304,7 @@ mod tests {
             plan: false,
             yes: false,
             background: false,
-            config: PathBuf::new(),
+            site: OnSite::default(),
         };
         let chunks = chunks(&args).unwrap();
         let chunks: Vec<_> = chunks

@@ -3,6 +3,7 @@
 //! Everything is made ready and checked first, components included ([`admit`]); carrying it out is one transaction.
 
 mod admit;
+mod beside;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,7 +18,7 @@ use super::setup::Setup;
 use crate::flow::account::Keys;
 use crate::flow::check::{self, ActivityFacts, Facts};
 use crate::flow::template::{Template, findings};
-use crate::flow::{Account, Channel, Flow};
+use crate::flow::{Account, Channel, Flow, Status};
 use crate::hl7::Message;
 use crate::mapping::Runtime;
 use crate::pipeline::account;
@@ -225,9 +226,23 @@ impl Plan {
         }
         let ids: BTreeSet<_> = ready.iter().map(|(flow, _)| flow.id.clone()).collect();
         let flows: Vec<Flow> = ready.iter().map(|(flow, _)| flow.clone()).collect();
+        let components: Vec<_> = ready
+            .iter()
+            .filter_map(|(flow, ready)| {
+                Some((flow.id.clone(), ready.as_ref()?.release.component.clone()))
+            })
+            .collect();
         for (flow, ready) in ready {
-            plan.flow(flow, ready, &listing, &facts);
+            match (&flow.status, ready) {
+                (Status::Draft, Some(ready)) => {
+                    Box::pin(plan.draft(flow, ready, &listing, store)).await?
+                }
+                (_, ready) => plan.flow(flow, ready, &listing, &facts),
+            }
         }
+        plan.limits(&setup, &components, store).await?;
+        plan.shared_mappings(&setup, &flows, store).await?;
+        plan.alerts(&setup, &listing, store).await?;
         for flow in &flows {
             let given = setup.templates.iter().find(|(id, _)| *id == flow.id);
             let given = given.map(|(_, bytes)| bytes.as_slice());

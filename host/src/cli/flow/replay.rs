@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::ensure;
 use serde_json::Value;
 
 use super::way::Way;
+use crate::cli::interface::OnSite;
 use crate::pipeline::replay::verify::Asked;
 
 /// Runs one delivery again, or verifies that all of a time come to what was recorded of them.
@@ -48,12 +48,12 @@ pub struct Replay {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    site: OnSite,
 }
 
 pub(super) async fn run(args: &Replay, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
-    let way = Box::pin(Way::find(&args.config)).await?;
+    let way = Box::pin(Way::find(&args.site)).await?;
     let done = match &args.delivery {
         Some(delivery) => Box::pin(one(args, delivery, &way, out)).await,
         None => Box::pin(all(args, &way, out)).await,

@@ -1,8 +1,8 @@
 //! The files as they are read: `setup.toml` and what it names.
 //!
 //! Channels and flows take the account's id. A flow names one file, `mapping` or `component`, and is active unless it
-//! says another `status`; a draft may have no file yet. Its `template` is a sample message that tells about nobody. An
-//! account without `api` is looked for by its keys.
+//! says another `status`; a draft may have no file yet. Its `template` is a sample message that tells about nobody, its
+//! `limits` are those of its component. An account without `api` is looked for by its keys.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,6 +10,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::flow::alert::Settings;
+use crate::flow::limits::Limits;
 use crate::flow::table::{Otherwise, csv};
 use crate::flow::{Account, Channel, CodeTable, Flow, FlowId, Status};
 use crate::pipeline::account::ANY_REGION;
@@ -26,6 +28,12 @@ pub struct Setup {
     pub templates: Vec<(FlowId, Vec<u8>)>,
     /// Signatures of components, which stand beside them as `ligature plugin sign` writes them.
     pub signatures: Vec<(FlowId, String)>,
+    /// Limits of components, by the flows that have them.
+    pub limits: Vec<(FlowId, Limits)>,
+    /// Mapping documents that flows share: name and text.
+    pub shared_mappings: Vec<(String, String)>,
+    /// Who is told of what goes wrong, on a host with this account alone.
+    pub alerts: Option<Settings>,
     /// The files leave the address of the API out.
     pub finds_api: bool,
 }
@@ -41,6 +49,17 @@ struct File {
     flows: Vec<toml::Table>,
     #[serde(default)]
     code_tables: Vec<CodeTableFile>,
+    #[serde(default)]
+    shared_mappings: Vec<SharedMappingFile>,
+    alerts: Option<Settings>,
+}
+
+/// The name of a mapping document that flows share, and its file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharedMappingFile {
+    name: String,
+    file: String,
 }
 
 /// A code table's name and rules, and the CSV file with its entries.
@@ -91,6 +110,8 @@ impl Setup {
             channels,
             flows,
             code_tables,
+            shared_mappings,
+            alerts,
         } = toml::from_str(text)?;
         let mut account = account;
         let finds_api = !account.contains_key("api");
@@ -114,7 +135,7 @@ impl Setup {
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut with_source = Vec::new();
-        let (mut templates, mut signatures) = (Vec::new(), Vec::new());
+        let (mut templates, mut signatures, mut limits) = (Vec::new(), Vec::new(), Vec::new());
         for mut table in flows {
             let name = table
                 .get("name")
@@ -145,6 +166,9 @@ impl Setup {
                 None => None,
                 Some(_) => bail!("{}: template names one file", place()),
             };
+            let own = table.remove("limits");
+            let own = own.map(toml::Value::try_into::<Limits>).transpose();
+            let own = own.with_context(|| format!("{}: limits", place()))?;
             let says_status = table.contains_key("status");
             let mut flow = of_account(table).try_into::<Flow>().with_context(place)?;
             if !says_status {
@@ -160,6 +184,7 @@ impl Setup {
                 bail!("{}: leave `release` out, it is made of the files", place());
             }
             templates.extend(template.map(|bytes| (flow.id.clone(), bytes)));
+            limits.extend(own.map(|own| (flow.id.clone(), own)));
             signatures.extend(signature.map(|signature| (flow.id.clone(), signature)));
             with_source.push((flow, source));
         }
@@ -183,6 +208,10 @@ impl Setup {
                 entries,
             });
         }
+        let shared_mappings = shared_mappings
+            .into_iter()
+            .map(|SharedMappingFile { name, file }| Ok((name, read_text(&file)?)))
+            .collect::<anyhow::Result<_>>()?;
         Ok(Self {
             account,
             channels,
@@ -190,6 +219,9 @@ impl Setup {
             code_tables: tables,
             templates,
             signatures,
+            limits,
+            shared_mappings,
+            alerts,
             finds_api,
         })
     }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::way::Way;
+use crate::cli::interface::OnSite;
 use crate::cli::send;
 use crate::flow::Digest;
 use crate::pipeline::shadow::{Over, Standing};
@@ -31,8 +32,8 @@ pub enum Command {
     /// Lists shadow runs.
     #[command(after_help = "Example: ligature flow shadow list --config /etc/ligature.toml")]
     List {
-        #[arg(long)]
-        config: PathBuf,
+        #[command(flatten)]
+        site: OnSite,
     },
     /// Shows what a shadow run has found.
     #[command(after_help = "Example: ligature flow shadow show 0199… --config /etc/ligature.toml")]
@@ -69,8 +70,8 @@ pub struct Start {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    site: OnSite,
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,20 +81,20 @@ pub struct Which {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    site: OnSite,
 }
 
 pub(super) async fn run(
     command: &Command,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<ExitCode> {
-    let config = match command {
-        Command::Start(start) => &start.config,
-        Command::List { config } => config,
-        Command::Show(which) | Command::Cancel(which) => &which.config,
+    let site = match command {
+        Command::Start(start) => &start.site,
+        Command::List { site } => site,
+        Command::Show(which) | Command::Cancel(which) => &which.site,
     };
-    let way = Box::pin(Way::find(config)).await?;
+    let way = Box::pin(Way::find(site)).await?;
     let done = Box::pin(carry_out(command, &way, out)).await;
     way.close().await;
     done.map(|()| ExitCode::SUCCESS)

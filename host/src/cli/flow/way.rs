@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use crate::cli::interface::Interface;
+use crate::cli::interface::{Interface, OnSite};
 use crate::config::{self, Config};
 use crate::flow::load::{Leads, Load};
 use crate::flow::{DeliveryId, Digest};
@@ -31,21 +31,38 @@ pub(super) struct Stored {
 }
 
 impl Way {
-    /// Finds out whether a host runs at the address of the console that the configuration at `path` names.
-    pub(super) async fn find(path: &Path) -> anyhow::Result<Self> {
-        let config = Config::load(path)?;
+    /// Finds out whether a host runs at the address of the console that the configuration names.
+    pub(super) async fn find(site: &OnSite) -> anyhow::Result<Self> {
+        let config = Config::load(&site.config)?;
         let mut address = config.console.address;
         if address.ip().is_unspecified() {
             address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        let host = Interface::at(&format!("http://{address}"))?;
-        if host.is_there().await {
+        let secure = || Interface::at(&format!("https://{address}"), &site.trusted);
+        let mut host = match (&site.trusted.authority, &config.console.tls) {
+            (Some(_), _) => secure()?,
+            (None, Some(identity)) => Interface::beside(address, &identity.certificate)?,
+            (None, None) => Interface::at(&format!("http://{address}"), &site.trusted)?,
+        };
+        let mut is_there = host.is_there().await?;
+        // `serve` takes a certificate by options as well.
+        if !is_there && config.console.tls.is_none() && config::authority().is_some() {
+            host = secure()?;
+            is_there = host.is_there().await?;
+        }
+        if is_there {
             let token = token(&config.storage).context(
                 "a host runs, and takes a token with the rights view and operate: set LIGATURE_TOKEN",
             )?;
             return Ok(Self::Host(host.with(token)));
         }
-        let open = serve::open_configured(config).await?;
+        let open = serve::open_configured(config).await.with_context(|| {
+            format!(
+                "no host answers at {} (if one runs there whose certificate is not in the configuration, name it by \
+                 --ca FILE), and this process cannot do it in its place",
+                host.base()
+            )
+        })?;
         let configuration = Box::pin(Configuration::load(&open.store, &open.runtime)).await?;
         let pipeline = Pipeline::new(open.store.clone(), open.runtime.clone(), configuration);
         Ok(Self::Store(Box::new(Stored {

@@ -15,15 +15,15 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail, ensure};
 use reqwest::header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Proxy, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use self::login::{Challenge, Granted, Realm};
 use self::reference::{Reference, Version, sha256};
-use super::read;
 use crate::config::RegistryLogin;
 use crate::flow::Digest;
 use crate::mapping::gate;
+use crate::mllp::tls::{self, Trust};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -67,7 +67,7 @@ pub(super) struct Reach {
     /// Speaks plain HTTP, which anybody on the way can read and change; a registry on this machine needs no such word.
     #[arg(long, conflicts_with = "tls_ca")]
     plain_http: bool,
-    /// PEM file of the authorities to trust instead of this machine's.
+    /// PEM file of the authorities to trust instead of this machine's, or of the registry's own certificate.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// The proxy; without it, what `HTTPS_PROXY` and `NO_PROXY` say.
@@ -178,11 +178,8 @@ impl Registry {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT);
         if let Some(file) = &reach.tls_ca {
-            let authorities = Certificate::from_pem_bundle(&read(file)?);
-            let authorities = authorities.ok().filter(|found| !found.is_empty());
-            let authorities = authorities
-                .with_context(|| format!("{} holds no certificate as PEM", file.display()))?;
-            builder = builder.tls_certs_only(authorities);
+            let trusted = tls::client(&Trust::of_file(file)?)?;
+            builder = builder.tls_backend_preconfigured(trusted);
         } else if clear == Clear::ThisMachine {
             // Nobody there shows a certificate, so a machine without authorities must do.
             builder = builder.tls_certs_only([]);

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::read;
 use super::ship::{beside, text};
-use crate::cli::interface::Interface;
+use crate::cli::interface::{Interface, Trusted};
 use crate::config;
 use crate::mapping::pack::{self, Pack};
 
@@ -19,6 +19,8 @@ pub struct Args {
     /// The console's address.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     to: String,
+    #[command(flatten)]
+    trusted: Trusted,
     /// The account that is to have it.
     #[arg(long)]
     account: String,
@@ -51,7 +53,7 @@ pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> anyhow::Re
     asked.extend(args.accept_findings.then_some(("accept_findings", "true")));
     let asked = reqwest::Url::parse_with_params("http://host/", asked)?;
     let path = format!("components?{}", asked.query().unwrap_or_default());
-    let host = Interface::at(&args.to)?.with(token);
+    let host = Interface::at(&args.to, &args.trusted)?.with(token);
     let uploaded = Box::pin(host.send("POST", &path, Some(bytes))).await?;
     let said = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     writeln!(out, "uploaded {}", said(&uploaded["digest"]))?;

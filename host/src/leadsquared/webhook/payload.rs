@@ -40,8 +40,8 @@ pub enum Unreadable {
 pub struct Payload {
     /// In the order they came. None where LeadSquared only tries whether somebody answers.
     pub entries: Vec<Entry>,
-    /// Entries that cannot be used; the others can all the same.
-    pub unreadable: Vec<Unreadable>,
+    /// Entries that cannot be used, each as it came; the others can all the same.
+    pub unreadable: Vec<(Unreadable, Vec<u8>)>,
 }
 
 /// The activity that an entry is about.
@@ -220,7 +220,7 @@ impl Payload {
     fn add(&mut self, raw: &str, number: usize) {
         match entry(raw, number) {
             Ok(entry) => self.entries.push(entry),
-            Err(error) => self.unreadable.push(error),
+            Err(error) => self.unreadable.push((error, raw.as_bytes().to_vec())),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Access {
     }
 }
 
-/// Peers that were not allowed, counted for the log.
+/// Peers that were turned away, counted for the log.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     total: u64,
@@ -50,8 +50,8 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Counts one and says so, the first at once and further ones at most once a minute.
-    pub(super) fn count(&mut self, peer: SocketAddr) {
+    /// Counts one and says why, the first at once and further ones at most once a minute.
+    pub(super) fn count(&mut self, peer: SocketAddr, why: &'static str) {
         self.total += 1;
         let now = Instant::now();
         if self.said.is_none_or(|said| now - said >= REFUSALS_SAID) {
@@ -59,7 +59,7 @@ impl Refusals {
             let refused = self.total;
             warn!(
                 peer = name(peer),
-                refused, "an MLLP peer is not among the allowed ones, closed; said once a minute"
+                refused, why, "an MLLP peer was closed at once; said once a minute"
             );
         }
     }

@@ -55,6 +55,11 @@ impl Connections {
         self.open().peers.values().cloned().collect()
     }
 
+    /// How many there ever were, those that are open among them.
+    pub fn count(&self) -> u64 {
+        self.open().count
+    }
+
     /// The peer that left last; none before one has.
     pub fn left(&self) -> Option<Left> {
         self.open().left

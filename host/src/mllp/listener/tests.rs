@@ -19,6 +19,7 @@ const LIMITS: Limits = Limits {
     max_payload_bytes: 64 * 1024,
     frame_timeout: Duration::from_secs(30),
     max_connections: 8,
+    max_connections_of_one: 8,
     budget_bytes: 1024 * 1024,
     idle_close: None,
     framing: Framing {

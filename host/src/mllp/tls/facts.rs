@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tracing::warn;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 /// The SHA-256 of a certificate in DER form, as `openssl x509 -noout -fingerprint -sha256` prints it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +67,12 @@ impl Serialize for Fingerprint {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// Whether a certificate is one of an authority, as far as it says: those of version 1 cannot.
+pub(super) fn may_sign(certificate: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(certificate);
+    parsed.is_ok_and(|(_, parsed)| parsed.is_ca() || parsed.version() == X509Version::V1)
 }
 
 /// What stands in a certificate.

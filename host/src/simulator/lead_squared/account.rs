@@ -228,6 +228,28 @@ impl Account {
         Ok(place)
     }
 
+    /// Puts a lead back that was kept with these values.
+    pub(super) fn restore_lead(&mut self, lead: Lead, values: Vec<(usize, String)>) {
+        let place = self.leads.len();
+        let (id, is_deleted) = (lead.id, lead.is_deleted);
+        self.leads.push(lead);
+        match is_deleted {
+            // Its values are nobody's.
+            true => {
+                self.leads[place].values = values;
+                self.deleted += 1;
+            }
+            false => {
+                self.by_id.insert(id, place);
+                let values = values.into_iter();
+                self.set(
+                    place,
+                    values.map(|(field, value)| (field, Some(value))).collect(),
+                );
+            }
+        }
+    }
+
     pub(super) fn update_lead(
         &mut self,
         place: usize,

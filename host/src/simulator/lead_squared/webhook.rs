@@ -109,6 +109,22 @@ pub(super) struct Hook {
     failures_in_a_row: u32,
 }
 
+/// One webhook as it goes into a file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KeptHook {
+    id: String,
+    event: String,
+    activity: Option<u32>,
+    url: String,
+    content_type: String,
+    headers: Vec<(String, String)>,
+    description: String,
+    properties: String,
+    created: String,
+    status: u8,
+    failures_in_a_row: u32,
+}
+
 /// One webhook as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HookView {
@@ -158,6 +174,44 @@ impl Hooks {
             jobs: Vec::new(),
             told: Vec::new(),
         }
+    }
+
+    pub(super) fn kept(&self) -> Vec<KeptHook> {
+        let hooks = self.list.iter().map(|hook| KeptHook {
+            id: hook.id.to_string(),
+            event: hook.event.name().to_owned(),
+            activity: hook.activity,
+            url: hook.url.clone(),
+            content_type: hook.content_type.clone(),
+            headers: hook.headers.clone(),
+            description: hook.description.clone(),
+            properties: hook.properties.clone(),
+            created: hook.created.clone(),
+            status: hook.status,
+            failures_in_a_row: hook.failures_in_a_row,
+        });
+        hooks.collect()
+    }
+
+    pub(super) fn restore(&mut self, kept: Vec<KeptHook>) {
+        let hooks = kept.into_iter().filter_map(|hook| {
+            let mut known = Event::ALL.into_iter();
+            let (_, _, event) = known.find(|(_, name, _)| *name == hook.event)?;
+            Some(Hook {
+                id: Uuid::try_parse(&hook.id).ok()?,
+                event,
+                activity: hook.activity,
+                url: hook.url,
+                content_type: hook.content_type,
+                headers: hook.headers,
+                description: hook.description,
+                properties: hook.properties,
+                created: hook.created,
+                status: hook.status,
+                failures_in_a_row: hook.failures_in_a_row,
+            })
+        });
+        self.list.extend(hooks);
     }
 
     /// What is to be told since it was last asked.

@@ -8,6 +8,7 @@ mod sql;
 use super::audit::{self, Author, Record};
 use super::{Catalog, Kept, Listing, NewComponent, TableHead, document, keys_place};
 use crate::flow::account::Keys;
+use crate::flow::alert::Settings;
 use crate::flow::limits::Limits;
 use crate::flow::shared::SharedMapping;
 use crate::flow::template::Template;
@@ -16,7 +17,7 @@ use crate::flow::{
 };
 use crate::store::database::{Sql, Value};
 use crate::store::writer::Planned;
-use crate::store::{Error, now_ms, templates};
+use crate::store::{Error, alerts, now_ms, templates};
 use sql::{
     ACCOUNT, CHANNEL, CODE_TABLE, DELETE_ACCOUNT, DELETE_CHANNEL, DELETE_CODE_TABLE,
     DELETE_COMPONENT, DELETE_FLOW, DELETE_RELEASE, FLOW_AUDIT, HOLD_ACCOUNT, HOLD_CHANNEL,
@@ -53,6 +54,8 @@ pub enum Change {
     CodeTable(CodeTable, Expected),
     /// The flows that share it have releases of their own.
     SharedMapping(SharedMapping, Expected),
+    /// Who is told of what goes wrong; the version that was seen. The mail server's password stays.
+    Alerts(Box<Settings>, i64),
     /// With its keys, components, releases, code tables and metadata; refused while it has channels or flows.
     DeleteAccount(AccountId, Expected),
     /// Refused while a flow names it.
@@ -140,6 +143,7 @@ impl Change {
                 let name = mapping.name.as_str();
                 (&mapping.account, "shared-mapping", name, *expected, false)
             }
+            Change::Alerts(..) => return About::note("", alerts::ONE),
             Change::DeleteTemplate(account, flow) => {
                 (account, "template", flow.as_str(), Expected::Any, true)
             }
@@ -430,6 +434,10 @@ impl Catalog {
             Change::Template(template) => {
                 statements.push(templates::put(&self.shared, template)?);
                 statements.push(audit::plain(author, &record("put")));
+                return Ok(None);
+            }
+            Change::Alerts(settings, seen) => {
+                statements.extend(alerts::planned(settings, *seen, author)?);
                 return Ok(None);
             }
             Change::DeleteTemplate(..) => {

@@ -32,6 +32,8 @@ pub struct OpenReason {
     pub flow: FlowId,
     pub state: State,
     pub count: u64,
+    /// The code of what they wait for; empty where nothing was said yet.
+    pub code: String,
     /// The sentence of one of them.
     pub detail: String,
     /// When the first of them is due.
@@ -172,6 +174,7 @@ impl Journal {
                 count: row.int(2)?.unsigned_abs(),
                 detail: row.string(3)?,
                 due_at_ms: row.optional(4, Row::int)?,
+                code: row.string(5)?,
             })
         });
         reasons.collect()
@@ -235,7 +238,7 @@ static FORGET_HOURS: Sql = Sql {
 };
 
 static REASONS: Sql = Sql {
-    text: "select flow_id, state, count(*), max(detail), min(due_at) from delivery
+    text: "select flow_id, state, count(*), max(detail), min(due_at), reason from delivery
 where account_id = ? and state in ('queued', 'running', 'waiting', 'parked')
 group by flow_id, state, reason",
     kinds: &[],

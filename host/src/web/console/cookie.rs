@@ -25,7 +25,8 @@ pub fn read(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// Sets a cookie that no script reads and no other site sends along.
 ///
-/// Behind a proxy that speaks TLS it is sent over TLS only: such a proxy says so in `X-Forwarded-Proto`.
+/// Behind a proxy that speaks TLS it is sent over TLS only: such a proxy says so in `X-Forwarded-Proto`, which the listener
+/// leaves in a request only where it is to be believed.
 pub fn set(response: &mut Response, headers: &HeaderMap, name: &str, value: &str, age_s: i64) {
     let is_tls = headers
         .get("x-forwarded-proto")

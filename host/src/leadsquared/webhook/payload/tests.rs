@@ -36,7 +36,8 @@ fn shown(body: &str) -> String {
         .replace(LEAD, "LEAD")
         .replace(ACTIVITY, "ACTIVITY")
     });
-    let errors = payload.unreadable.iter().map(Unreadable::to_string);
+    let errors = payload.unreadable.iter();
+    let errors = errors.map(|(fault, _)| fault.to_string());
     entries.chain(errors).collect::<Vec<_>>().join("\n")
 }
 
