@@ -123,7 +123,13 @@ pub async fn activate(
         .map_err(|fault| seen.refuse(fault))?;
     web.pipeline.put_in_force().await;
     let missing = webhooks::missing(&web, &flow).await?;
-    flows::begun(&catalog, &id, StatusCode::OK, (proof, missing)).await
+    Box::pin(flows::begun(
+        &catalog,
+        &id,
+        StatusCode::OK,
+        (proof, missing),
+    ))
+    .await
 }
 
 /// What a flow is to be put in force with, and what was said along with it.

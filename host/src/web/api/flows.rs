@@ -332,7 +332,13 @@ pub async fn create(
     let change = Change::Flow(Box::new(flow), Expected::New);
     catalog.apply(&[change], &caller.author()).await?;
     web.pipeline.put_in_force().await;
-    begun(&catalog, id.as_str(), StatusCode::CREATED, (None, None)).await
+    Box::pin(begun(
+        &catalog,
+        id.as_str(),
+        StatusCode::CREATED,
+        (None, None),
+    ))
+    .await
 }
 
 /// Refuses a body that would put a flow in force, or out of it, by the way.

@@ -1,5 +1,7 @@
-//! Additional details of a flow: how leads are found, how numbers and times are read; of a flow to the EHR, which leads are
-//! sent, what becomes of those whom the EHR does not know, and what is read of its answers.
+//! Additional details of a flow.
+//!
+//! How leads are found, how numbers and times are read; of a flow to the EHR, which leads are sent, what becomes of those
+//! whom the EHR does not know, and what is read of its answers.
 
 use askama::Template;
 use axum::extract::{RawPathParams, State};

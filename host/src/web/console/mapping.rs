@@ -192,7 +192,10 @@ pub async fn show(
             frame: visit.frame("flows"),
             event: event_words(&flow),
             standing,
-            parts: is_kept.then(|| spoken(&document)).unwrap_or_default(),
+            parts: match is_kept {
+                true => spoken(&document),
+                false => Vec::new(),
+            },
             groups: groups(&document),
             flow,
         });
