@@ -3,21 +3,23 @@
 import { el } from "./mapping-element.js";
 
 /** Members of a row with their choices: the word of the document, and what it means. The first is the usual one. */
-function questions(row, inbound, isKey) {
+function questions(row, { inbound, isKey, isTime }) {
   const silent = [
     ["keep", inbound ? "keeps the field as it is" : "keeps what the template has"],
     ["clear", inbound ? "empties the field" : "deletes it in the EHR (\"\")"],
     ["default", "writes this:"],
   ];
   const strict = row.required === true || isKey;
+  // A needed row without a value is a fault; what follows a fault is asked below.
+  const without = strict ? [["keep", "counts as a value that cannot be used"], silent[2]] : silent;
   return [
-    { key: "empty", title: "Without a value", choices: silent },
-    { key: "null", title: inbound ? "If the message deletes it (\"\")" : "If the field was emptied", choices: silent },
+    { key: "empty", title: "Without a value", choices: without },
+    { key: "null", title: inbound ? "If the message deletes it (\"\")" : "If the field was emptied", choices: without },
     {
       key: "on-error", title: "With a value that cannot be used",
       choices: strict
         ? [["leave-out", "refuses the message"], ["wait", "waits until somebody has mended it"]]
-        : [["leave-out", "leaves the field out, with a warning"], ["default", "writes this:"], ["wait", "waits until somebody has mended it"], ["refuse", "refuses the message"]],
+        : [["leave-out", "leaves the field out, with a warning"], ...(isTime ? [] : [silent[2]]), ["wait", "waits until somebody has mended it"], ["refuse", "refuses the message"]],
     },
   ];
 }
@@ -39,9 +41,9 @@ export function withOption(row, key, word, text) {
 }
 
 /** The box with the questions; `now` gives the row as it stands, `put` takes another. */
-export function optionsBox(label, { now, put, inbound, isKey }) {
+export function optionsBox(label, { now, put, ...about }) {
   const box = el("div", { class: "options", role: "group", "aria-label": `Options of ${label}` });
-  for (const { key, title, choices } of questions(now(), inbound, isKey)) {
+  for (const { key, title, choices } of questions(now(), about)) {
     const word = chosen(now()[key]) ?? choices[0][0];
     const known = choices.some(([one]) => one === word) ? choices : [...choices, [word, word]];
     const text = el("input", {

@@ -237,7 +237,7 @@ function line(group, row, keep, remove, fixed) {
       store(other);
       named(label);
     };
-    box.append(optionsBox(label, { now: () => current, put, inbound: desk.inbound, isKey: fixed?.part === "key" }));
+    box.append(optionsBox(label, { now: () => current, put, inbound: desk.inbound, isKey: fixed?.part === "key", isTime: fixed?.part === "at" }));
     box.querySelector(".options select").focus();
   };
   const head = el("div", { class: "cell field" });
@@ -293,7 +293,7 @@ function line(group, row, keep, remove, fixed) {
   const result = el("div", { class: "cell result", "data-label": "Result" }, el("output", { "aria-label": `Result of ${label}` }), el("span", { class: "row-fault" }));
   const rest = el("div", { class: "cell tools" });
   if (!fixed) {
-    rest.append(el("label", { class: "check", title: "Without a value the message waits for a person" }, el("input", { type: "checkbox", checked: row.required === true, onchange: (event) => { const other = { ...current, required: event.target.checked }; if (!other.required) delete other.required; store(other); } }), "needed"));
+    rest.append(el("label", { class: "check", title: "Without a value the message is refused; Options say whether it waits instead" }, el("input", { type: "checkbox", checked: row.required === true, onchange: (event) => { const other = { ...current, required: event.target.checked }; if (!other.required) delete other.required; store(other); if (box.querySelector(".options")) { toggle(); toggle(); event.target.focus(); } } }), "needed"));
     rest.append(el("button", { type: "button", class: "plain remove", "aria-label": `Remove ${label}`, onclick: remove }, "Remove"));
   }
   rest.append(open);
@@ -343,7 +343,7 @@ function drawRows() {
     section.append(el("p", { class: "actions" },
       el("button", { type: "button", class: "second", onclick: () => addRow(group, { target: "", [desk.inbound ? "path" : "field"]: "" }) }, "Add row"),
       desk.inbound && desk.may_add ? el("button", { type: "button", class: "second add-custom", onclick: (event) => add(event.currentTarget, group) }, group.targets === desk.slots ? "Add custom field of the activity" : "Add custom field") : null,
-      group.targets === desk.targets && desk.proposals.length ? el("button", { type: "button", class: "second offer", "aria-expanded": "false", onclick: (event) => proposals(event.target, group) }, `${desk.proposals.length} proposals`) : null));
+      group.targets === desk.targets && desk.proposals.length ? el("button", { type: "button", class: "second offer", "aria-expanded": "false", onclick: (event) => proposals(event.target, group) }, `${desk.proposals.length} ${desk.proposals.length === 1 ? "proposal" : "proposals"}`) : null));
     root.append(section);
   }
 }
@@ -361,7 +361,7 @@ function proposals(button, group) {
   };
   const sure = desk.proposals.filter((proposal) => proposal.confidence >= 80);
   const box = el("div", { class: "proposals sheet", role: "region", "aria-label": "Proposals" },
-    sure.length ? el("button", { type: "button", onclick: () => { change(() => { group.list.push(...sure.map((proposal) => proposal.row)); desk.proposals = desk.proposals.filter((other) => !sure.includes(other)); }, true); } }, `Add all ${sure.length} sure ones`) : null,
+    sure.length ? el("button", { type: "button", onclick: () => { change(() => { group.list.push(...sure.map((proposal) => proposal.row)); desk.proposals = desk.proposals.filter((other) => !sure.includes(other)); }, true); } }, sure.length === 1 ? "Add the sure one" : `Add all ${sure.length} sure ones`) : null,
     ...desk.proposals.map((proposal) => el("div", { class: "proposal" },
       el("button", { type: "button", class: "second", onclick: () => take(proposal) }, `Add ${proposal.row.label ?? proposal.row.target}`),
       el("span", {}, `${sourceOf(proposal.row, true) ?? "several parts"} `, el("span", { class: "soft" }, `${proposal.why} (${proposal.confidence} %)`)))));

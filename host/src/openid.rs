@@ -19,7 +19,7 @@ use reqwest::{Certificate, Client, RequestBuilder, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use entry::Entry;
 use keys::Keys;
@@ -33,6 +33,9 @@ const KEYS_AGAIN: Duration = Duration::from_secs(10);
 
 /// Nobody waits longer for a page.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For how long a provider that did not answer is not asked again: strangers may ask for it as often as they like.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// The largest answer of a provider, in bytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -103,6 +106,11 @@ pub enum Error {
     /// The provider was not reached, or its answer is none.
     #[error("the identity provider could not be asked ({0}): try again in a minute")]
     Silent(String),
+    /// The provider refuses to exchange a code, mostly because client id, secret or address are not as it knows them.
+    #[error(
+        "the identity provider did not let this console ask who you are ({0}): whoever runs the console compares openid.client_id, its secret and openid.console with the provider"
+    )]
+    Refused(String),
     /// The provider's answer must not be believed.
     #[error("what the identity provider answered is not to be trusted: {0}")]
     Untrue(&'static str),
@@ -141,6 +149,8 @@ impl TryFrom<String> for Address {
 #[derive(Default)]
 struct Known {
     metadata: Option<(Instant, Metadata)>,
+    /// When and why it was not told last.
+    silent: Option<(Instant, String)>,
     keys: Option<(Instant, Keys)>,
 }
 
@@ -201,7 +211,8 @@ impl Provider {
             .user_agent(concat!("ligature/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE);
+            // Below the time for all: what does not answer is remembered.
+            .timeout(PATIENCE * 4 / 5);
         if let Some(file) = &settings.authorities {
             builder = builder.tls_certs_only(authorities(file)?);
         } else if issuer.scheme() == "http" {
@@ -236,7 +247,7 @@ impl Provider {
     /// # Errors
     /// `Silent` and `Untrue`.
     pub async fn begin(&self, entry: &Entry) -> Result<Url, Error> {
-        let metadata = self.metadata().await?;
+        let metadata = in_time(self.metadata()).await?;
         let mut address = metadata.authorization_endpoint.0;
         address
             .query_pairs_mut()
@@ -260,6 +271,10 @@ impl Provider {
         entry: &Entry,
         said: &[(String, String)],
     ) -> Result<Identity, Error> {
+        in_time(self.identity(entry, said)).await
+    }
+
+    async fn identity(&self, entry: &Entry, said: &[(String, String)]) -> Result<Identity, Error> {
         let of = |name: &str| {
             let mut found = said.iter().filter(|(known, _)| known == name);
             // Twice the same member is somebody's trick.
@@ -348,7 +363,11 @@ impl Provider {
         let answer = request.send().await.map_err(silent)?;
         if answer.status().is_client_error() {
             let refusal: Refusal = read(answer).await?;
-            return Err(Error::Denied(code_of(&refusal.error)));
+            return Err(match refusal.error.as_str() {
+                // The code is used up or too old: that is the browser's doing.
+                "invalid_grant" => Error::Denied(code_of(&refusal.error)),
+                _ => Error::Refused(code_of(&refusal.error)),
+            });
         }
         read(checked(answer)?).await
     }
@@ -385,11 +404,19 @@ impl Provider {
         {
             return Ok(metadata.clone());
         }
-        let issuer = self.settings.issuer.trim_end_matches('/');
-        let request = self
-            .http
-            .get(format!("{issuer}/.well-known/openid-configuration"));
-        let metadata: Metadata = read(sent(request).await?).await?;
+        if let Some((at, why)) = &known.silent
+            && at.elapsed() < SILENT
+        {
+            return Err(Error::Silent(why.clone()));
+        }
+        let metadata = match self.read_metadata().await {
+            Ok(metadata) => metadata,
+            Err(Error::Silent(why)) => {
+                known.silent = Some((Instant::now(), why.clone()));
+                return Err(Error::Silent(why));
+            }
+            Err(fault) => return Err(fault),
+        };
         if metadata.issuer != self.settings.issuer {
             return Err(Error::Untrue(
                 "it calls itself by another name than openid.issuer; write that one, letter by letter",
@@ -398,6 +425,20 @@ impl Provider {
         known.metadata = Some((Instant::now(), metadata.clone()));
         Ok(metadata)
     }
+
+    async fn read_metadata(&self) -> Result<Metadata, Error> {
+        let issuer = self.settings.issuer.trim_end_matches('/');
+        let request = self
+            .http
+            .get(format!("{issuer}/.well-known/openid-configuration"));
+        read(sent(request).await?).await
+    }
+}
+
+/// Nobody waits longer, for the answers of others among it.
+async fn in_time<T>(asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |_| Error::Silent("it took too long".into());
+    timeout(PATIENCE, asking).await.map_err(late)?
 }
 
 fn authorities(file: &std::path::Path) -> Result<Vec<Certificate>, Error> {

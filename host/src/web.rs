@@ -18,9 +18,11 @@ use std::io;
 use std::net::IpAddr;
 
 use axum::Router;
+use axum::body::HttpBody as _;
+use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
 use axum::routing::get;
 use ipnet::IpNet;
@@ -145,7 +147,25 @@ pub fn router(web: Web) -> Router {
         .merge(hooks::router())
         .fallback(async || Fault::NotFound)
         .layer(map_response(guard))
+        .layer(from_fn(end_refused))
         .with_state(web)
+}
+
+/// A body that hyper still reads behind an answer, in bytes.
+const SMALL: u64 = 64 * 1024;
+
+/// Says that a connection ends behind a refusal: what is left of a larger body is not read, and whoever sent another
+/// request over it would get no answer.
+async fn end_refused(request: Request, next: Next) -> Response {
+    let size = request.body().size_hint().exact();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    let is_refused = status.is_client_error() || status.is_server_error();
+    if is_refused && size.is_none_or(|size| size > SMALL) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// Serves the console until `stop`, then lets answers in hand go out; each connection is one of `tasks`.

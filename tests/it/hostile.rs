@@ -345,7 +345,7 @@ async fn idle_connections_over_tls_take_little_memory() -> anyhow::Result<()> {
     );
     let pki = Pki::new()?;
     let clinic = Clinic::of_registrations(&format!(
-        "tls = {{ certificate = {:?}, key = {:?} }}",
+        "max_connections_of_one = 1024\ntls = {{ certificate = {:?}, key = {:?} }}",
         pki.path("listener.pem"),
         pki.path("listener.key"),
     ))

@@ -17,6 +17,9 @@ use super::{hex, is_same, password};
 const FREE_FOR_A_LOGIN: u32 = 5;
 const FREE_FOR_AN_ADDRESS: u32 = 20;
 
+/// The same of sign-ins at an identity provider, which nobody guesses at: each makes the host call the provider.
+const FREE_AT_A_PROVIDER: u32 = 60;
+
 /// The wait after the first failure that is not free; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
@@ -58,6 +61,11 @@ struct Link {
 struct Tries {
     count: u32,
     last: Instant,
+}
+
+/// No login is called so: those are counted as `login …`.
+fn openid(address: &str) -> String {
+    format!("openid {address}")
 }
 
 /// Keeps strangers out, and slows guessing down.
@@ -120,12 +128,23 @@ impl Door {
     /// # Errors
     /// How long they have to wait first; such a try is not counted.
     pub fn attempt(&self, login: &str, address: &str) -> Result<(), Duration> {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let keys = [
+        self.count(&[
             (format!("login {login}"), FREE_FOR_A_LOGIN),
             (format!("address {address}"), FREE_FOR_AN_ADDRESS),
-        ];
+        ])
+    }
+
+    /// Counts a try at an identity provider from `address`, which is forgiven when it succeeds. A clinic has one address.
+    ///
+    /// # Errors
+    /// As [`Door::attempt`].
+    pub fn attempt_openid(&self, address: &str) -> Result<(), Duration> {
+        self.count(&[(openid(address), FREE_AT_A_PROVIDER)])
+    }
+
+    fn count(&self, keys: &[(String, u32)]) -> Result<(), Duration> {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
         let waits = keys.iter().filter_map(|(key, free)| {
             let tries = tries.get(key)?;
             let over = tries.count.checked_sub(*free)?;
@@ -145,7 +164,7 @@ impl Door {
             }
         }
         for (key, _) in keys {
-            let tries = tries.entry(key).or_insert(Tries {
+            let tries = tries.entry(key.clone()).or_insert(Tries {
                 count: 0,
                 last: now,
             });
@@ -162,6 +181,12 @@ impl Door {
         if let Some(tries) = tries.get_mut(&format!("address {address}")) {
             tries.count = tries.count.saturating_sub(1);
         }
+    }
+
+    /// Forgives the tries of `address` at an identity provider.
+    pub fn succeeded_openid(&self, address: &str) {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        tries.remove(&openid(address));
     }
 
     /// Compares a password with what is kept of it, or takes as long if nothing is.
@@ -226,6 +251,18 @@ mod tests {
         for login in 0..30 {
             let _ = door.attempt(&login.to_string(), "::1");
         }
+        // A provider's sign-ins are counted apart, whatever somebody types as a login.
+        assert_eq!(door.attempt_openid("::1"), Ok(()));
+        for _ in 0..30 {
+            let _ = door.attempt("openid ::1", "::3");
+        }
+        assert_eq!(door.attempt_openid("::1"), Ok(()));
+        for _ in 0..FREE_AT_A_PROVIDER {
+            let _ = door.attempt_openid("::1");
+        }
+        assert!(door.attempt_openid("::1").is_err());
+        door.succeeded_openid("::1");
+        assert_eq!(door.attempt_openid("::1"), Ok(()));
         assert!(door.attempt("carl", "::1").is_err(), "the address counts");
         tokio::time::advance(FORGOTTEN).await;
         assert_eq!(door.attempt("carl", "::1"), Ok(()));

@@ -130,13 +130,13 @@ async fn tied(catalog: &Catalog, identity: &Identity) -> Result<PersonRow, Refus
     }
     let (issuer, subject) = (&identity.issuer, &identity.subject);
     let author = author(&person);
-    match catalog
-        .tie_person(&person, issuer, subject, &author)
-        .await?
-    {
-        true => Ok(person),
-        false => Err(Refused::Tied { mail }),
+    let tying = catalog.tie_person(&person, issuer, subject, &author);
+    if tying.await? {
+        return Ok(person);
     }
+    // Another window of the same person may have been quicker.
+    let known = catalog.person_of_identity(issuer, subject).await?;
+    known.ok_or(Refused::Tied { mail })
 }
 
 /// Lets go of who a person is at an identity provider: whoever signs in there next with the same mail address is it.
@@ -153,7 +153,8 @@ pub async fn untie(catalog: &Catalog, caller: &Caller, id: &str) -> Result<Perso
             ..person
         }),
         false => {
-            let text = "is how the last administrator signs in: choose a password first, or make another administrator";
+            let text =
+                "is how the last administrator signs in: make another one first, who has signed in";
             Err(Refused::Member("openid", text.into()))
         }
     }

@@ -80,7 +80,7 @@ impl Interface {
     /// The file cannot be read.
     pub(super) fn beside(address: SocketAddr, certificate: &Path) -> anyhow::Result<Self> {
         // The very certificate: it is good for names of the network, which this address is none of.
-        let trust = Trust::of_file(certificate).context("http.tls of the configuration")?;
+        let trust = Trust::of_the_first(certificate).context("http.tls of the configuration")?;
         let advice = format!(
             "its certificate is not that of {}: wait until it has read the file anew, or name another by --ca FILE",
             certificate.display()

@@ -140,6 +140,22 @@ impl Trust {
     }
 }
 
+impl Trust {
+    /// Trusts the first certificate of a PEM file for itself and nothing else: a listener's own, with or without the chain
+    /// above it.
+    ///
+    /// # Errors
+    /// As [`Trust::of_file`].
+    pub fn of_the_first(file: &Path) -> Result<Self, Error> {
+        let certificates = certificates_of(file)?;
+        let first = certificates.first().into_iter();
+        Ok(Self {
+            authorities: None,
+            pinned: first.map(|one| Fingerprint::of(one)).collect(),
+        })
+    }
+}
+
 /// What a client of another protocol than MLLP trusts; empty trusts the authorities of the machine.
 ///
 /// # Errors

@@ -31,7 +31,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How long the store may take to show that it is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Says whether messages can be taken: the store answers, and the host is not about to end.
+/// Says whether this host is worth being asked: the store answers, and the host is not about to end.
 pub(super) async fn ready(State(web): State<Web>) -> Response {
     let not = |why: &str| {
         let text = format!("not ready: {why}\n");
@@ -40,7 +40,8 @@ pub(super) async fn ready(State(web): State<Web>) -> Response {
     if web.pipeline.meters.is_stopping() {
         return not("the host is stopping");
     }
-    match timeout(PATIENCE, web.pipeline.store.size_bytes()).await {
+    let catalog = web.pipeline.store.catalog();
+    match timeout(PATIENCE, catalog.session("")).await {
         Ok(Ok(_)) => "ready\n".into_response(),
         Ok(Err(_)) | Err(_) => not("the store does not answer"),
     }
@@ -259,7 +260,7 @@ fn wires(out: &mut Exposition, pipeline: &Pipeline) {
     let configuration = pipeline.configuration();
     let inbound = configuration.channels.iter();
     let channels: Vec<_> = inbound.chain(&configuration.targets).collect();
-    let text = "Whether this host listens for a channel, or holds its line to the EHR.";
+    let text = "Whether this host listens for a channel, or can send over it; none where another host sends.";
     out.family("ligature_channel_up", Gauge, text);
     for channel in &channels {
         let (direction, is_up) = match channel.kind() {
@@ -267,10 +268,10 @@ fn wires(out: &mut Exposition, pipeline: &Pipeline) {
                 "inbound",
                 matches!(pipeline.listening(&channel.id), Some(Ok(_))),
             ),
-            Kind::Outbound => (
-                "outbound",
-                matches!(pipeline.sending(&channel.id), Some(Sending::Here(_))),
-            ),
+            Kind::Outbound => match pipeline.sending(&channel.id) {
+                Some(Sending::Elsewhere) => continue,
+                sending => ("outbound", matches!(sending, Some(Sending::Here(_)))),
+            },
         };
         let labels = [
             ("account", channel.account.as_str()),

@@ -46,8 +46,8 @@ async fn what_flows_to_the_ehr_ask_is_set_on_their_pages() -> anyhow::Result<()>
     let said = text_of(&ana.get(page).await?.text);
     ensure!(said.contains("ProspectStage is none of Lost"), "{said}");
     let mut fields = vec![
-        ("field", "mx_MRN"),
-        ("values", ""),
+        ("condition_field", "mx_MRN"),
+        ("condition_values", ""),
         ("unidentified", "register"),
         ("wait_for_identifier_ms", "1.5"),
         ("register", "registers"),
@@ -95,7 +95,7 @@ async fn what_flows_to_the_ehr_ask_is_set_on_their_pages() -> anyhow::Result<()>
     // Of an activity: what is told of the patient first, and an element for the activity.
     let page = "/flows/bookings/additional";
     let fields = [
-        ("patient_behaviour", "capture"),
+        ("behaviour", "capture"),
         ("register", "registers"),
         ("update", "updates"),
         ("unidentified", "wait"),

@@ -126,10 +126,14 @@ pub fn parse(body: &[u8]) -> Result<Payload, Unreadable> {
     if text.is_empty() {
         return Ok(Payload::default());
     }
-    if let Some(payload) = read(text) {
-        return Ok(payload);
+    let mut payload = read(text).or_else(|| form(text)).ok_or_else(unreadable)?;
+    if payload.unreadable.len() > MOST_UNREADABLE {
+        payload.unreadable.truncate(1);
+        for (_, raw) in &mut payload.unreadable {
+            *raw = body.to_vec();
+        }
     }
-    form(text).ok_or_else(unreadable)
+    Ok(payload)
 }
 
 /// Whether a body is a trial: LeadSquared sends one to see whether somebody answers.
@@ -213,6 +217,9 @@ fn decode(text: &str) -> Option<String> {
     Some(decoded.into_owned())
 }
 
+/// Entries of one body that are kept each by itself though nothing can be told of them; of more, the body is, once.
+const MOST_UNREADABLE: usize = 100;
+
 const LEAD_IDS: [&str; 4] = ["RelatedProspectId", "ProspectID", "LeadId", "ProspectId"];
 const ACTIVITY_IDS: [&str; 2] = ["ProspectActivityId", "ActivityId"];
 
@@ -220,7 +227,12 @@ impl Payload {
     fn add(&mut self, raw: &str, number: usize) {
         match entry(raw, number) {
             Ok(entry) => self.entries.push(entry),
-            Err(error) => self.unreadable.push((error, raw.as_bytes().to_vec())),
+            // Each is kept as a message of its own; a body of nothing else must not become millions.
+            Err(error) if self.unreadable.len() <= MOST_UNREADABLE => {
+                self.unreadable.push((error, raw.as_bytes().to_vec()));
+            }
+            // `parse` keeps the body then.
+            Err(_) => {}
         }
     }
 }

@@ -92,9 +92,19 @@ fn type_of(document: &Value, field: &str) -> Option<Proposal> {
     let mut rows = document["lead"].as_array()?.iter();
     let row = rows.find(|row| row["target"] == field)?;
     let mut steps = row["steps"].as_array().into_iter().flatten();
-    let is_other = steps.any(Value::is_object);
-    let path = row["path"].as_str().filter(|_| !is_other)?;
-    Some(propose(&path.parse().ok()?))
+    if steps.any(Value::is_object) {
+        return None;
+    }
+    // Several places are proposed for where all of them are of one kind.
+    let several = row["first"].as_array().into_iter().flatten();
+    let places = several.map(|place| place.get("path").unwrap_or(place));
+    let mut proposals = places.chain(row.get("path")).map(|place| {
+        let path = place.as_str()?.parse().ok()?;
+        Some(propose(&path))
+    });
+    let first = proposals.next()??;
+    let is_same = |other: Option<Proposal>| other.as_ref() == Some(&first);
+    proposals.all(is_same).then_some(first)
 }
 
 /// The data type of what stands at a path; empty if the dictionary does not know it.

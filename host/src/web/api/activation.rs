@@ -170,9 +170,7 @@ pub(super) async fn changes(
         shadows::proof(web, &before, digest, shadow.as_deref()).await
     };
     let make_sure = async |release: &Release, document: Option<&str>| {
-        let is_in_force =
-            before.status != Status::Draft && before.release.as_ref() == Some(&release.digest());
-        let said = match is_in_force {
+        let said = match releases::was_in_force(&catalog, &before, &release.digest()).await? {
             true => of_lacking.of_one_in_force(),
             false => of_lacking,
         };

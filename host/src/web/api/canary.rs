@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::body::{Body, Seen, Unread, json};
 use super::error::{Error, Problem};
 use super::flows::{self, FlowView, NOUN};
+use super::lacking;
 use super::list::part;
 use super::releases::{self, Wanted};
 use super::shadows;
@@ -41,6 +42,10 @@ pub struct CanaryInput {
     deliveries: Option<Vec<String>>,
     /// The id of a shadow run of the release, which proves it; needed where the flow requires one.
     shadow: Option<String>,
+    /// Fields that it writes and the account lacks are made in LeadSquared first; needs the right `administer`.
+    make_fields: Option<bool>,
+    /// It shall serve although the account lacks fields that it writes.
+    confirm_lacking: Option<bool>,
     /// The version that was seen; or send it as `If-Match`.
     version: Option<i64>,
 }
@@ -98,6 +103,7 @@ pub async fn begin(
     let deliveries: Option<Vec<String>> = body.optional("deliveries", "flows.canary.deliveries")?;
     let shadow: Option<String> = body.optional("shadow", "flows.shadow")?;
     let confirmed = flows::Confirmed::of(&mut body)?;
+    let of_lacking = lacking::Said::of(&mut body)?;
     body.end(NOUN, &[])?;
     let catalog = web.pipeline.store.catalog();
     let mut flow = flows::kept(&catalog, &part(&params, "id")?).await?.document;
@@ -120,6 +126,7 @@ pub async fn begin(
         },
     };
     let mut changes = Vec::new();
+    let mut document = None;
     let release = match source {
         Ok(digest) => releases::of_flow(&catalog, &flow, &digest).await?,
         Err(source) => {
@@ -127,6 +134,7 @@ pub async fn begin(
             let preparing = releases::prepare(&web, &mut other, source, grants.as_ref());
             let ready = Box::pin(preparing).await?;
             let account = &flow.account;
+            document = Some(ready.kept.document.clone());
             changes.push(Change::Component(account.clone(), ready.kept));
             changes.push(Change::Release(account.clone(), ready.release.clone()));
             ready.release
@@ -134,6 +142,13 @@ pub async fn begin(
     };
     flows::check(&web, &flow, Some(&release), confirmed).await?;
     let digest = release.digest();
+    let said = match flow.candidate() == Some(&digest) {
+        // It serves somebody already, and others are to come.
+        true => of_lacking.of_one_in_force(),
+        false => of_lacking,
+    };
+    let sure = lacking::make_sure(&web, &caller, &flow, (&release, document.as_deref()), said);
+    Box::pin(sure).await?;
     let proof = shadows::proof(&web, &flow, Some(&digest), shadow.as_deref()).await?;
     let proof = proof.map(|proof| Record::of("prove", flow.account.as_str(), "shadow", &proof.id));
     changes.extend(proof.map(Change::Note));

@@ -134,6 +134,11 @@ impl Error {
         self
     }
 
+    /// Whether the account does not have what a release writes.
+    pub(in crate::web) fn is_lacking(&self) -> bool {
+        self.code == "lacking-fields"
+    }
+
     /// Whether all that is missing is the version that was seen.
     pub(super) fn is_version_needed(&self) -> bool {
         self.code == "version-needed"

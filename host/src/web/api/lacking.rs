@@ -224,9 +224,12 @@ pub(super) async fn make_sure(
         } => return Ok(()),
         _ => {}
     }
-    // What LeadSquared does not tell just now holds nobody up.
     let lack = Box::pin(of_release(web, flow, release, document)).await;
-    let mut lack = lack.unwrap_or_default();
+    let mut lack = match said.make {
+        true => lack?,
+        // What LeadSquared does not tell just now holds nobody up.
+        false => lack.unwrap_or_default(),
+    };
     if said.make && !lack.fields.is_empty() {
         let fields = std::mem::take(&mut lack.fields);
         make_each(web, caller, flow, fields).await?;

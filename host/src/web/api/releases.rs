@@ -98,6 +98,18 @@ impl Wanted {
     }
 }
 
+/// Whether a flow has been in force with a release, now or before: what is unusual about it was confirmed then.
+pub(super) async fn was_in_force(
+    catalog: &Catalog,
+    flow: &Flow,
+    release: &Digest,
+) -> Result<bool, Error> {
+    let versions = catalog.flow_versions(&flow.account, &flow.id).await?;
+    let is_it =
+        |flow: &Flow| flow.status != Status::Draft && flow.release.as_ref() == Some(release);
+    Ok(is_it(flow) || versions.iter().any(|version| is_it(&version.flow)))
+}
+
 /// The component of an account that a digest names.
 pub(super) async fn kept_component(
     catalog: &Catalog,

@@ -6,9 +6,10 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::flow::version;
+use super::flow_start;
 use super::form::Form;
 use super::show::count;
-use super::visit::{Visit, told};
+use super::visit::{Visit, refused, told};
 use crate::flow::Flow;
 use crate::pipeline::canary::Figures;
 use crate::web::Web;
@@ -90,7 +91,8 @@ pub async fn begin(
     params: RawPathParams,
     form: Form,
 ) -> Result<Response, Fault> {
-    let to = format!("/flows/{}", part(&params, "id")?);
+    let id = part(&params, "id")?;
+    let to = format!("/flows/{id}");
     let percent: Value = form
         .get("percent")
         .parse::<u8>()
@@ -102,7 +104,13 @@ pub async fn begin(
     }
     let beginning = rules::begin(State(web), visit.headers.clone(), params, Unread::of(body));
     let said = "The candidate serves its share of the patients.";
-    Ok(told(&visit, &to, Box::pin(beginning).await, said))
+    Ok(match (Box::pin(beginning).await, form.some("release")) {
+        // There the fields can be made.
+        (Err(fault), Some(release)) if fault.is_lacking() => {
+            refused(&visit, &flow_start::path(&id, &release), &fault)
+        }
+        (began, _) => told(&visit, &to, began, said),
+    })
 }
 
 /// Puts the candidate in force.

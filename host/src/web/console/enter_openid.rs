@@ -64,9 +64,8 @@ async fn finish(
     next: &str,
 ) -> Result<Response, Fault> {
     let address = visit.address();
-    // Each try makes this host call the provider, so a stranger has few.
-    let tries = format!("openid {address}");
-    if let Err(wait) = web.door.attempt(&tries, &address) {
+    // Each try makes this host call the provider, so a stranger has only so many.
+    if let Err(wait) = web.door.attempt_openid(&address) {
         let seconds = wait.as_secs() + 1;
         return refused(web, visit, next, Refused::Wait { seconds }).await;
     }
@@ -75,7 +74,7 @@ async fn finish(
         Ok(identity) => identity,
         Err(fault) => return said(web, visit, next, &fault).await,
     };
-    web.door.succeeded(&tries, &address);
+    web.door.succeeded_openid(&address);
     let catalog = web.pipeline.store.catalog();
     match people::sign_in_as(&catalog, &identity).await {
         Ok(cookie) => Ok(inside(visit, &cookie, next)),

@@ -194,7 +194,8 @@ async fn to_ehr(web: &Web, flow: &Flow, outbound: &Outbound) -> Result<ToEhr, Fa
 
 /// The lines of the form, behind the conditions that are none.
 fn read_conditions(outbound: &mut Outbound, form: &Form) {
-    let pairs = form.all("field").into_iter().zip(form.all("values"));
+    let pairs = form.all("condition_field");
+    let pairs = pairs.into_iter().zip(form.all("condition_values"));
     let pairs = pairs.filter(|(field, _)| !field.is_empty());
     let lines = pairs.map(|(field, values)| {
         let any_of = values.split(',').map(str::trim);
@@ -218,7 +219,7 @@ fn read_rest(outbound: &mut Outbound, is_activity: bool, form: &Form) {
     if let Some(unidentified) = said("unidentified") {
         outbound.unidentified = unidentified;
     }
-    let behaviour = serde_json::from_value(Value::from(form.get("patient_behaviour")));
+    let behaviour = serde_json::from_value(Value::from(form.get("behaviour")));
     if let Ok(behaviour) = behaviour {
         outbound.patient.behaviour = behaviour;
     }
@@ -287,7 +288,10 @@ pub async fn save_details(
         if let Some(said) = form.some(name) {
             let number = said.parse::<f64>().ok().filter(|number| *number >= 0.0);
             body["flow"]["outbound"][name] = match number.map(|number| number * scale) {
-                Some(number) if number.fract() == 0.0 => Value::from(number as u64),
+                // Of hours any part will do; of sends there is no half.
+                Some(number) if scale > 1.0 || number.fract() == 0.0 => {
+                    Value::from(number.round() as u64)
+                }
                 _ => Value::from(said),
             };
         }
@@ -299,7 +303,20 @@ pub async fn save_details(
             "Additional details are saved.",
         )),
         Err(fault) => {
-            again(&Box::pin(additional_page(&web, &visit, kept, Faults::of(&fault))).await?)
+            let faults = Faults::of(&fault);
+            let mut page = Box::pin(additional_page(&web, &visit, kept, faults)).await?;
+            // As they were typed: what is no number has no place in a flow.
+            if let Some(to_ehr) = &mut page.to_ehr {
+                for (name, shown) in [
+                    ("max_sends", &mut to_ehr.max_sends),
+                    ("wait_for_identifier_ms", &mut to_ehr.wait_hours),
+                ] {
+                    if form.has(name) {
+                        form.get(name).clone_into(shown);
+                    }
+                }
+            }
+            again(&page)
         }
     }
 }

@@ -226,7 +226,21 @@ pub struct FaultLine {
 }
 
 /// What the interface calls something, and what people find on a page instead.
-const PLAIN: [(&str, &str); 4] = [
+const PLAIN: [(&str, &str); 9] = [
+    (
+        "Let the fields be made first (`make_fields`)",
+        "Make the fields first",
+    ),
+    (
+        "confirm that it shall start without them (`confirm_lacking`)",
+        "tick that it shall start without them",
+    ),
+    ("send `address`", "say where LeadSquared finds this host"),
+    ("send a larger `limit`", "say that the plan allows more"),
+    (
+        "set the account's `poll`",
+        "let the account be read (`poll`)",
+    ),
     ("confirm with confirm_not_unique", "tick that you mean it"),
     ("confirm with confirm_no_condition", "tick that you mean it"),
     (
@@ -265,6 +279,7 @@ const LABELS: &[(&str, &str)] = &[
     ("again", "The same password again"),
     ("any_of", "Values"),
     ("api", "API address"),
+    ("behaviour", "What the EHR is told of the patient first"),
     ("calls", "Calls in a window"),
     ("code", "Activity type"),
     ("daily", "Calls in a day"),
@@ -293,6 +308,9 @@ const LABELS: &[(&str, &str)] = &[
 /// The label of a member by its path: `accounts.rate_plan.calls` is *Calls in a window*.
 fn label(path: &str) -> String {
     let last = path.rsplit('.').next().unwrap_or(path);
+    if path.contains(".read_back.") {
+        return "What is read of the EHR’s answer".to_owned();
+    }
     let mut known = LABELS.iter();
     if let Some((_, label)) = known.find(|(name, _)| *name == last) {
         return (*label).to_owned();
