@@ -63,8 +63,26 @@ async fn what_flows_to_the_ehr_ask_is_set_on_their_pages() -> anyhow::Result<()>
         refused.status == 422 && said.contains("Times that a message is sent at most"),
         "{said}"
     );
+    // What was typed is there still, what is no number, too.
+    for (name, typed) in [("max_sends", "soon"), ("wait_for_identifier_ms", "1.5")] {
+        let input = refused.text.split(&format!("name=\"{name}\"")).nth(1);
+        let input = input.and_then(|rest| rest.split('>').next());
+        ensure!(
+            input.is_some_and(|input| input.contains(&format!("value=\"{typed}\""))),
+            "{name}: {input:?}"
+        );
+    }
     fields.pop();
     fields.push(("max_sends", "3"));
+    // 31 minutes are no round number of hours, and good.
+    fields[3].1 = "0.516666666666666";
+    ana.submit(page, page, &fields).await?;
+    let outbound = flow(&office, "updates").await?["outbound"].clone();
+    ensure!(
+        outbound["wait_for_identifier_ms"] == 1_860_000,
+        "{outbound}"
+    );
+    fields[3].1 = "1.5";
     ana.submit(page, page, &fields).await?;
     let outbound = flow(&office, "updates").await?["outbound"].clone();
     ensure!(

@@ -107,6 +107,29 @@ async fn fields_that_the_account_lacks_are_told_and_made() -> anyhow::Result<()>
     let asked = json!({ "mapping": mapping("mx_Other_Ward")?, "confirm_lacking": true });
     let (status, active) = publisher.activate("registrations", &asked).await?;
     ensure!(status == 200, "{active}");
+    // Neither does a candidate serve anybody before that is said, and the one before is gone back to without a word.
+    let confirmed = active["flow"]["release"].clone();
+    let mut candidate = json!({
+        "version": active["version"], "percent": 10, "mapping": mapping("mx_Third_Ward")?,
+    });
+    let path = "flows/registrations/canary";
+    let (status, refused) = publisher.call("POST", path, candidate.clone()).await?;
+    let code = &refused["error"]["code"];
+    ensure!(status == 422 && code == "lacking-fields", "{refused}");
+    candidate["confirm_lacking"] = true.into();
+    let (status, began) = publisher.call("POST", path, candidate).await?;
+    ensure!(status == 200, "{began}");
+    let end = json!({ "version": began["version"] });
+    let (status, ended) = publisher
+        .call("POST", "flows/registrations/canary/end", end)
+        .await?;
+    ensure!(status == 200, "{ended}");
+    let other = json!({ "mapping": quickstart("adt-a04-lead.toml")? });
+    let (status, active) = publisher.activate("registrations", &other).await?;
+    ensure!(status == 200, "{active}");
+    let back = json!({ "release": confirmed });
+    let (status, active) = publisher.activate("registrations", &back).await?;
+    ensure!(status == 200, "{active}");
     let pause = json!({ "version": active["version"], "reason": "upgrade" });
     let path = "flows/registrations/pause";
     let (status, paused) = publisher.call("POST", path, pause).await?;

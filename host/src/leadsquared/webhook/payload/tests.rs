@@ -177,3 +177,14 @@ proptest! {
         let _ = parse(text.as_bytes());
     }
 }
+
+#[test]
+fn a_body_of_many_odd_entries_is_kept_once() {
+    let odd = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+    let payload = parse(odd(100).as_bytes()).unwrap();
+    assert_eq!(payload.unreadable.len(), 100);
+    let body = odd(100_000);
+    let payload = parse(body.as_bytes()).unwrap();
+    let kept: Vec<_> = payload.unreadable.iter().map(|(_, raw)| raw).collect();
+    assert_eq!(kept, [body.as_bytes()]);
+}
