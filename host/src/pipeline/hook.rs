@@ -78,6 +78,16 @@ impl Pipeline {
 
 /// An entry of which nothing can be told, kept as an unreadable message of an EHR is.
 fn unreadable(account: &AccountId, fault: &Unreadable, raw: Vec<u8>) -> Arrival {
+    let route = Route::Rejected {
+        reason: "unreadable",
+        text: fault.to_string(),
+    };
+    bare(account, "unreadable", raw, route)
+}
+
+/// An entry as it came, with nothing read of it. The same one again is a repetition where `about` is the same, too;
+/// LeadSquared numbers nothing.
+fn bare(account: &AccountId, about: &str, raw: Vec<u8>, route: Route) -> Arrival {
     let digest: [u8; 32] = Sha256::digest(&raw).into();
     Arrival {
         id: MessageId::generate(),
@@ -86,7 +96,7 @@ fn unreadable(account: &AccountId, fault: &Unreadable, raw: Vec<u8>) -> Arrival 
         direction: Direction::LeadSquaredToEhr,
         received_at_ms: Timestamp::now().as_millisecond(),
         duplicate: Some(DuplicateKey {
-            identity: format!("unreadable|{}", crate::flow::release::hex(&digest)),
+            identity: format!("{about}|{}", crate::flow::release::hex(&digest)),
             payload: digest,
         }),
         control_id: String::new(),
@@ -102,21 +112,17 @@ fn unreadable(account: &AccountId, fault: &Unreadable, raw: Vec<u8>) -> Arrival 
         peer: String::new(),
         load: None,
         origin: None,
-        route: Route::Rejected {
-            reason: "unreadable",
-            text: fault.to_string(),
-        },
+        route,
     }
 }
 
-/// A change of one record. The same entry again is a repetition; LeadSquared numbers nothing.
+/// A change of one record.
 pub(super) fn arrival(
     configuration: &Configuration,
     account: &AccountId,
     event: WebhookEvent,
     entry: Entry,
 ) -> Arrival {
-    let digest: [u8; 32] = Sha256::digest(&entry.raw).into();
     let id = entry.entity_id().to_owned();
     let code = entry.activity.as_ref().map(|activity| activity.code);
     let takers = configuration
@@ -141,31 +147,14 @@ pub(super) fn arrival(
     if entry.activity.is_some() {
         search.push(id.clone());
     }
+    // Changes of one record lie side by side.
+    let about = format!("{event}|{id}");
     Arrival {
-        id: MessageId::generate(),
-        account: account.clone(),
-        channel: channel(),
-        direction: Direction::LeadSquaredToEhr,
-        received_at_ms: Timestamp::now().as_millisecond(),
-        // Changes of one record lie side by side.
-        duplicate: Some(DuplicateKey {
-            identity: format!("{event}|{id}|{}", crate::flow::release::hex(&digest)),
-            payload: digest,
-        }),
         control_id: id,
         event: event.as_str().into(),
-        sender: "LeadSquared".into(),
-        version: String::new(),
         lanes: vec![entry.lead_id],
         search,
-        acknowledgement: Vec::new(),
-        payload: entry.raw,
-        facts_only: false,
-        warnings: String::new(),
-        peer: String::new(),
-        load: None,
-        origin: None,
-        route,
+        ..bare(account, &about, entry.raw, route)
     }
 }
 
